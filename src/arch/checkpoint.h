@@ -1,0 +1,103 @@
+// A model on disk, whatever its file format: configuration, tokenizer, weights by role. Both
+// engines (runtime, nn) and the quantisation methods read models through this and nothing else.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "arch/model_config.h"
+#include "formats/sign1.h"
+#include "formats/tensor_view.h"
+#include "text/tokenizer.h"
+
+namespace onebit::arch {
+
+/// The 1-bit layer's form: y = LN(((x ⊙ g) Sᵀ) ⊙ h) for kPaper; without LN for kFoldable.
+enum class Form : std::uint8_t { kPaper, kFoldable };
+
+/// Epsilon of the parameter-free output LayerNorm, as in the reference implementation.
+inline constexpr double kOutputNormEps = 1e-5;
+
+/// How a packed file was made: the onebit.* metadata.
+struct Provenance {
+  std::string method;  ///< "onebit"
+  Form form = Form::kPaper;
+  std::string source_name;    ///< the source model's general.name or folder name
+  std::string source_sha256;  ///< of the source's weight file(s)
+  std::string program;        ///< "onebit 0.1.0"
+};
+
+/// One 1-bit linear layer as stored: S [out, in], g [in], h [out].
+struct OneBitMatrix {
+  formats::Sign1View sign;
+  std::vector<float> g;
+  std::vector<float> h;
+};
+
+/// Converts q/k rows between rotary layouts; row r of the result is row source(r) of the stored.
+/// kNeighbours from kHalves: within a head, 2i ← i and 2i+1 ← i + head_dim/2.
+std::int64_t rope_source_row(std::int64_t row, std::int64_t head_dim) noexcept;
+
+class Checkpoint {
+ public:
+  /// MODEL: a GGUF file or a Hugging Face folder, told apart by content. Checks that every tensor
+  /// of the architecture is there with the right shape. Throws Error{kNotFound, kCorrupt,
+  /// kUnsupported}.
+  static Checkpoint open(const std::filesystem::path& model);
+
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  const ModelConfig& config() const noexcept;
+  const std::filesystem::path& path() const noexcept;
+  const std::string& name() const noexcept;  ///< general.name, or the folder's name
+
+  /// The stored bytes of a dense tensor, and whether q/k rows must be permuted (rope_source_row) to
+  /// reach the canonical layout, which is the architecture's GGUF layout.
+  struct Stored {
+    formats::TensorView view;
+    bool permute_rows = false;
+  };
+
+  /// The dense tensor of a role, or nothing (a tied head; a matrix stored 1-bit).
+  std::optional<Stored> dense(Role role, std::int64_t layer) const;
+
+  /// Dense values as f32 in canonical layout. dst holds all elements. Throws Error{kNotFound}.
+  void read_f32(Role role, std::int64_t layer, std::span<float> dst) const;
+
+  /// Tells the system that this tensor's pages are done with.
+  void release(Role role, std::int64_t layer) const;
+
+  /// Present when the file is packed by this program.
+  const std::optional<Provenance>& provenance() const noexcept;
+
+  /// The 1-bit matrix of a role, or nothing. `sign` points into the mapped file and lives with it.
+  std::optional<OneBitMatrix> one_bit(Role role, std::int64_t layer) const;
+
+  /// Built at the first call. Throws Error when the file has none that this program reads.
+  const text::Tokenizer& tokenizer() const;
+
+  /// Jinja source of the chat template, or empty.
+  std::string chat_template() const;
+
+  /// SHA-256 over the weight file (GGUF) or over the safetensors files in name order.
+  std::string sha256() const;
+
+  /// Bytes of the weight file(s).
+  std::uint64_t file_bytes() const;
+
+  /// Everything a packed file must repeat of its source, in GGUF's terms: see packed_writer.h.
+  struct Impl;
+  const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  explicit Checkpoint(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace onebit::arch

@@ -1,0 +1,67 @@
+// The sizes and options of one model, from config.json or GGUF metadata.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "arch/arch_spec.h"
+#include "formats/tensor_view.h"
+
+namespace onebit::arch {
+
+enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3 };
+
+struct RopeConfig {
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;            ///< kLinear and kLlama3
+  double low_freq_factor = 1.0;   ///< kLlama3
+  double high_freq_factor = 4.0;  ///< kLlama3
+  std::int64_t original_context = 0;
+  std::vector<float> factors;  ///< GGUF's rope_freqs tensor: divides each frequency; else empty
+};
+
+struct ModelConfig {
+  const ArchSpec* arch = nullptr;
+  std::int64_t vocab = 0;
+  std::int64_t dim = 0;       ///< D
+  std::int64_t layers = 0;    ///< L
+  std::int64_t heads = 0;     ///< query heads
+  std::int64_t kv_heads = 0;  ///< key/value heads; divides heads
+  std::int64_t head_dim = 0;
+  std::int64_t ffn = 0;
+  std::int64_t context = 0;  ///< longest sequence the model was trained for
+  double norm_eps = 1e-5;
+  RopeConfig rope;
+  bool tied_head = false;  ///< the output matrix is the embedding
+
+  std::int64_t query_dim() const { return heads * head_dim; }
+  std::int64_t kv_dim() const { return kv_heads * head_dim; }
+};
+
+/// Size of a dimension of this model.
+std::int64_t resolve(const ModelConfig& config, Dim dim);
+
+/// Shape of a tensor of this model: {rows, cols} or {rows}.
+formats::Shape shape_of(const ModelConfig& config, const TensorSpec& tensor);
+
+/// Throws Error{kCorrupt} when a size is not positive or sizes contradict each other.
+void validate(const ModelConfig& config);
+
+/// Angular frequency of each rotary pair, [head_dim/2], scaling applied, computed in f32 as
+/// transformers does: inv_freq[i] = theta^(-2i/head_dim).
+std::vector<float> rope_frequencies(const ModelConfig& config);
+
+/// Weights of one layer's and of all linear matrices, embedding and head: for size tables.
+struct ParameterCount {
+  std::int64_t linear = 0;      ///< weights of matrices that methods replace
+  std::int64_t linear_in = 0;   ///< sum over those matrices of in
+  std::int64_t linear_out = 0;  ///< sum over those matrices of out
+  std::int64_t embedding = 0;   ///< token embedding
+  std::int64_t head = 0;        ///< output matrix; 0 when tied
+  std::int64_t norms = 0;       ///< RMSNorm vectors
+  std::int64_t total() const { return linear + embedding + head + norms; }
+};
+ParameterCount count_parameters(const ModelConfig& config);
+
+}  // namespace onebit::arch

@@ -1,0 +1,97 @@
+#include "base/atomic_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+
+namespace onebit {
+namespace {
+
+constexpr std::size_t kBufferBytes = std::size_t{1} << 20;  // few system calls, little memory
+
+[[noreturn]] void throw_io(const char* what, const std::filesystem::path& path, int error) {
+  throw Error(ErrorCode::kIo,
+              fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(error)));
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::filesystem::path destination) : destination_(std::move(destination)) {
+  temporary_ = destination_;
+  temporary_ += fmt::format(".tmp-{}", ::getpid());
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw_io("create", destination_, errno);
+  buffer_.reserve(kBufferBytes);
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+void AtomicFile::write(std::string_view text) {
+  position_ += text.size();
+  while (!text.empty()) {
+    const std::size_t room = kBufferBytes - buffer_.size();
+    const std::string_view part = text.substr(0, room);
+    buffer_.append(part);
+    text.remove_prefix(part.size());
+    if (buffer_.size() == kBufferBytes) flush();
+  }
+}
+
+void AtomicFile::flush() {
+  const char* data = buffer_.data();
+  std::size_t left = buffer_.size();
+  while (left > 0) {
+    const ssize_t written = ::write(fd_, data, left);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      throw_io("write", destination_, errno);
+    }
+    data += written;
+    left -= static_cast<std::size_t>(written);
+  }
+  buffer_.clear();
+}
+
+void AtomicFile::commit() {
+  flush();
+  if (::fsync(fd_) != 0) throw_io("flush", destination_, errno);
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0) {
+    const int error = errno;
+    ::unlink(temporary_.c_str());
+    throw_io("close", destination_, error);
+  }
+  if (::rename(temporary_.c_str(), destination_.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary_.c_str());
+    throw_io("rename to", destination_, error);
+  }
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  const MappedFile file = MappedFile::open(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+}  // namespace onebit

@@ -1,0 +1,158 @@
+// Tests of the small pieces of base: checks, arithmetic, files, hashing, threads, random numbers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <numeric>
+
+#include "base/atomic_file.h"
+#include "base/check.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mapped_file.h"
+#include "base/rng.h"
+#include "base/sha256.h"
+#include "base/test_paths.h"
+#include "base/thread_pool.h"
+
+namespace onebit {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Check, NamesConditionAndPlace) {
+  try {
+    ONEBIT_CHECK(1 + 1 == 3);
+    FAIL();
+  } catch (const InternalError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("1 + 1 == 3"));
+    EXPECT_THAT(error.what(), HasSubstr("base_test.cc:"));
+  }
+}
+
+TEST(Checked, OverflowIsNothing) {
+  EXPECT_EQ(checked_mul(1ULL << 32, 1ULL << 31), 1ULL << 63);
+  EXPECT_FALSE(checked_mul(1ULL << 32, 1ULL << 32));
+  EXPECT_EQ(checked_add(~0ULL - 1, 1), ~0ULL);
+  EXPECT_FALSE(checked_add(~0ULL, 1));
+}
+
+TEST(AtomicFile, AppearsOnlyOnCommit) {
+  const testing::TempDir dir;
+  {
+    AtomicFile file(dir / "out");
+    file.write("lost");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  const std::string big(3'000'001, 'x');
+  AtomicFile file(dir / "out");
+  file.write(big);
+  EXPECT_FALSE(std::filesystem::exists(dir / "out"));
+  EXPECT_EQ(file.position(), big.size());
+  file.commit();
+  EXPECT_EQ(read_file(dir / "out"), big);
+}
+
+TEST(AtomicFile, MissingFolderIsOneClearError) {
+  try {
+    AtomicFile file("/nonexistent-folder/out");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_THAT(error.what(), HasSubstr("/nonexistent-folder/out: No such file"));
+  }
+}
+
+TEST(AtomicFile, FullDiskIsAnErrorAndLeavesNothing) {
+  // /dev/full refuses every write, as a full disk does; the rename is never reached.
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "absent: /dev/full";
+  const testing::TempDir dir;
+  const auto temporary = dir.path() / ("out.tmp-" + std::to_string(::getpid()));
+  std::filesystem::create_symlink("/dev/full", temporary);
+  {
+    AtomicFile file(dir / "out");
+    file.write("something");
+    EXPECT_THROW(file.commit(), Error);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(MappedFile, EmptyAbsentAndFolder) {
+  const testing::TempDir dir;
+  write_file(dir / "empty", "");
+  EXPECT_TRUE(MappedFile::open(dir / "empty").bytes().empty());
+  EXPECT_THROW(MappedFile::open(dir / "absent"), Error);
+  EXPECT_THROW(MappedFile::open(dir.path()), Error);
+}
+
+TEST(MappedFile, ReleasedPagesReadTheSame) {
+  const testing::TempDir dir;
+  write_file(dir / "f", std::string(100'000, 'a'));
+  const MappedFile file = MappedFile::open(dir / "f");
+  file.release(1, 99'998);
+  file.release(0, ~std::size_t{0} / 2);
+  file.release(200'000, 1);
+  for (const std::byte b : file.bytes()) ASSERT_EQ(b, std::byte{'a'});
+}
+
+TEST(Sha256, StandardVector) {
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span("abc", 3)));
+  EXPECT_EQ(hash.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(ThreadPool, EveryIndexOnceOnGrainBoundaries) {
+  for (const int threads : {1, 2, 3, 7}) {
+    ThreadPool pool(threads);
+    ASSERT_EQ(pool.threads(), threads);
+    for (const std::int64_t count : {0, 1, 2, 5, 64, 97, 1000}) {
+      for (const std::int64_t grain : {1, 4, 32}) {
+        std::vector<int> hits(static_cast<std::size_t>(count), 0);
+        std::atomic<int> misaligned{0};
+        pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
+          if (begin % grain != 0 || worker < 0 || worker >= threads) ++misaligned;
+          for (std::int64_t i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
+        });
+        EXPECT_EQ(misaligned, 0);
+        EXPECT_THAT(hits, ::testing::Each(1));
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, ManySmallJobsInOrder) {
+  ThreadPool pool(3);
+  std::int64_t sum = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::array<std::int64_t, 3> part{};
+    pool.parallel_for(3, 1, [&](std::int64_t begin, std::int64_t end, int worker) {
+      part[static_cast<std::size_t>(worker)] = end - begin;
+    });
+    sum += std::accumulate(part.begin(), part.end(), std::int64_t{0});
+  }
+  EXPECT_EQ(sum, 15000);
+}
+
+TEST(Rng, FixedSequenceAndRange) {
+  Rng a(5489);
+  EXPECT_EQ(a.next(), 14514284786278117030ULL);  // the standard's first value of mt19937_64
+  Rng b(1);
+  for (int i = 0; i < 1000; ++i) {
+    const double u = b.uniform();
+    ASSERT_TRUE(u >= 0.0 && u < 1.0);
+    ASSERT_LT(b.below(7), 7U);
+  }
+}
+
+TEST(Log, SinkReceives) {
+  std::string seen;
+  set_log_sink([&](LogLevel level, std::string_view text) {
+    if (level == LogLevel::kWarning) seen = text;
+  });
+  log(LogLevel::kWarning, "careful");
+  set_log_sink({});
+  log(LogLevel::kWarning, "dropped");
+  EXPECT_EQ(seen, "careful");
+}
+
+}  // namespace
+}  // namespace onebit

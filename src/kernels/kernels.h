@@ -1,0 +1,97 @@
+// The kernels of one instruction set as a table of functions, chosen once per model (never per
+// row). kernels_scalar.cc is the readable reference; the others are tested against it.
+//
+// Everywhere: in = columns = length of x, out = rows = length of y. Activations and results are
+// f32. Row ranges [row_begin, row_end) let callers split work over threads; y is indexed by
+// absolute row. Kernels are noexcept, never allocate, are thread-safe, and trust their callers:
+// shapes are validated once, when a model is loaded. Pointers need natural alignment only; y must
+// not alias x.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/half.h"
+#include "formats/ggml_blocks.h"
+#include "formats/sign1.h"
+
+namespace onebit::kernels {
+
+/// One token's activations as int8: x[i] ≈ scale · q[i], scale = max|x| / 127, q = round(x /
+/// scale), ties to even; all zero (scale 0) when x is.
+struct QuantizedRow {
+  const std::int8_t* q;
+  float scale;
+};
+
+/// Everything dense is y[t, r] = Σ_c W[r, c] x[t, c] over T tokens; x is [T, in], y is [T, ldy].
+template <class Weight>
+using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std::int64_t tokens,
+                           float* y, std::int64_t ldy, std::int64_t row_begin,
+                           std::int64_t row_end) noexcept;
+
+struct KernelSet {
+  std::string_view name;
+
+  // ---- 1-bit: S in {-1,+1} as formats::Sign1View ----
+
+  /// y[r] = Σ_c S[r, c] x[c] in f32. |err| <= in · 2^-23 · Σ|x| for any summation order.
+  void (*gemv_sign1_f32)(const formats::Sign1View& s, const float* x, float* y,
+                         std::int64_t row_begin, std::int64_t row_end) noexcept;
+
+  /// y[r] = Σ_c S[r, c] q[c], exact in int32 (in <= 2^24): equal on every ISA, bit for bit.
+  /// q holds `in` values rounded up to 64; the padding is zero.
+  void (*gemv_sign1_i8)(const formats::Sign1View& s, const std::int8_t* q, std::int32_t* y,
+                        std::int64_t row_begin, std::int64_t row_end) noexcept;
+
+  /// gemv_sign1_f32 for T tokens: x [T, in], y [T, ldy].
+  void (*gemm_sign1_f32)(const formats::Sign1View& s, const float* x, std::int64_t tokens, float* y,
+                         std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
+
+  /// gemv_sign1_i8 for T tokens: q [T, ldq] with ldq = in rounded up to 64, y [T, ldy].
+  void (*gemm_sign1_i8)(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
+                        std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
+                        std::int64_t row_begin, std::int64_t row_end) noexcept;
+
+  /// q[c] for c < n as QuantizedRow says, zeros up to n rounded up to 64; returns the scale. Equal
+  /// on every ISA, bit for bit.
+  float (*quantize_i8)(const float* x, std::int64_t n, std::int8_t* q) noexcept;
+
+  // ---- dense: embeddings' head, full-precision models ----
+  DenseGemm<float> gemm_f32;
+  DenseGemm<f16_bits> gemm_f16;
+  DenseGemm<bf16_bits> gemm_bf16;
+  DenseGemm<formats::BlockQ8_0> gemm_q8_0;  ///< in a multiple of 32; weights w = d q in f32
+  DenseGemm<formats::BlockQ4_1> gemm_q4_1;  ///< likewise w = d q + m
+
+  // ---- elementwise and row operations, one row of n values ----
+
+  /// y = x ⊙ g
+  void (*multiply)(const float* x, const float* g, float* y, std::int64_t n) noexcept;
+  /// y += x
+  void (*add)(const float* x, float* y, std::int64_t n) noexcept;
+  /// RMSNorm: y = x / sqrt(mean(x²) + eps) ⊙ w
+  void (*rms_norm)(const float* x, const float* w, float eps, float* y, std::int64_t n) noexcept;
+  /// LayerNorm without parameters: y = (x - mean) / sqrt(var + eps), biased variance; y may be x.
+  void (*layer_norm)(const float* x, float eps, float* y, std::int64_t n) noexcept;
+  /// SwiGLU: y = silu(gate) ⊙ up, silu(v) = v / (1 + e^-v); y may be gate.
+  void (*swiglu)(const float* gate, const float* up, float* y, std::int64_t n) noexcept;
+  /// In place: x = e^(x - max) / Σ.
+  void (*softmax)(float* x, std::int64_t n) noexcept;
+  /// Σ x[i] y[i]
+  float (*dot)(const float* x, const float* y, std::int64_t n) noexcept;
+  /// y += a x
+  void (*axpy)(float a, const float* x, float* y, std::int64_t n) noexcept;
+};
+
+/// The best set that this CPU runs.
+const KernelSet& best_kernels() noexcept;
+
+/// A set by name. Throws Error{kUnsupported} when it is unknown or this CPU lacks it.
+const KernelSet& kernels_by_name(std::string_view name);
+
+/// The sets that this CPU runs, best first; always ends with "scalar".
+std::vector<const KernelSet*> available_kernels();
+
+}  // namespace onebit::kernels
