@@ -1,0 +1,23 @@
+// The names of a packed file that are enumerations.
+#include "arch/packed_format.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace onebit::arch {
+
+std::string_view form_name(Form form) noexcept {
+  return form == Form::kPaper ? "paper" : "foldable";
+}
+
+Form parse_form(std::string_view name, std::string_view file) {
+  for (const Form form : {Form::kPaper, Form::kFoldable}) {
+    if (form_name(form) == name) return form;
+  }
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("{}: {}: found '{}', expected 'paper' or 'foldable'", file,
+                          kPackedFormKey, name));
+}
+
+}  // namespace onebit::arch
