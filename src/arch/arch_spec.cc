@@ -7,6 +7,7 @@
 #include "arch/arch_table.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "file/quote.h"
 
 namespace onebit::arch {
 namespace {
@@ -24,8 +25,8 @@ const ArchSpec& lookup(std::string_view what, std::string_view found,
     if (arch->*key == found) return *arch;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", arch->*key);
   }
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("{}: found '{}', expected one of: {}", what, found, known));
+  throw Error(ErrorCode::kUnsupported, fmt::format("{}: found {}, expected one of: {}", what,
+                                                   file::in_quotes(found), known));
 }
 
 std::string insert_layer(std::string_view pattern, const TensorSpec& tensor, std::int64_t layer) {

@@ -8,6 +8,7 @@
 #include "arch/gguf_tokenizer.h"
 #include "arch/packed_format.h"
 #include "base/error.h"
+#include "file/quote.h"
 
 namespace onebit::arch {
 namespace {
@@ -20,7 +21,11 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     config = config_from_gguf(gguf_);
     name = gguf_.get_string("general.name").value_or(file_path.stem().string());
     provenance = read_provenance();
-    for (const TensorId& id : tensor_ids(config)) tensors.emplace(id, find_stored(id));
+    for (const TensorId& id : tensor_ids(config)) {
+      const auto [it, inserted] = tensors.emplace(id, find_stored(id));
+      any_one_bit_ = any_one_bit_ || it->second.one_bit.has_value();
+    }
+    if (any_one_bit_) check_one_bit_keys();
     check_no_others();
   }
 
@@ -59,17 +64,26 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     }
     Provenance result;
     result.method = gguf_.require_string(kPackedMethodKey);
-    result.form = parse_form(gguf_.require_string(kPackedFormKey), gguf_.name());
+    result.form = parse_form(gguf_.get_string(kPackedFormKey).value_or("paper"), gguf_.name());
     result.source_name = gguf_.get_string(kPackedSourceNameKey).value_or("");
     result.source_sha256 = gguf_.get_string(kPackedSourceHashKey).value_or("");
     result.program = gguf_.get_string(kPackedProgramKey).value_or("");
+    return result;
+  }
+
+  /// A file with 1-bit matrices says what they mean; one without need not.
+  void check_one_bit_keys() const {
+    if (!provenance) {
+      throw Error(ErrorCode::kCorrupt, fmt::format("{}: found 1-bit matrices, but no {}",
+                                                   gguf_.name(), kPackedVersionKey));
+    }
+    gguf_.require_string(kPackedFormKey);
     const std::string layout = gguf_.require_string(kPackedLayoutKey);
     if (layout != formats::kSign1Layout) {
       throw Error(ErrorCode::kUnsupported,
-                  fmt::format("{}: {}: found '{}', expected '{}'", gguf_.name(), kPackedLayoutKey,
-                              layout, formats::kSign1Layout));
+                  fmt::format("{}: {}: found {}, expected '{}'", gguf_.name(), kPackedLayoutKey,
+                              file::in_quotes(layout), formats::kSign1Layout));
     }
-    return result;
   }
 
   StoredTensor find_stored(const TensorId& id) const {
@@ -98,10 +112,6 @@ class GgufCheckpoint final : public Checkpoint::Impl {
 
   StoredOneBit find_one_bit(const std::string& base, const file::GgufTensor& sign,
                             const formats::Shape& shape) const {
-    if (!provenance) {
-      throw Error(ErrorCode::kCorrupt, fmt::format("{}: tensor {}: found a 1-bit matrix, but no {}",
-                                                   gguf_.name(), sign.name, kPackedVersionKey));
-    }
     check_shape(gguf_.name(), sign.name, sign.view.shape,
                 {shape[0], formats::sign1_row_bytes(shape[1])});
     if (sign.view.dtype != formats::DType::kI8) bad_type(sign, "i8");
@@ -152,12 +162,14 @@ class GgufCheckpoint final : public Checkpoint::Impl {
         throw Error(ErrorCode::kUnsupported,
                     fmt::format("{}: found tensor {}, which architecture {} with {} layers does "
                                 "not have",
-                                gguf_.name(), tensor.name, config.arch->name, config.layers));
+                                gguf_.name(), file::in_quotes(tensor.name), config.arch->name,
+                                config.layers));
       }
     }
   }
 
   file::GgufFile gguf_;
+  bool any_one_bit_ = false;
 };
 
 }  // namespace

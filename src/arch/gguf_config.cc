@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "file/quote.h"
 #include "formats/dequantize.h"
 
 namespace onebit::arch {
@@ -72,7 +73,7 @@ RopeConfig read_rope(const file::GgufFile& gguf, const Keys& keys) {
     rope.factor = keys.require_float("rope.scaling.factor");
   } else if (type != "none") {
     throw Error(ErrorCode::kUnsupported,
-                keys.message("rope.scaling.type", fmt::format("'{}'", type), "'none' or 'linear'"));
+                keys.message("rope.scaling.type", file::in_quotes(type), "'none' or 'linear'"));
   } else if (const auto factor = keys.get_float("rope.scale_linear")) {
     // The key of files from before rope.scaling.*.
     rope.scaling = RopeScaling::kLinear;

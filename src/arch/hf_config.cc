@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "file/quote.h"
 
 namespace onebit::arch {
 namespace {
@@ -110,7 +111,7 @@ RopeConfig read_rope(const Object& config, std::int64_t context) {
     rope.original_context =
         parameters.get_int("original_max_position_embeddings").value_or(context);
   } else {
-    parameters.fail(ErrorCode::kUnsupported, type_key, fmt::format("'{}'", type),
+    parameters.fail(ErrorCode::kUnsupported, type_key, file::in_quotes(type),
                     "'default', 'linear' or 'llama3'");
   }
   return rope;
@@ -122,7 +123,7 @@ void check_options(const Object& config) {
   }
   const std::string act = config.get_string("hidden_act").value_or("silu");
   if (act != "silu") {
-    config.fail(ErrorCode::kUnsupported, "hidden_act", fmt::format("'{}'", act), "'silu'");
+    config.fail(ErrorCode::kUnsupported, "hidden_act", file::in_quotes(act), "'silu'");
   }
   if (config.has("quantization_config")) {
     config.fail(ErrorCode::kUnsupported, "quantization_config", "quantised weights",

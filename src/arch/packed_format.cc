@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "file/quote.h"
 
 namespace onebit::arch {
 
@@ -16,8 +17,8 @@ Form parse_form(std::string_view name, std::string_view file) {
     if (form_name(form) == name) return form;
   }
   throw Error(ErrorCode::kUnsupported,
-              fmt::format("{}: {}: found '{}', expected 'paper' or 'foldable'", file,
-                          kPackedFormKey, name));
+              fmt::format("{}: {}: found {}, expected 'paper' or 'foldable'", file, kPackedFormKey,
+                          file::in_quotes(name)));
 }
 
 }  // namespace onebit::arch
