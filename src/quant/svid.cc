@@ -254,6 +254,7 @@ SvidResult svid(std::span<const float> w, std::int64_t out, std::int64_t in,
   Vector h(static_cast<std::size_t>(out), 1.0);
   Vector g(static_cast<std::size_t>(in), 1.0);
   SvidResult result;
+  result.square_norm = square;
   if (square == 0) {
     std::fill(h.begin(), h.end(), 0.0);
   } else if (options.init != Init::kCopy) {

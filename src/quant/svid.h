@@ -41,6 +41,7 @@ struct SvidResult {
   std::vector<float> g;  ///< [in]
   std::vector<float> h;  ///< [out]
   double relative_error = 0;  ///< ‖W − S ⊙ h gᵀ‖² / ‖W‖², of g and h as returned; 0 when W = 0
+  double square_norm = 0;  ///< ‖W‖²
   int iterations = 0;
 };
 
