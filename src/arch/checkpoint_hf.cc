@@ -83,8 +83,9 @@ class HfCheckpoint final : public Checkpoint::Impl {
     Metadata result = config_to_gguf(config);
     result.insert(result.begin() + 1,
                   {{"general.type", {std::string("model")}}, {"general.name", {name}}});
-    if (const auto data = tokenizer_data()) {
-      for (auto& entry : tokenizer_to_gguf(*data, config.vocab)) result.push_back(std::move(entry));
+    if (auto data = tokenizer_data()) {
+      pad_tokens(*data, config.vocab);
+      for (auto& entry : tokenizer_to_gguf(*data)) result.push_back(std::move(entry));
       if (std::string source = chat_template(); !source.empty()) {
         result.emplace_back(kChatTemplateKey, file::GgufValue{std::move(source)});
       }

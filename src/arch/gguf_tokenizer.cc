@@ -129,8 +129,19 @@ std::optional<text::TokenizerData> tokenizer_from_gguf(const file::GgufFile& ggu
   return data;
 }
 
+void pad_tokens(text::TokenizerData& data, std::int64_t vocab) {
+  const auto size = static_cast<std::size_t>(vocab);
+  if (data.tokens.size() >= size) return;
+  // Absent types are told by the tokens' ids and text; a partly filled list would hide that.
+  if (!data.types.empty()) data.types.resize(size, text::TokenType::kUnused);
+  constexpr float kUnusedScore = -1000.0F;  // llama.cpp's converter's
+  if (!data.scores.empty()) data.scores.resize(size, kUnusedScore);
+  while (data.tokens.size() < size)
+    data.tokens.push_back(fmt::format("[PAD{}]", data.tokens.size()));
+}
+
 std::vector<std::pair<std::string, file::GgufValue>> tokenizer_to_gguf(
-    const text::TokenizerData& data, std::int64_t vocab) {
+    const text::TokenizerData& data) {
   std::vector<std::pair<std::string, file::GgufValue>> result;
   const auto set = [&](std::string_view name, auto value) {
     result.emplace_back(key(name), file::GgufValue{std::move(value)});
@@ -138,25 +149,15 @@ std::vector<std::pair<std::string, file::GgufValue>> tokenizer_to_gguf(
   const auto set_id = [&](std::string_view name, text::TokenId id) {
     if (id >= 0) set(name, static_cast<std::uint32_t>(id));
   };
-  const auto size = static_cast<std::size_t>(vocab);
-  std::vector<std::string> tokens = data.tokens;
-  std::vector<std::int32_t> types(tokens.size(), static_cast<int>(text::TokenType::kNormal));
-  for (std::size_t i = 0; i < data.types.size() && i < types.size(); ++i) {
-    types[i] = static_cast<std::int32_t>(data.types[i]);
-  }
-  while (tokens.size() < size) {
-    tokens.push_back(fmt::format("[PAD{}]", tokens.size()));
-    types.push_back(static_cast<std::int32_t>(text::TokenType::kUnused));
-  }
   set("model", data.model);
   if (!data.pre.empty()) set("pre", data.pre);
-  if (!data.scores.empty()) {
-    std::vector<float> scores = data.scores;
-    scores.resize(tokens.size(), -1000.0F);  // as low as llama.cpp's converter gives unused tokens
-    set("scores", file::GgufArray(std::move(scores)));
+  set("tokens", file::GgufArray(data.tokens));
+  if (!data.scores.empty()) set("scores", file::GgufArray(data.scores));
+  if (!data.types.empty()) {
+    std::vector<std::int32_t> types;
+    for (const text::TokenType type : data.types) types.push_back(static_cast<std::int32_t>(type));
+    set("token_type", file::GgufArray(std::move(types)));
   }
-  set("tokens", file::GgufArray(std::move(tokens)));
-  set("token_type", file::GgufArray(std::move(types)));
   if (!data.merges.empty()) set("merges", file::GgufArray(data.merges));
   set_id("bos_token_id", data.bos);
   set_id("eos_token_id", data.eos);

@@ -127,7 +127,7 @@ inline void write_gguf(const TinyModel& model, const std::filesystem::path& path
   for (auto& [key, value] : config_to_gguf(model.config)) writer.set(key, value);
   writer.set("general.name", file::GgufValue{std::string("tiny")});
   if (tokenizer) {
-    for (auto& [key, value] : tokenizer_to_gguf(tiny_tokenizer(), model.config.vocab)) {
+    for (auto& [key, value] : tokenizer_to_gguf(tiny_tokenizer())) {
       writer.set(key, value);
     }
   }

@@ -29,9 +29,15 @@ class SentencePieceLibrary final : public SentencePieceBase {
  public:
   explicit SentencePieceLibrary(TokenizerData data)
       : SentencePieceBase(data), processor_(load(data.sentencepiece_model)) {
-    if (processor_->GetPieceSize() != vocab_size()) {
+    // A model may have a few more rows than its tokenizer has pieces; the ids of those are unused.
+    bool fits = vocab_size() >= processor_->GetPieceSize();
+    for (auto id = processor_->GetPieceSize(); id < vocab_size(); ++id) {
+      fits = fits && type(id) == TokenType::kUnused;
+    }
+    if (!fits) {
       throw Error(ErrorCode::kCorrupt,
-                  fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}",
+                  fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}, "
+                              "expected as many, or unused ones after them",
                               vocab_size(), processor_->GetPieceSize()));
     }
     build_pieces();
