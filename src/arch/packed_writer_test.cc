@@ -243,6 +243,10 @@ TEST_F(PackedFile, CarriesTheTokenizerOfAFolder) {
   for (const char* text : {"", "Once upon a time", "  h\u00e9llo\n\u4f60 <s>", "\xff\xfe"}) {
     EXPECT_EQ(found.tokenizer().encode(text, {}), from.tokenizer().encode(text, {}));
   }
+  write_file(dir_ / "hf" / "tokenizer_config.json", R"({"add_bos_token": false})");
+  const Checkpoint without = Checkpoint::open(dir_ / "hf");
+  EXPECT_TRUE(from.tokenizer().adds_bos());
+  EXPECT_FALSE(without.tokenizer().adds_bos()) << "the folder's options decide";
   const auto expected = rope_frequencies(config);
   const auto frequencies = rope_frequencies(found.config());
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_FLOAT_EQ(frequencies[i], expected[i]);
