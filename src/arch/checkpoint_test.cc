@@ -1,3 +1,4 @@
+// Checkpoints: both file formats give the same model, and what is wrong with a file is named.
 #include "arch/checkpoint.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// config.json, rotary frequencies against transformers, sizes against the paper.
 #include "arch/model_config.h"
 
 #include <bit>

@@ -1,3 +1,4 @@
+// Packed files: written and read back in every option, damaged, and read by Python.
 #include "arch/packed_writer.h"
 
 #include <cmath>
