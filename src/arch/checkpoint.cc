@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "arch/checkpoint_impl.h"
+#include "arch/gguf_tokenizer.h"
 #include "arch/packed_format.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -175,6 +176,7 @@ const text::Tokenizer& Checkpoint::tokenizer() const {
                   fmt::format("{}: tokenizer: found {} tokens, expected at most the model's {}",
                               impl_->path.string(), data->tokens.size(), impl_->config.vocab));
     }
+    pad_tokens(*data, impl_->config.vocab);
     impl_->tokenizer = text::make_tokenizer(std::move(*data));
   });
   return *impl_->tokenizer;

@@ -18,9 +18,12 @@ inline constexpr std::string_view kChatTemplateKey = "tokenizer.chat_template";
 /// model. Throws Error{kCorrupt} for keys of a wrong type or ids that are none.
 std::optional<text::TokenizerData> tokenizer_from_gguf(const file::GgufFile& gguf);
 
-/// The inverse. Tokens are filled up to `vocab` with unused ones, as llama.cpp's converter does:
-/// models are often made with a few more rows than their tokenizer has tokens.
+/// Fills the tokens up to `vocab` with unused ones, as llama.cpp's converter does: models are often
+/// made with a few more rows than their tokenizer has tokens, and may emit any of them.
+void pad_tokens(text::TokenizerData& data, std::int64_t vocab);
+
+/// The inverse of tokenizer_from_gguf.
 std::vector<std::pair<std::string, file::GgufValue>> tokenizer_to_gguf(
-    const text::TokenizerData& data, std::int64_t vocab);
+    const text::TokenizerData& data);
 
 }  // namespace onebit::arch

@@ -1,0 +1,516 @@
+// Packed files: written and read back in every option, damaged, and read by Python.
+#include "arch/packed_writer.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fmt/format.h>
+#include <functional>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <limits>
+
+#include "arch/checkpoint_impl.h"
+#include "arch/packed_format.h"
+#include "arch/test_models.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/half.h"
+#include "base/test_paths.h"
+
+namespace onebit::arch {
+namespace {
+
+using formats::DType;
+using test_models::TinyModel;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+/// What a test packs of one matrix: signs of its weights, g and h from their first row and column.
+struct Packed {
+  std::vector<std::uint64_t> words;
+  std::vector<float> g;
+  std::vector<float> h;
+};
+
+Packed pack(const TinyModel& model, const TensorId& id) {
+  const formats::Shape shape = shape_of(model.config, *find_tensor(*model.config.arch, id.role));
+  const std::span<const float> w = model.weights.at(id);
+  const auto rows = static_cast<std::size_t>(shape[0]);
+  const auto cols = static_cast<std::size_t>(shape[1]);
+  const auto row_words = static_cast<std::size_t>(formats::sign1_row_words(shape[1]));
+  Packed result;
+  result.words.resize(rows * row_words);
+  for (std::size_t r = 0; r < rows; ++r) {
+    formats::sign1_pack_row(w.subspan(r * cols, cols),
+                            std::span(result.words).subspan(r * row_words, row_words));
+    result.h.push_back(w[r * cols]);
+  }
+  result.g.assign(w.begin(), w.begin() + shape[1]);
+  return result;
+}
+
+void write_packed(const std::filesystem::path& out, const TinyModel& model,
+                  const Checkpoint& source, const PackOptions& options) {
+  PackedWriter writer(out, source, options);
+  for (const TensorId& id : writer.order()) {
+    if (writer.is_one_bit(id)) {
+      const Packed packed = pack(model, id);
+      writer.add_one_bit(id.role, id.layer, packed.words, packed.g, packed.h);
+    } else {
+      writer.add_dense(id.role, id.layer, model.weights.at(id));
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(out)) << "a file before finish()";
+  writer.finish();
+}
+
+/// What a type stores of values.
+std::vector<float> stored(DType type, const std::vector<float>& values) {
+  std::vector<float> result(values.size());
+  formats::dequantize(type, test_models::encode(type, values), result);
+  return result;
+}
+
+void expect_packed(const Checkpoint& found, const TinyModel& model, const PackOptions& options) {
+  for (const TensorId& id : tensor_ids(model.config)) {
+    const TensorSpec& spec = *find_tensor(*model.config.arch, id.role);
+    SCOPED_TRACE(gguf_name(spec, id.layer));
+    if (spec.linear && !options.dense.contains(id)) {
+      const Packed expected = pack(model, id);
+      const auto matrix = found.one_bit(id.role, id.layer);
+      ASSERT_TRUE(matrix.has_value());
+      EXPECT_FALSE(found.dense(id.role, id.layer).has_value());
+      EXPECT_EQ((formats::Shape{matrix->sign.rows, matrix->sign.cols}),
+                shape_of(model.config, spec));
+      EXPECT_TRUE(std::equal(expected.words.begin(), expected.words.end(), matrix->sign.words));
+      EXPECT_EQ(matrix->g, stored(options.scales, expected.g));
+      EXPECT_EQ(matrix->h, stored(options.scales, expected.h));
+      std::vector<float> values(model.weights.at(id).size());
+      EXPECT_THROW(found.read_f32(id.role, id.layer, values), Error);
+      continue;
+    }
+    DType type = DType::kF32;
+    if (spec.linear) type = options.dense.at(id);
+    if (id.role == Role::kTokenEmbedding) type = options.embedding;
+    if (id.role == Role::kOutput) type = options.head;
+    EXPECT_FALSE(found.one_bit(id.role, id.layer).has_value());
+    EXPECT_EQ(found.dense(id.role, id.layer)->view.dtype, type);
+    std::vector<float> values(model.weights.at(id).size());
+    found.read_f32(id.role, id.layer, values);
+    EXPECT_EQ(values, stored(type, model.weights.at(id)));
+  }
+}
+
+PackOptions tiny_options() {
+  PackOptions options;
+  options.provenance = {"onebit", Form::kPaper, "tiny", std::string(64, 'a'), "onebit 0.1.0"};
+  options.embedding = options.head = DType::kF16;  // rows of 42 are no multiple of 32
+  return options;
+}
+
+class PackedFile : public ::testing::Test {
+ protected:
+  PackedFile() : model_(test_models::random_model(test_models::tiny_config(), 3)) {
+    test_models::write_gguf(model_, dir_ / "source.gguf", DType::kF32, /*tokenizer=*/true);
+  }
+
+  Checkpoint source() const { return Checkpoint::open(dir_ / "source.gguf"); }
+
+  testing::TempDir dir_;
+  TinyModel model_;
+};
+
+TEST_F(PackedFile, RoundTripOfEveryOption) {
+  ModelConfig square = test_models::tiny_config();
+  square.dim = 64;  // q8_0 fits, and no padding bits in most matrices
+  for (const bool tied : {false, true}) {
+    square.tied_head = tied;
+    const TinyModel model = test_models::random_model(square, 4);
+    test_models::write_gguf(model, dir_ / "64.gguf");
+    const Checkpoint from = Checkpoint::open(dir_ / "64.gguf");
+    for (const Form form : {Form::kPaper, Form::kFoldable}) {
+      for (const DType scales : {DType::kF16, DType::kF32}) {
+        for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+          PackOptions options;
+          options.provenance = {"onebit", form, "tiny", "hash", "onebit 0.1.0"};
+          options.scales = scales;
+          options.embedding = type;
+          options.head = type == DType::kQ8_0 ? DType::kF16 : DType::kQ8_0;
+          options.dense = {{{Role::kAttnV, 1}, type}, {{Role::kFfnGate, 0}, DType::kF32}};
+          std::filesystem::remove(dir_ / "p.gguf");
+          write_packed(dir_ / "p.gguf", model, from, options);
+          const Checkpoint found = Checkpoint::open(dir_ / "p.gguf");
+          expect_packed(found, model, options);
+          ASSERT_TRUE(found.provenance().has_value());
+          EXPECT_EQ(found.provenance()->method, "onebit");
+          EXPECT_EQ(found.provenance()->form, form);
+          EXPECT_EQ(found.provenance()->source_name, "tiny");
+          EXPECT_EQ(found.provenance()->source_sha256, "hash");
+          EXPECT_EQ(found.provenance()->program, "onebit 0.1.0");
+          EXPECT_EQ(found.config().tied_head, tied);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(PackedFile, EverySizeIsOddInTheTinyModel) {
+  const PackOptions options = tiny_options();
+  write_packed(dir_ / "p.gguf", model_, source(), options);
+  const Checkpoint found = Checkpoint::open(dir_ / "p.gguf");
+  expect_packed(found, model_, options);
+  EXPECT_EQ(found.name(), "tiny");
+  EXPECT_EQ(found.tokenizer().encode("the", {}), source().tokenizer().encode("the", {}));
+}
+
+TEST_F(PackedFile, ProvenanceNamesAndHashesTheSource) {
+  const Checkpoint from = source();
+  const Provenance provenance = provenance_of(from, "onebit", Form::kFoldable);
+  EXPECT_EQ(provenance.source_name, "tiny");
+  EXPECT_EQ(provenance.source_sha256, from.sha256());
+  EXPECT_EQ(provenance.form, Form::kFoldable);
+  EXPECT_THAT(provenance.program, ::testing::StartsWith("onebit "));
+}
+
+TEST_F(PackedFile, RepacksAPackedFileWithoutKeepingItsOrigin) {
+  PackOptions options = tiny_options();
+  write_packed(dir_ / "p.gguf", model_, source(), options);
+  options.provenance = {"f16", Form::kPaper, "again", "", "onebit 0.2.0"};
+  options.dense = all_linear(model_.config, DType::kF16);
+  write_packed(dir_ / "q.gguf", model_, Checkpoint::open(dir_ / "p.gguf"), options);
+  const Checkpoint found = Checkpoint::open(dir_ / "q.gguf");
+  expect_packed(found, model_, options);
+  EXPECT_EQ(found.provenance()->method, "f16");
+  EXPECT_EQ(found.provenance()->source_name, "again");
+  const auto gguf = file::GgufFile::open(dir_ / "q.gguf");
+  EXPECT_EQ(gguf.find(kPackedLayoutKey), nullptr) << "no 1-bit matrix, no layout";
+}
+
+TEST_F(PackedFile, CarriesTheTokenizerOfAGgufVerbatim) {
+  ONEBIT_REQUIRE_FILE(testing::model("stories260k.gguf"));
+  const Checkpoint from = Checkpoint::open(testing::model("stories260k.gguf"));
+  TinyModel stories{from.config(), {}};
+  for (const TensorId& id : tensor_ids(from.config())) {
+    auto& values = stories.weights[id];
+    values.resize(*formats::element_count(
+        shape_of(from.config(), *find_tensor(*from.config().arch, id.role))));
+    from.read_f32(id.role, id.layer, values);
+  }
+  PackOptions options;
+  options.provenance = provenance_of(from, "onebit", Form::kPaper);
+  write_packed(dir_ / "p.gguf", stories, from, options);
+  const auto before = file::GgufFile::open(testing::model("stories260k.gguf"));
+  const auto after = file::GgufFile::open(dir_ / "p.gguf");
+  int keys = 0;
+  for (const auto& [key, value] : before.metadata()) {
+    if (!key.starts_with("tokenizer.")) continue;
+    ++keys;
+    ASSERT_NE(after.find(key), nullptr) << key;
+    EXPECT_EQ(after.find(key)->value.index(), value.value.index()) << key;
+  }
+  EXPECT_GE(keys, 10);
+  EXPECT_EQ(*after.get_strings("tokenizer.ggml.tokens"),
+            *before.get_strings("tokenizer.ggml.tokens"));
+  EXPECT_EQ(*after.get_floats("tokenizer.ggml.scores"),
+            *before.get_floats("tokenizer.ggml.scores"));
+  EXPECT_EQ(after.find("general.file_type"), nullptr) << "it describes the source's types";
+}
+
+TEST_F(PackedFile, CarriesTheTokenizerOfAFolder) {
+  ONEBIT_REQUIRE_FILE(testing::model("stories260k"));
+  ModelConfig config = test_models::tiny_config();
+  config.vocab = 520;  // more rows than the tokenizer's 512, as models are often padded
+  config.rope.scaling = RopeScaling::kLlama3;
+  config.rope.factor = 8.0;
+  config.rope.original_context = 32;
+  const TinyModel model = test_models::random_model(config, 5);
+  test_models::write_hf(model, dir_ / "hf");
+  for (const char* name : {"tokenizer.model", "tokenizer_config.json"}) {
+    std::filesystem::copy_file(testing::model("stories260k") / name, dir_ / "hf" / name);
+  }
+  write_file(dir_ / "hf" / "chat_template.jinja", "{{ messages[0].content }}");
+  const Checkpoint from = Checkpoint::open(dir_ / "hf");
+  write_packed(dir_ / "p.gguf", model, from, tiny_options());
+  const Checkpoint found = Checkpoint::open(dir_ / "p.gguf");
+  expect_packed(found, model, tiny_options());
+  EXPECT_EQ(found.name(), "hf");
+  EXPECT_EQ(found.chat_template(), "{{ messages[0].content }}");
+  EXPECT_EQ(found.tokenizer_data()->tokens.size(), 520U);
+  for (const Checkpoint* model_of : {&from, &found}) {
+    const std::vector<text::TokenId> last = {519};
+    EXPECT_EQ(model_of->tokenizer().decode(last, false), "[PAD519]") << "any row may be emitted";
+  }
+  for (const char* text : {"", "Once upon a time", "  h\u00e9llo\n\u4f60 <s>", "\xff\xfe"}) {
+    EXPECT_EQ(found.tokenizer().encode(text, {}), from.tokenizer().encode(text, {}));
+  }
+  write_file(dir_ / "hf" / "tokenizer_config.json", R"({"add_bos_token": false})");
+  const Checkpoint without = Checkpoint::open(dir_ / "hf");
+  EXPECT_TRUE(from.tokenizer().adds_bos());
+  EXPECT_FALSE(without.tokenizer().adds_bos()) << "the folder's options decide";
+  const auto expected = rope_frequencies(config);
+  const auto frequencies = rope_frequencies(found.config());
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_FLOAT_EQ(frequencies[i], expected[i]);
+}
+
+TEST_F(PackedFile, TokenizerDataSurvivesAsMetadata) {
+  text::TokenizerData data = test_models::tiny_tokenizer();
+  data.model = "gpt2";
+  data.pre = "smollm";
+  data.merges = {"h e", "i n"};
+  data.eot = 2;
+  data.add_eos = true;
+  data.add_space_prefix = false;
+  data.space_prefix = text::SpacePrefix::kStartUnlessSpace;
+  data.split_regexes = {"\\s+", "[0-9]"};
+  data.nfc = true;
+  data.ignore_merges = true;
+  data.unnormalized = {3, 4};
+  data.sentencepiece_model = std::string("\n\0\xff", 3);
+  {
+    file::GgufWriter writer(dir_ / "t.gguf");
+    for (auto& [key, value] : tokenizer_to_gguf(data)) writer.set(key, value);
+    writer.finish();
+  }
+  const auto found = tokenizer_from_gguf(file::GgufFile::open(dir_ / "t.gguf"));
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->model, data.model);
+  EXPECT_EQ(found->pre, data.pre);
+  EXPECT_EQ(found->tokens, data.tokens);
+  EXPECT_EQ(found->types, data.types);
+  EXPECT_EQ(found->scores, data.scores);
+  EXPECT_EQ(found->merges, data.merges);
+  EXPECT_EQ(found->bos, data.bos);
+  EXPECT_EQ(found->eos, data.eos);
+  EXPECT_EQ(found->eot, data.eot);
+  EXPECT_EQ(found->unk, data.unk);
+  EXPECT_EQ(found->add_bos, data.add_bos);
+  EXPECT_EQ(found->add_eos, data.add_eos);
+  EXPECT_EQ(found->add_space_prefix, data.add_space_prefix);
+  EXPECT_EQ(found->space_prefix, data.space_prefix);
+  EXPECT_EQ(found->split_regexes, data.split_regexes);
+  EXPECT_EQ(found->nfc, data.nfc);
+  EXPECT_EQ(found->ignore_merges, data.ignore_merges);
+  EXPECT_EQ(found->unnormalized, data.unnormalized);
+  EXPECT_EQ(found->sentencepiece_model, data.sentencepiece_model);
+}
+
+TEST_F(PackedFile, RefusesTypesThatDoNotFit) {
+  const auto error = [this](const PackOptions& options) -> std::string {
+    try {
+      PackedWriter writer(dir_ / "p.gguf", source(), options);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUnsupported);
+      return e.what();
+    }
+    return "accepted";
+  };
+  PackOptions options = tiny_options();
+  options.embedding = DType::kQ8_0;
+  EXPECT_EQ(error(options),
+            "tensor token_embd.weight: found rows of 42 values, expected a multiple of 32 for type "
+            "q8_0; choose f16");
+  options = tiny_options();
+  options.head = DType::kQ4_1;
+  EXPECT_THAT(error(options), AllOf(HasSubstr("output.weight"), HasSubstr("q4_1")));
+  options = tiny_options();
+  options.scales = DType::kBF16;
+  EXPECT_THAT(error(options), AllOf(HasSubstr("scales"), HasSubstr("bf16")));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "p.gguf"));
+}
+
+TEST_F(PackedFile, RefusesValuesThatAreNotFiniteOnceStored) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  struct Case {
+    DType scales;
+    float value;
+    bool good;
+  };
+  const Case cases[] = {{DType::kF16, nan, false},      {DType::kF16, -inf, false},
+                        {DType::kF16, 65520.0F, false}, {DType::kF16, -65519.0F, true},
+                        {DType::kF32, 65520.0F, true},  {DType::kF32, nan, false}};
+  for (const Case& c : cases) {
+    PackOptions options = tiny_options();
+    options.scales = c.scales;
+    PackedWriter writer(dir_ / "p.gguf", source(), options);
+    writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));
+    writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0}));
+    Packed q = pack(model_, {Role::kAttnQ, 0});
+    q.h[7] = c.value;
+    try {
+      writer.add_one_bit(Role::kAttnQ, 0, q.words, q.g, q.h);
+      EXPECT_TRUE(c.good) << c.value;
+    } catch (const Error& error) {
+      EXPECT_FALSE(c.good) << c.value;
+      EXPECT_EQ(error.code(), ErrorCode::kNumeric);
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("blk.0.attn_q.out_scale"), HasSubstr("element 7")));
+    }
+  }
+  PackedWriter writer(dir_ / "p.gguf", source(), tiny_options());
+  auto embedding = model_.weights.at({Role::kTokenEmbedding, -1});
+  embedding[5] = 1e6F;
+  EXPECT_THROW(writer.add_dense(Role::kTokenEmbedding, -1, embedding), Error);
+}
+
+TEST_F(PackedFile, MisuseIsAProgrammerError) {
+  PackedWriter writer(dir_ / "p.gguf", source(), tiny_options());
+  EXPECT_THROW(writer.finish(), InternalError);
+  EXPECT_THROW(writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0})),
+               InternalError)
+      << "out of order";
+  writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));
+  writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0}));
+  EXPECT_THROW(writer.add_dense(Role::kAttnQ, 0, model_.weights.at({Role::kAttnQ, 0})),
+               InternalError)
+      << "declared 1-bit";
+}
+
+TEST_F(PackedFile, PaddingBitsMustBeZero) {
+  PackedWriter writer(dir_ / "p.gguf", source(), tiny_options());
+  writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));
+  writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0}));
+  Packed q = pack(model_, {Role::kAttnQ, 0});
+  q.words[3] |= 1ULL << 42;
+  EXPECT_THROW(writer.add_one_bit(Role::kAttnQ, 0, q.words, q.g, q.h), InternalError);
+}
+
+/// Damage to a good file, and the words of the error it must give.
+struct Damage {
+  const char* what;
+  std::function<void(std::string& key_or_tensor, file::GgufValue* value,
+                     std::vector<std::byte>* bytes, formats::Shape* shape, DType* type)>
+      apply;  ///< an emptied name drops the key or tensor
+  ErrorCode code;
+  const char* message;
+};
+
+TEST_F(PackedFile, DamageIsNamed) {
+  write_packed(dir_ / "p.gguf", model_, source(), tiny_options());
+  const std::string sign = "blk.1.attn_v.sign";
+  const std::string g = "blk.1.attn_v.in_scale";
+  const auto set = [](const char* wanted, auto replacement) {
+    return [wanted, replacement](std::string& name, file::GgufValue* value, auto*, auto*, auto*) {
+      if (value != nullptr && name == wanted) value->value = replacement;
+    };
+  };
+  const auto drop = [](std::string wanted) {
+    return [wanted](std::string& name, auto*, auto*, auto*, auto*) {
+      if (name == wanted) name.clear();
+    };
+  };
+  const Damage cases[] = {
+      {"version", set("onebit.version", std::uint32_t{2}), ErrorCode::kUnsupported,
+       "onebit.version: found 2, expected 1"},
+      {"layout", set("onebit.layout", std::string("sign1.v2")), ErrorCode::kUnsupported,
+       "onebit.layout: found 'sign1.v2', expected 'sign1.v1'"},
+      {"form", set("onebit.form", std::string("round")), ErrorCode::kUnsupported,
+       "onebit.form: found 'round', expected 'paper' or 'foldable'"},
+      {"no version", drop("onebit.version"), ErrorCode::kCorrupt, "but no onebit.version"},
+      {"no layout", drop("onebit.layout"), ErrorCode::kCorrupt, "onebit.layout"},
+      {"no form", drop("onebit.form"), ErrorCode::kCorrupt, "onebit.form"},
+      {"no method", drop("onebit.method"), ErrorCode::kCorrupt, "onebit.method"},
+      {"no sign", drop(sign), ErrorCode::kNotFound, "blk.1.attn_v.weight is absent"},
+      {"no g", drop(g), ErrorCode::kNotFound, "blk.1.attn_v.in_scale is absent"},
+      {"sign type",
+       [&](std::string& name, auto*, auto* bytes, auto* shape, DType* type) {
+         if (name != sign || bytes == nullptr) return;
+         *type = DType::kF32;
+         bytes->resize(*formats::byte_count(*type, *shape));
+       },
+       ErrorCode::kCorrupt, "blk.1.attn_v.sign: found type f32, expected i8"},
+      {"sign shape",
+       [&](std::string& name, auto*, auto* bytes, formats::Shape* shape, auto*) {
+         if (name == sign && bytes != nullptr) *shape = {40, 4};
+       },
+       ErrorCode::kCorrupt, "blk.1.attn_v.sign: found shape [40, 4], expected [20, 8]"},
+      {"g shape",
+       [&](std::string& name, auto*, auto* bytes, formats::Shape* shape, auto*) {
+         if (name == g && bytes != nullptr) *shape = {6, 7};
+       },
+       ErrorCode::kCorrupt, "blk.1.attn_v.in_scale: found shape [6, 7], expected [42]"},
+      {"padding",
+       [&](std::string& name, auto*, auto* bytes, auto*, auto*) {
+         if (name == sign && bytes != nullptr) (*bytes)[8 * 3 + 7] = std::byte{0x80};
+       },
+       ErrorCode::kCorrupt, "row 3: found one bits after column 42"},
+      {"g not finite",
+       [&](std::string& name, auto*, auto* bytes, auto*, auto*) {
+         if (name == g && bytes != nullptr) (*bytes)[2 * 5 + 1] = std::byte{0x7E};
+       },
+       ErrorCode::kCorrupt, "blk.1.attn_v.in_scale: element 5: found nan"},
+  };
+  for (const Damage& damage : cases) {
+    SCOPED_TRACE(damage.what);
+    const auto good = file::GgufFile::open(dir_ / "p.gguf");
+    file::GgufWriter writer(dir_ / "bad.gguf");
+    for (auto [key, value] : good.metadata()) {
+      damage.apply(key, &value, nullptr, nullptr, nullptr);
+      if (!key.empty()) writer.set(key, value);
+    }
+    std::vector<std::pair<std::string, std::vector<std::byte>>> contents;
+    for (const file::GgufTensor& tensor : good.tensors()) {
+      std::string name = tensor.name;
+      formats::Shape shape = tensor.view.shape;
+      DType type = tensor.view.dtype;
+      std::vector<std::byte> bytes(tensor.view.data.begin(), tensor.view.data.end());
+      damage.apply(name, nullptr, &bytes, &shape, &type);
+      if (name.empty()) continue;
+      writer.declare(name, type, shape);
+      contents.emplace_back(name, std::move(bytes));
+    }
+    for (const auto& [name, bytes] : contents) writer.write(name, bytes);
+    writer.finish();
+    try {
+      const Checkpoint found = Checkpoint::open(dir_ / "bad.gguf");
+      found.one_bit(Role::kAttnV, 1);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), damage.code) << error.what();
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("bad.gguf"), HasSubstr(damage.message)));
+    }
+  }
+}
+
+TEST_F(PackedFile, PythonsGgufReadsIt) {
+  const auto python = testing::model("../venv/bin/python");
+  ONEBIT_REQUIRE_FILE(python);
+  write_packed(dir_ / "p.gguf", model_, source(), tiny_options());
+  // Python unpacks the signs by numpy's own bit order and prints one matrix.
+  write_file(dir_ / "read.py", R"(
+import sys
+import numpy
+from gguf import GGUFReader
+reader = GGUFReader(sys.argv[1])
+assert reader.fields["general.architecture"].contents() == "llama"
+assert reader.fields["onebit.version"].contents() == 1
+assert reader.fields["onebit.form"].contents() == "paper"
+assert reader.fields["tokenizer.ggml.tokens"].contents()[31:33] == ["he", "\u2581the"]
+tensors = {t.name: t for t in reader.tensors}
+sign = tensors["blk.1.ffn_down.sign"].data
+assert sign.shape == (42, 16) and sign.dtype == numpy.int8, (sign.shape, sign.dtype)
+bits = numpy.unpackbits(sign.view(numpy.uint8), axis=1, bitorder="little")
+assert not bits[:, 70:].any()
+open(sys.argv[2], "wb").write(bits[:, :70].tobytes()
+    + tensors["blk.1.ffn_down.in_scale"].data.astype("<f4").tobytes()
+    + tensors["blk.1.ffn_down.out_scale"].data.astype("<f4").tobytes())
+)");
+  const std::string command =
+      fmt::format("'{}' '{}' '{}' '{}'", python.string(), (dir_ / "read.py").string(),
+                  (dir_ / "p.gguf").string(), (dir_ / "out.bin").string());
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  const std::string out = read_file(dir_ / "out.bin");
+  ASSERT_EQ(out.size(), 42U * 70 + 4 * (70 + 42));
+  const std::vector<float>& w = model_.weights.at({Role::kFfnDown, 1});
+  for (std::size_t i = 0; i < w.size(); ++i) ASSERT_EQ(out[i], w[i] < 0 ? 1 : 0) << i;
+  std::vector<float> scales(70 + 42);
+  std::memcpy(scales.data(), out.data() + w.size(), scales.size() * sizeof(float));
+  const Packed expected = pack(model_, {Role::kFfnDown, 1});
+  for (std::size_t i = 0; i < 70; ++i) EXPECT_EQ(scales[i], f16_to_f32(f32_to_f16(expected.g[i])));
+  for (std::size_t i = 0; i < 42; ++i) {
+    EXPECT_EQ(scales[70 + i], f16_to_f32(f32_to_f16(expected.h[i])));
+  }
+}
+
+}  // namespace
+}  // namespace onebit::arch
