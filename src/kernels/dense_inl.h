@@ -146,8 +146,8 @@ void gemm_tile(const Row* row_pointers, const float* x, std::int64_t ldx, std::i
   }
 }
 
-/// T tokens and all rows of [row_begin, row_end), R at a time. Beyond the last row a tile repeats it
-/// and throws the repetition away.
+/// T tokens and all rows of [row_begin, row_end), R at a time. Beyond the last row a tile repeats
+/// it and throws the repetition away.
 template <int R, int T, class Matrix>
 void gemm_rows(const Matrix& w, std::int64_t k, const float* x, std::int64_t ldx, std::int64_t n,
                float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end,

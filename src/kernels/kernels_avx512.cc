@@ -3,9 +3,8 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-
 #include <cstddef>
+#include <immintrin.h>
 
 #include "kernels/target_region.h"
 
@@ -123,7 +122,8 @@ ONEBIT_INLINE __m512i sign_bytes(std::uint64_t word) {
 ONEBIT_INLINE __m128i reduce4(__m512i a, __m512i b, __m512i c, __m512i d) {
   const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m512i all =
+      _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
   const __m256i half =
       _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
   return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
@@ -202,8 +202,8 @@ void sign1_i8_rows(const formats::Sign1View& s, const std::int8_t* q, std::int64
 /// tokens <= T.
 template <int T>
 void sign1_i8_tokens(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
-                     std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
-                     std::int64_t row_begin, std::int64_t row_end) {
+                     std::int64_t tokens, std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
+                     std::int64_t row_end) {
   if constexpr (T == 1) {
     sign1_i8_rows<8, 1>(s, q, ldq, y, ldy, row_begin, row_end);
   } else if (tokens == T) {

@@ -132,7 +132,8 @@ float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
   const std::int64_t padded = (n + 63) / 64 * 64;
   const std::int64_t whole = n / kLanes * kLanes;
   V magnitudes = n > whole ? max_magnitude(zero(), load_part(x + whole, n - whole)) : zero();
-  for (std::int64_t i = 0; i < whole; i += kLanes) magnitudes = max_magnitude(magnitudes, load(x + i));
+  for (std::int64_t i = 0; i < whole; i += kLanes)
+    magnitudes = max_magnitude(magnitudes, load(x + i));
   // As integers, magnitudes compare as the floats do, with infinity and NaN above them all.
   const std::uint32_t bits = magnitude_bits(magnitudes);
   constexpr std::uint32_t kInfinity = 0x7F800000U;

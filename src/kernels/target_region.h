@@ -18,13 +18,13 @@
 #define ONEBIT_UNROLL ONEBIT_PRAGMA(unroll)
 #else
 // g++ 12 takes the undefined vectors of its own AVX-512 headers for uninitialised variables.
-#define ONEBIT_TARGET_BEGIN(features)               \
-  ONEBIT_PRAGMA(GCC push_options)                   \
-  ONEBIT_PRAGMA(GCC target(features))               \
-  ONEBIT_PRAGMA(GCC diagnostic push)                \
+#define ONEBIT_TARGET_BEGIN(features)                     \
+  ONEBIT_PRAGMA(GCC push_options)                         \
+  ONEBIT_PRAGMA(GCC target(features))                     \
+  ONEBIT_PRAGMA(GCC diagnostic push)                      \
   ONEBIT_PRAGMA(GCC diagnostic ignored "-Wuninitialized") \
   ONEBIT_PRAGMA(GCC diagnostic ignored "-Wmaybe-uninitialized")
-#define ONEBIT_TARGET_END        \
+#define ONEBIT_TARGET_END           \
   ONEBIT_PRAGMA(GCC diagnostic pop) \
   ONEBIT_PRAGMA(GCC pop_options)
 #define ONEBIT_UNROLL ONEBIT_PRAGMA(GCC unroll 16)
