@@ -2,6 +2,7 @@
 #include "text/jinja_filters.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
@@ -86,7 +87,7 @@ Value mapped(const Call& call) {
 std::string title(std::string_view text) {
   std::string out;
   bool begins = true;
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     const bool separates =
         is_space(c.code) || std::string_view("-({[<").find(c.bytes) != std::string_view::npos;
     out += begins && !separates ? to_upper(c.bytes) : to_lower(c.bytes);
@@ -95,30 +96,16 @@ std::string title(std::string_view text) {
   return out;
 }
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
+Value escape(const Call& call) {
+  call.bound({});
+  constexpr std::string_view kSpecial = "&<>\"'";
+  constexpr std::array<std::string_view, 5> kEscapes = {"&amp;", "&lt;", "&gt;", "&#34;", "&#39;"};
+  Text out(call.budget());
+  for (const char& c : call.text()) {
+    const std::size_t at = kSpecial.find(c);
+    out.append(at == std::string_view::npos ? std::string_view(&c, 1) : kEscapes[at]);
   }
-  return out;
+  return out.take();
 }
 
 std::string unchanged(std::string_view text) { return std::string(text); }
@@ -522,11 +509,11 @@ constexpr NamedFilter kFilters[] = {
     {"d", default_filter},
     {"default", default_filter},
     {"dictsort", dictsort},
-    {"e", mapped<escape>},
-    {"escape", mapped<escape>},
+    {"e", escape},
+    {"escape", escape},
     {"first", first},
     {"float", float_filter},
-    {"forceescape", mapped<escape>},
+    {"forceescape", escape},
     {"indent", indent},
     {"int", int_filter},
     {"items", items_filter},

@@ -21,7 +21,7 @@ void append_code_unit(Text& out, std::uint32_t unit) { out.append(fmt::format("\
 
 void append_string(Text& out, std::string_view text, bool ensure_ascii) {
   out.append('"');
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     constexpr std::string_view kNamed = "\"\\\n\r\t\f\b";
     constexpr std::string_view kNames = "\"\\nrtfb";
     if (const std::size_t at = kNamed.find(c.bytes); at != std::string_view::npos) {
