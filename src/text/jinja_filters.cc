@@ -449,14 +449,14 @@ Value choose(const Call& call, bool wanted, bool by_attribute) {
     args = without_first(args);
   }
   const AttributeGetter get(call.budget(), attribute);
-  std::string test;
+  std::optional<std::string> test;
   if (!args.positional.empty()) {
     test = need_string(args.positional[0], "the name of a test");
     args = without_first(args);
   }
   for (const Value& item : items_of(call.budget(), call.value)) {
     const Value value = get(item);
-    const bool holds = test.empty() ? truthy(value) : apply_test(call.runtime, test, value, args);
+    const bool holds = test ? apply_test(call.runtime, *test, value, args) : truthy(value);
     if (holds == wanted) out.push_back(item);
   }
   return make_iterator(call.budget(), std::move(out));
