@@ -158,6 +158,10 @@ TEST(ChatTemplate, BytesThatAreNoUtf8PassUnchanged) {
 TEST(ChatTemplate, MessagesSayWhatAndOnWhichLine) {
   EXPECT_EQ(message_of("a\n{{ raise_exception('no system role') }}", ErrorCode::kInvalidArgument),
             "chat template, line 2: no system role");
+  EXPECT_EQ(message_of("{{ raise_exception('two\\nlines') }}", ErrorCode::kInvalidArgument),
+            "chat template, line 1: two lines");
+  EXPECT_EQ(message_of("{{ raise_exception('a' * 1000) }}", ErrorCode::kInvalidArgument),
+            "chat template, line 1: " + std::string(400, 'a'));
   EXPECT_EQ(message_of("{{ x.y }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: 'x' is undefined");
   EXPECT_EQ(message_of("\n\n{% if messages[0].z.y %}{% endif %}", ErrorCode::kInvalidArgument),
