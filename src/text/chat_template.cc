@@ -2,6 +2,7 @@
 // TemplateError.
 #include "text/chat_template.h"
 
+#include <algorithm>
 #include <ctime>
 #include <fmt/format.h>
 #include <utility>
@@ -19,7 +20,9 @@ namespace {
 /// length.
 std::string one_line(std::string_view text) {
   constexpr std::size_t kLongest = 400;
-  std::string line(text.substr(0, kLongest));
+  std::size_t size = std::min(text.size(), kLongest);
+  while (size < text.size() && (text[size] & 0xC0) == 0x80) --size;  // no half character
+  std::string line(text.substr(0, size));
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < ' ') c = ' ';
   }
