@@ -199,7 +199,14 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
   for (int i = 0; i < 5000; ++i) long_filter += "|trim";
   long_filter += " }}";
   const std::string grow = "{% set ns = namespace(x='ab') %}{% for i in range(200) %}";
+  // 2^50 items as 50 lists: small until it is printed or compared.
+  const std::string fold =
+      "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(50) %}"
+      "{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}";
   const std::string million = "{% for i in range(1000) %}{% for j in range(1000) %}";
+  const std::string loops =
+      "{% set ns = namespace(l=0) %}{% for i in range(90000) %}{% for j in [ns.l] %}"
+      "{% set ns.l = loop %}{% endfor %}{% endfor %}";
   const std::vector<std::string> templates = {
       // endless or nearly so
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
@@ -211,12 +218,9 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
       grow + "{% set ns.x = ns.x + ns.x %}{% endfor %}",
       grow + "{% set ns.x = ns.x|replace('a', ns.x) %}{% endfor %}",
       grow + "{% set ns.x = [ns.x, ns.x] %}{% endfor %}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}"
-      "{% endfor %}{{ ns.x }}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}"
-      "{% endfor %}{{ ns.x|tojson }}",
-      "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(50) %}{% set ns.x = [ns.x, ns.x] %}"
-      "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+      fold + "{{ ns.x }}",
+      fold + "{{ ns.x|tojson }}",
+      fold + "{{ ns.x == ns.y }}",
       "{{ 'a' * 9000000000000000000 }}",
       "{{ [1, 2, 3] * 9000000000000000000 }}",
       "{{ 'a'|indent(9000000000000000000) }}",
@@ -231,8 +235,7 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
       long_filter,
       "{{ " + std::string(5000, '-') + "1 }}",
       "{{ " + std::string(5000, '[') + std::string(5000, ']') + " }}",
-      "{% set ns = namespace(l=0) %}{% for i in range(90000) %}{% for j in [ns.l] %}"
-      "{% set ns.l = loop %}{% endfor %}{% endfor %}",
+      loops,
   };
   for (const std::string& source : templates) {
     try {
@@ -265,6 +268,7 @@ TEST(ChatTemplate, RingsAndChainsAreFreed) {
 
 TEST(ChatTemplate, LongConversationsFitTheLimits) {
   std::vector<ChatMessage> messages;
+  messages.reserve(2000);
   for (int i = 0; i < 2000; ++i) {
     messages.push_back({i % 2 == 0 ? "user" : "assistant", std::string(2000, 'x')});
   }

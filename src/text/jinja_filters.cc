@@ -330,6 +330,7 @@ std::vector<Value> sort_by(Budget& budget, std::vector<std::pair<Value, Value>> 
                       : compare(budget, a.first, b.first) < 0;
   });
   std::vector<Value> out;
+  out.reserve(keyed.size());
   for (auto& [key, value] : keyed) out.push_back(std::move(value));
   return out;
 }
@@ -348,6 +349,7 @@ Value sort(const Call& call) {
   std::vector<std::pair<Value, Value>> keyed;
   for (Value& item : items_of(budget, call.value)) {
     std::vector<Value> keys;
+    keys.reserve(getters.size());
     for (const AttributeGetter& get : getters) {
       keys.push_back(flag(args[1]) ? get(item) : ignore_case(budget, get(item)));
     }

@@ -188,18 +188,19 @@ std::string float_text(double value) {
 
   std::string out(negative ? "-" : "");
   const int count = static_cast<int>(digits.size());
+  const auto zeros = [](int n) {
+    return std::string(static_cast<std::size_t>(std::max(n, 0)), '0');
+  };
   if (exponent < -4 || exponent >= 16) {
     out += digits[0];
     if (count > 1) out += '.' + digits.substr(1);
     return out + fmt::format("e{}{:02d}", exponent < 0 ? '-' : '+', std::abs(exponent));
   }
-  if (exponent < 0)
-    return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
-  if (exponent + 1 >= count) {
-    return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
-  }
-  return out + digits.substr(0, static_cast<std::size_t>(exponent + 1)) + '.' +
-         digits.substr(static_cast<std::size_t>(exponent + 1));
+  if (exponent < 0) return out + "0." + zeros(-1 - exponent) + digits;
+  const int whole = exponent + 1;  // digits before the point
+  if (whole >= count) return out + digits + zeros(whole - count) + ".0";
+  const auto point = static_cast<std::size_t>(whole);
+  return out + digits.substr(0, point) + '.' + digits.substr(point);
 }
 
 }  // namespace onebit::text::jinja
