@@ -45,6 +45,17 @@ KvCache::KvCache(const arch::ModelConfig& config, std::int64_t capacity)
 
 void KvCache::truncate(std::int64_t length) {
   ONEBIT_CHECK(length >= 0 && length <= length_);
+  const std::int64_t used = length % kBlock;
+  if (length < length_ && used != 0) {  // the rest of a block that stays open
+    for (std::int64_t layer = 0; layer < layers_; ++layer) {
+      for (std::int64_t head = 0; head < kv_heads_; ++head) {
+        float* block = values_ + offset(layer, head, length / kBlock);
+        for (std::int64_t i = 0; i < head_dim_; ++i) {
+          std::fill_n(block + i * kBlock + used, kBlock - used, 0.0F);
+        }
+      }
+    }
+  }
   length_ = length;
 }
 
