@@ -52,6 +52,28 @@ struct RotaryFunction : torch::autograd::Function<RotaryFunction> {
   }
 };
 
+struct NormalizedDistanceFunction : torch::autograd::Function<NormalizedDistanceFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& b, double min_norm) {
+    const Tensor norm = a.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
+    const Tensor unit = a / norm;
+    const Tensor other = b / b.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
+    const Tensor difference = unit - other;
+    ctx->save_for_backward({unit, other, norm});
+    return difference.square().sum() / static_cast<double>(norm.numel());
+  }
+
+  // ‖â − b̂‖² = 2 − 2 â·b̂ for unit vectors, so d/da = −2/‖a‖ · (b̂ − â (â·b̂)).
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor& unit = saved[0];
+    const Tensor& other = saved[1];
+    const Tensor& norm = saved[2];
+    const Tensor cosine = (unit * other).sum(-1, /*keepdim=*/true);
+    const Tensor factor = grads[0] * 2.0 / static_cast<double>(norm.numel()) / norm;
+    return {(unit * cosine).sub_(other).mul_(factor), {}, {}};
+  }
+};
+
 }  // namespace
 
 Tensor scale_columns(const Tensor& x, const Tensor& s) { return (x * s).to(x.scalar_type()); }
@@ -83,5 +105,32 @@ Tensor rotary(const Tensor& x, const Tensor& cosine, const Tensor& sine) {
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) { return torch::silu(gate) * up; }
+
+Tensor normalized_distance(const Tensor& a, const Tensor& b, double min_norm) {
+  return NormalizedDistanceFunction::apply(a, b.detach(), min_norm);
+}
+
+DivergenceSums divergence(Tensor& student, const Tensor& teacher, const Tensor& labels,
+                          double kl_weight, double ce_weight) {
+  const torch::NoGradGuard no_grad;
+  const torch::ScalarType type =
+      student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const Tensor log_s = torch::log_softmax(student, -1, type);
+  const Tensor log_t = torch::log_softmax(teacher, -1, type);
+  const Tensor p_t = log_t.exp();
+  DivergenceSums sums;
+  sums.kl = (p_t * (log_t - log_s)).sum(torch::kFloat64).item<double>();
+  const Tensor labelled = labels.ge(0).nonzero().squeeze(1);
+  const Tensor columns = labels.index_select(0, labelled);
+  sums.cross_entropy = -log_s.index({labelled, columns}).sum(torch::kFloat64).item<double>();
+  Tensor gradient = log_s.exp().mul_(kl_weight).sub_(p_t, kl_weight);
+  if (ce_weight != 0) {
+    Tensor ce = log_s.index_select(0, labelled).exp_();
+    ce.scatter_add_(1, columns.unsqueeze(1), torch::full({columns.size(0), 1}, -1, ce.options()));
+    gradient.index_add_(0, labelled, ce, ce_weight);
+  }
+  student.copy_(gradient);
+  return sums;
+}
 
 }  // namespace onebit::nn

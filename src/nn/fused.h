@@ -51,4 +51,18 @@ torch::Tensor rotary(const torch::Tensor& x, const torch::Tensor& cosine,
 /// SiLU(gate) ⊙ up, differentiable in both.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
 
+/// Mean over all rows of ‖a/‖a‖ − b/‖b‖‖², norms over the last dimension and at least `min_norm`.
+/// Differentiable in a only.
+torch::Tensor normalized_distance(const torch::Tensor& a, const torch::Tensor& b, double min_norm);
+
+struct DivergenceSums {
+  double kl = 0;             ///< Σ_n Σ_v p_t (log p_t − log p_s)
+  double cross_entropy = 0;  ///< Σ_n −log p_s(label), over rows that have a label
+};
+
+/// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none. On return
+/// `student` holds the gradient of kl_weight·kl + ce_weight·cross_entropy for the student's logits.
+DivergenceSums divergence(torch::Tensor& student, const torch::Tensor& teacher,
+                          const torch::Tensor& labels, double kl_weight, double ce_weight);
+
 }  // namespace onebit::nn
