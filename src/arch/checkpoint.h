@@ -79,8 +79,13 @@ class Checkpoint {
   /// The 1-bit matrix of a role, or nothing. `sign` points into the mapped file and lives with it.
   std::optional<OneBitMatrix> one_bit(Role role, std::int64_t layer) const;
 
-  /// Built at the first call. Throws Error when the file has none that this program reads.
+  /// Built at the first call; thread-safe. Throws Error{kNotFound} when the model has none,
+  /// kCorrupt when it has more tokens than the model's vocabulary, and as make_tokenizer.
   const text::Tokenizer& tokenizer() const;
+
+  /// The tokenizer as data, or nothing when the model has none. Throws as the parsers of
+  /// text/tokenizer.h.
+  std::optional<text::TokenizerData> tokenizer_data() const;
 
   /// Jinja source of the chat template, or empty.
   std::string chat_template() const;
@@ -91,7 +96,7 @@ class Checkpoint {
   /// Bytes of the weight file(s).
   std::uint64_t file_bytes() const;
 
-  /// Everything a packed file must repeat of its source, in GGUF's terms: see packed_writer.h.
+  /// What each file format has to offer: checkpoint_impl.h, for this layer only.
   struct Impl;
   const Impl& impl() const noexcept { return *impl_; }
 

@@ -1,7 +1,9 @@
 // The sizes and options of one model, from config.json or GGUF metadata.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "arch/arch_spec.h"
@@ -39,18 +41,45 @@ struct ModelConfig {
   std::int64_t kv_dim() const { return kv_heads * head_dim; }
 };
 
+/// A tensor of one model. `layer` is -1 for the roles that are not per layer.
+struct TensorId {
+  Role role;
+  std::int64_t layer;
+
+  friend auto operator<=>(const TensorId&, const TensorId&) = default;
+};
+
+/// Every tensor of this model, in the order that files of this program hold them: the order of the
+/// architecture's table, all per-layer tensors of layer 0 together, then of layer 1 …; no output
+/// matrix when the head is tied.
+std::vector<TensorId> tensor_ids(const ModelConfig& config);
+
+/// Bounds on what validate() accepts: far above any model, and low enough that no count of weights
+/// or bytes below overflows 64 bits (a layer's in also stays within the 2^24 that keeps int32 sums
+/// of int8 products exact).
+inline constexpr std::int64_t kMaxDim = std::int64_t{1} << 22;
+inline constexpr std::int64_t kMaxLayers = std::int64_t{1} << 12;
+inline constexpr std::int64_t kMaxVocab = std::int64_t{1} << 31;
+inline constexpr std::int64_t kMaxContext = std::int64_t{1} << 31;
+
 /// Size of a dimension of this model.
 std::int64_t resolve(const ModelConfig& config, Dim dim);
 
 /// Shape of a tensor of this model: {rows, cols} or {rows}.
 formats::Shape shape_of(const ModelConfig& config, const TensorSpec& tensor);
 
-/// Throws Error{kCorrupt} when a size is not positive or sizes contradict each other.
-void validate(const ModelConfig& config);
+/// Throws Error{kCorrupt} when a size is not positive or out of bounds, or when sizes contradict
+/// each other. `where` names the file in the message.
+void validate(const ModelConfig& config, std::string_view where = "model configuration");
 
 /// Angular frequency of each rotary pair, [head_dim/2], scaling applied, computed in f32 as
 /// transformers does: inv_freq[i] = theta^(-2i/head_dim).
 std::vector<float> rope_frequencies(const ModelConfig& config);
+
+/// Llama 3's scaling and `rope.factors` as divisors of the unscaled frequencies, [head_dim / 2]:
+/// what GGUF's rope_freqs tensor stores. Empty when the model has neither (linear scaling is a GGUF
+/// key). Dividing gives rope_frequencies() back within one unit in the last place.
+std::vector<float> rope_factors(const ModelConfig& config);
 
 /// Weights of one layer's and of all linear matrices, embedding and head: for size tables.
 struct ParameterCount {

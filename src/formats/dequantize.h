@@ -16,8 +16,10 @@ void dequantize(DType type, std::span<const std::byte> src, std::span<float> dst
 /// Types that `quantize` can write: f32, f16, bf16, q8_0.
 bool can_quantize(DType type) noexcept;
 
-/// The inverse, for the types above; q8_0: d = max|w| / 127 as binary16, q = round(w / d).
-/// dst must hold exactly the bytes of src.size() elements. Throws Error{kUnsupported} otherwise.
+/// The inverse, for the types above; q8_0: d = max|w| / 127 in f32, q = round(w · (1 / d)) with
+/// halves away from zero, then d as binary16. dst must hold exactly the bytes of src.size()
+/// elements. Throws Error{kUnsupported} for other types and Error{kNumeric} for a finite value
+/// that the type cannot hold, or for infinity or NaN in q8_0 (plain types keep them).
 void quantize(DType type, std::span<const float> src, std::span<std::byte> dst);
 
 }  // namespace onebit::formats

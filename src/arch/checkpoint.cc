@@ -1,0 +1,204 @@
+// What is the same for every file format: telling formats apart, values in canonical layout,
+// tokenizer, hash.
+#include "arch/checkpoint.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "arch/checkpoint_impl.h"
+#include "arch/packed_format.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/sha256.h"
+#include "file/gguf.h"
+#include "formats/dequantize.h"
+
+namespace onebit::arch {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "mapped words are little endian");
+
+std::string tensor_label(const ModelConfig& config, Role role, std::int64_t layer) {
+  const TensorSpec* spec = find_tensor(*config.arch, role);
+  ONEBIT_CHECK(spec != nullptr);
+  return gguf_name(*spec, layer);
+}
+
+std::vector<float> read_scale(const formats::TensorView& view, const std::string& file,
+                              const std::string& name) {
+  std::vector<float> values(static_cast<std::size_t>(view.cols()));
+  formats::dequantize(view.dtype, view.data, values);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("{}: tensor {}: element {}: found {}, expected a finite number", file,
+                              name, i, values[i]));
+    }
+  }
+  return values;
+}
+
+void check_padding(const formats::Sign1View& sign, const std::string& file,
+                   const std::string& name) {
+  if (sign.cols % 64 == 0) return;
+  for (std::int64_t r = 0; r < sign.rows; ++r) {
+    const std::uint64_t last = sign.row(r)[formats::sign1_row_words(sign.cols) - 1];
+    if (last >> (sign.cols % 64) != 0) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("{}: tensor {}: row {}: found one bits after column {}, expected "
+                              "zero padding",
+                              file, name, r, sign.cols));
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t rope_source_row(std::int64_t row, std::int64_t head_dim) noexcept {
+  const std::int64_t within = row % head_dim;
+  return row - within + within / 2 + (within % 2) * (head_dim / 2);
+}
+
+void check_shape(std::string_view file, std::string_view tensor, const formats::Shape& found,
+                 const formats::Shape& expected) {
+  if (found == expected) return;
+  throw Error(ErrorCode::kCorrupt,
+              fmt::format("{}: tensor {}: found shape {}, expected {}", file, tensor,
+                          formats::to_string(found), formats::to_string(expected)));
+}
+
+const StoredTensor& Checkpoint::Impl::find(Role role, std::int64_t layer) const {
+  const auto it = tensors.find({role, layer});
+  if (it == tensors.end()) {
+    throw Error(ErrorCode::kNotFound, fmt::format("{}: the model has no tensor {}", path.string(),
+                                                  tensor_label(config, role, layer)));
+  }
+  return it->second;
+}
+
+Checkpoint::Checkpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+Checkpoint::~Checkpoint() = default;
+
+Checkpoint Checkpoint::open(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(model, ignored)) {
+    throw Error(ErrorCode::kNotFound, fmt::format("{}: no such file or folder", model.string()));
+  }
+  if (std::filesystem::is_directory(model, ignored)) {
+    if (std::filesystem::exists(model / "config.json", ignored)) {
+      return Checkpoint(open_hf(model));
+    }
+  } else if (file::is_gguf(model)) {
+    return Checkpoint(open_gguf(model));
+  }
+  throw Error(
+      ErrorCode::kUnsupported,
+      fmt::format("{} is neither a GGUF file nor a folder with config.json", model.string()));
+}
+
+const ModelConfig& Checkpoint::config() const noexcept { return impl_->config; }
+const std::filesystem::path& Checkpoint::path() const noexcept { return impl_->path; }
+const std::string& Checkpoint::name() const noexcept { return impl_->name; }
+
+std::optional<Checkpoint::Stored> Checkpoint::dense(Role role, std::int64_t layer) const {
+  const auto it = impl_->tensors.find({role, layer});
+  if (it == impl_->tensors.end()) return std::nullopt;
+  return it->second.dense;
+}
+
+void Checkpoint::read_f32(Role role, std::int64_t layer, std::span<float> dst) const {
+  const StoredTensor& stored = impl_->find(role, layer);
+  if (!stored.dense) {
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("{}: tensor {}: found a 1-bit matrix, expected dense values",
+                            impl_->path.string(), tensor_label(impl_->config, role, layer)));
+  }
+  const formats::TensorView& view = stored.dense->view;
+  const std::int64_t cols = view.cols();
+  ONEBIT_CHECK(std::ssize(dst) == view.rows() * cols);
+  if (!stored.dense->permute_rows) {
+    formats::dequantize(view.dtype, view.data, dst);
+    return;
+  }
+  for (std::int64_t r = 0; r < view.rows(); ++r) {
+    formats::dequantize(
+        view.dtype, view.row(rope_source_row(r, impl_->config.head_dim)),
+        dst.subspan(static_cast<std::size_t>(r * cols), static_cast<std::size_t>(cols)));
+  }
+}
+
+void Checkpoint::release(Role role, std::int64_t layer) const {
+  const StoredTensor& stored = impl_->find(role, layer);
+  if (stored.dense) impl_->release(stored.dense->view);
+  if (stored.one_bit) {
+    impl_->release(stored.one_bit->sign);
+    impl_->release(stored.one_bit->in_scale);
+    impl_->release(stored.one_bit->out_scale);
+  }
+}
+
+const std::optional<Provenance>& Checkpoint::provenance() const noexcept {
+  return impl_->provenance;
+}
+
+std::optional<OneBitMatrix> Checkpoint::one_bit(Role role, std::int64_t layer) const {
+  const auto it = impl_->tensors.find({role, layer});
+  if (it == impl_->tensors.end() || !it->second.one_bit) return std::nullopt;
+  const StoredOneBit& stored = *it->second.one_bit;
+  const std::string file = impl_->path.string();
+  OneBitMatrix matrix;
+  matrix.sign = {reinterpret_cast<const std::uint64_t*>(stored.sign.data.data()),
+                 stored.out_scale.cols(), stored.in_scale.cols()};
+  check_padding(matrix.sign, file, stored.name + std::string(kSignSuffix));
+  matrix.g = read_scale(stored.in_scale, file, stored.name + std::string(kInScaleSuffix));
+  matrix.h = read_scale(stored.out_scale, file, stored.name + std::string(kOutScaleSuffix));
+  return matrix;
+}
+
+std::optional<text::TokenizerData> Checkpoint::tokenizer_data() const {
+  return impl_->tokenizer_data();
+}
+
+const text::Tokenizer& Checkpoint::tokenizer() const {
+  std::call_once(impl_->tokenizer_once, [this] {
+    auto data = impl_->tokenizer_data();
+    if (!data) {
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: the model has no tokenizer", impl_->path.string()));
+    }
+    if (std::ssize(data->tokens) > impl_->config.vocab) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("{}: tokenizer: found {} tokens, expected at most the model's {}",
+                              impl_->path.string(), data->tokens.size(), impl_->config.vocab));
+    }
+    impl_->tokenizer = text::make_tokenizer(std::move(*data));
+  });
+  return *impl_->tokenizer;
+}
+
+std::string Checkpoint::chat_template() const { return impl_->chat_template(); }
+
+std::string Checkpoint::sha256() const {
+  constexpr std::size_t kChunk = std::size_t{16} << 20;  // bounds the memory that hashing holds
+  Sha256 hash;
+  for (const auto file : impl_->weight_files()) {
+    for (std::size_t begin = 0; begin < file.size(); begin += kChunk) {
+      const auto chunk = file.subspan(begin, std::min(kChunk, file.size() - begin));
+      hash.update(chunk);
+      impl_->release({formats::DType::kI8, {std::ssize(chunk)}, chunk});
+    }
+  }
+  return hash.hex();
+}
+
+std::uint64_t Checkpoint::file_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto file : impl_->weight_files()) bytes += file.size();
+  return bytes;
+}
+
+}  // namespace onebit::arch

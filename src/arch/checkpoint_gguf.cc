@@ -1,0 +1,181 @@
+// A GGUF file as a checkpoint: dense models as llama.cpp's converter writes them, and our packed
+// 1-bit files (onebit.* metadata).
+#include <fmt/format.h>
+#include <set>
+
+#include "arch/checkpoint_impl.h"
+#include "arch/gguf_config.h"
+#include "arch/gguf_tokenizer.h"
+#include "arch/packed_format.h"
+#include "base/error.h"
+#include "file/quote.h"
+
+namespace onebit::arch {
+namespace {
+
+class GgufCheckpoint final : public Checkpoint::Impl {
+ public:
+  GgufCheckpoint(const std::filesystem::path& file_path, file::GgufFile gguf)
+      : gguf_(std::move(gguf)) {
+    path = file_path;
+    config = config_from_gguf(gguf_);
+    name = gguf_.get_string("general.name").value_or(file_path.stem().string());
+    provenance = read_provenance();
+    for (const TensorId& id : tensor_ids(config)) {
+      const auto [it, inserted] = tensors.emplace(id, find_stored(id));
+      any_one_bit_ = any_one_bit_ || it->second.one_bit.has_value();
+    }
+    if (any_one_bit_) check_one_bit_keys();
+    check_no_others();
+  }
+
+  void release(const formats::TensorView& view) const override { gguf_.release(view); }
+
+  std::vector<std::span<const std::byte>> weight_files() const override { return {gguf_.bytes()}; }
+
+  std::optional<text::TokenizerData> tokenizer_data() const override {
+    return tokenizer_from_gguf(gguf_);
+  }
+
+  std::string chat_template() const override {
+    return gguf_.get_string(kChatTemplateKey).value_or("");
+  }
+
+  Metadata metadata() const override {
+    // What describes this file's own tensors is left to whoever writes the next file.
+    static const std::set<std::string_view> kOwn = {"general.alignment", "general.file_type",
+                                                    "general.quantization_version"};
+    Metadata result;
+    for (const auto& [key, value] : gguf_.metadata()) {
+      if (kOwn.contains(key) || key.starts_with(kPackedPrefix)) continue;
+      result.emplace_back(key, value);
+    }
+    return result;
+  }
+
+ private:
+  std::optional<Provenance> read_provenance() const {
+    const auto version = gguf_.get_int(kPackedVersionKey);
+    if (!version) return std::nullopt;
+    if (*version != kPackedVersion) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{}: {}: found {}, expected {}", gguf_.name(), kPackedVersionKey,
+                              *version, kPackedVersion));
+    }
+    Provenance result;
+    result.method = gguf_.require_string(kPackedMethodKey);
+    result.form = parse_form(gguf_.get_string(kPackedFormKey).value_or("paper"), gguf_.name());
+    result.source_name = gguf_.get_string(kPackedSourceNameKey).value_or("");
+    result.source_sha256 = gguf_.get_string(kPackedSourceHashKey).value_or("");
+    result.program = gguf_.get_string(kPackedProgramKey).value_or("");
+    return result;
+  }
+
+  /// A file with 1-bit matrices says what they mean; one without need not.
+  void check_one_bit_keys() const {
+    if (!provenance) {
+      throw Error(ErrorCode::kCorrupt, fmt::format("{}: found 1-bit matrices, but no {}",
+                                                   gguf_.name(), kPackedVersionKey));
+    }
+    gguf_.require_string(kPackedFormKey);
+    const std::string layout = gguf_.require_string(kPackedLayoutKey);
+    if (layout != formats::kSign1Layout) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{}: {}: found {}, expected '{}'", gguf_.name(), kPackedLayoutKey,
+                              file::in_quotes(layout), formats::kSign1Layout));
+    }
+  }
+
+  StoredTensor find_stored(const TensorId& id) const {
+    const TensorSpec& spec = *find_tensor(*config.arch, id.role);
+    const std::string base = gguf_name(spec, id.layer);
+    const file::GgufTensor* dense = gguf_.find_tensor(base + std::string(kWeightSuffix));
+    const file::GgufTensor* sign = gguf_.find_tensor(base + std::string(kSignSuffix));
+    if (dense != nullptr && sign != nullptr) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("{}: tensor {}: found both {} and {}, expected one of them",
+                              gguf_.name(), base, dense->name, sign->name));
+    }
+    StoredTensor result;
+    if (dense != nullptr) {
+      check_shape(gguf_.name(), dense->name, dense->view.shape, shape_of(config, spec));
+      result.dense = Checkpoint::Stored{dense->view, /*permute_rows=*/false};
+    } else if (spec.linear && sign != nullptr) {
+      result.one_bit = find_one_bit(base, *sign, shape_of(config, spec));
+    } else {
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: tensor {}{} is absent, expected with shape {}", gguf_.name(),
+                              base, kWeightSuffix, formats::to_string(shape_of(config, spec))));
+    }
+    return result;
+  }
+
+  StoredOneBit find_one_bit(const std::string& base, const file::GgufTensor& sign,
+                            const formats::Shape& shape) const {
+    check_shape(gguf_.name(), sign.name, sign.view.shape,
+                {shape[0], formats::sign1_row_bytes(shape[1])});
+    if (sign.view.dtype != formats::DType::kI8) bad_type(sign, "i8");
+    if (reinterpret_cast<std::uintptr_t>(sign.view.data.data()) % formats::kSignRowAlign != 0) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("{}: tensor {}: found misaligned data, expected a multiple of {} "
+                              "bytes (general.alignment)",
+                              gguf_.name(), sign.name, formats::kSignRowAlign));
+    }
+    return {sign.view, find_scale(base + std::string(kInScaleSuffix), shape[1]),
+            find_scale(base + std::string(kOutScaleSuffix), shape[0]), base};
+  }
+
+  formats::TensorView find_scale(const std::string& tensor_name, std::int64_t size) const {
+    const file::GgufTensor* tensor = gguf_.find_tensor(tensor_name);
+    if (tensor == nullptr) {
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: tensor {} is absent", gguf_.name(), tensor_name));
+    }
+    check_shape(gguf_.name(), tensor_name, tensor->view.shape, {size});
+    if (tensor->view.dtype != formats::DType::kF16 && tensor->view.dtype != formats::DType::kF32) {
+      bad_type(*tensor, "f16 or f32");
+    }
+    return tensor->view;
+  }
+
+  [[noreturn]] void bad_type(const file::GgufTensor& tensor, std::string_view expected) const {
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("{}: tensor {}: found type {}, expected {}", gguf_.name(), tensor.name,
+                            formats::info(tensor.view.dtype).name, expected));
+  }
+
+  /// A tensor that the architecture does not know (a bias, a second norm) would change results.
+  void check_no_others() const {
+    std::set<std::string, std::less<>> known = {std::string(kRopeFactorsTensor)};
+    for (const auto& [id, stored] : tensors) {
+      const std::string base = gguf_name(*find_tensor(*config.arch, id.role), id.layer);
+      if (stored.dense) {
+        known.insert(base + std::string(kWeightSuffix));
+      } else {
+        for (const auto suffix : {kSignSuffix, kInScaleSuffix, kOutScaleSuffix}) {
+          known.insert(base + std::string(suffix));
+        }
+      }
+    }
+    for (const file::GgufTensor& tensor : gguf_.tensors()) {
+      if (!known.contains(tensor.name)) {
+        throw Error(ErrorCode::kUnsupported,
+                    fmt::format("{}: found tensor {}, which architecture {} with {} layers does "
+                                "not have",
+                                gguf_.name(), file::in_quotes(tensor.name), config.arch->name,
+                                config.layers));
+      }
+    }
+  }
+
+  file::GgufFile gguf_;
+  bool any_one_bit_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path) {
+  return std::make_unique<GgufCheckpoint>(path, file::GgufFile::open(path));
+}
+
+}  // namespace onebit::arch

@@ -1,0 +1,71 @@
+// What one file format has to offer behind Checkpoint; checkpoint_gguf.cc and checkpoint_hf.cc
+// implement it. Only arch/ includes this.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "arch/checkpoint.h"
+#include "file/gguf.h"
+
+namespace onebit::arch {
+
+/// A 1-bit matrix where the file holds it; types and shapes are checked, values are not yet.
+struct StoredOneBit {
+  formats::TensorView sign;       ///< i8 [out, sign1_row_bytes(in)], 8-byte aligned
+  formats::TensorView in_scale;   ///< g: f16 or f32 [in]
+  formats::TensorView out_scale;  ///< h: f16 or f32 [out]
+  std::string name;               ///< without suffix, for messages
+};
+
+/// One tensor of the architecture as the file has it: exactly one of the two.
+struct StoredTensor {
+  std::optional<Checkpoint::Stored> dense;
+  std::optional<StoredOneBit> one_bit;
+};
+
+/// Metadata of a packed file in order.
+using Metadata = std::vector<std::pair<std::string, file::GgufValue>>;
+
+struct Checkpoint::Impl {
+  std::filesystem::path path;
+  std::string name;
+  ModelConfig config;
+  std::optional<Provenance> provenance;
+  std::map<TensorId, StoredTensor> tensors;  ///< every tensor_ids(config)
+
+  mutable std::once_flag tokenizer_once;
+  mutable std::unique_ptr<text::Tokenizer> tokenizer;
+
+  virtual ~Impl() = default;
+
+  /// The tensor, or Error{kNotFound}.
+  const StoredTensor& find(Role role, std::int64_t layer) const;
+
+  /// Tells the system that a tensor's bytes are done with. `view` is of one of the weight files.
+  virtual void release(const formats::TensorView& view) const = 0;
+
+  /// The weight files' whole contents, in the order that sha256() takes them.
+  virtual std::vector<std::span<const std::byte>> weight_files() const = 0;
+
+  virtual std::optional<text::TokenizerData> tokenizer_data() const = 0;
+  virtual std::string chat_template() const = 0;
+
+  /// What a packed file repeats of the model as a whole: general.*, sizes, tokenizer, chat
+  /// template.
+  virtual Metadata metadata() const = 0;
+};
+
+/// Both throw as Checkpoint::open.
+std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path);
+std::unique_ptr<Checkpoint::Impl> open_hf(const std::filesystem::path& folder);
+
+/// Throws Error{kCorrupt} naming file and tensor unless `found` has the expected shape.
+void check_shape(std::string_view file, std::string_view tensor, const formats::Shape& found,
+                 const formats::Shape& expected);
+
+/// True for the roles whose rows are in rotary order.
+constexpr bool is_rotary(Role role) { return role == Role::kAttnQ || role == Role::kAttnK; }
+
+}  // namespace onebit::arch

@@ -1,0 +1,34 @@
+// The names in a packed file, for its reader (checkpoint_gguf.cc) and its writer
+// (packed_writer.cc).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "arch/checkpoint.h"
+
+namespace onebit::arch {
+
+inline constexpr std::string_view kWeightSuffix = ".weight";
+inline constexpr std::string_view kSignSuffix = ".sign";           ///< i8 [out, row bytes]
+inline constexpr std::string_view kInScaleSuffix = ".in_scale";    ///< g [in]
+inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out]
+
+inline constexpr std::uint32_t kPackedVersion = 1;
+inline constexpr std::string_view kPackedPrefix = "onebit.";
+inline constexpr std::string_view kPackedVersionKey = "onebit.version";
+inline constexpr std::string_view kPackedMethodKey = "onebit.method";
+inline constexpr std::string_view kPackedFormKey = "onebit.form";
+inline constexpr std::string_view kPackedLayoutKey = "onebit.layout";
+inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
+inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";
+inline constexpr std::string_view kPackedProgramKey = "onebit.program";
+
+/// "paper" and "foldable".
+std::string_view form_name(Form form) noexcept;
+
+/// Throws Error{kUnsupported} naming `file` for any other name.
+Form parse_form(std::string_view name, std::string_view file);
+
+}  // namespace onebit::arch
