@@ -96,21 +96,28 @@ class GgufFile {
 /// True when the file begins with GGUF's magic number.
 bool is_gguf(const std::filesystem::path& path);
 
-/// Declares everything first, then streams the tensors' bytes in declaration order.
+/// Declares everything first, then streams the tensors' bytes in declaration order. The same calls
+/// give the same bytes. A file that is not finished never appears.
 class GgufWriter {
  public:
+  /// Throws Error{kIo} when the folder cannot be written.
   explicit GgufWriter(const std::filesystem::path& path);
   ~GgufWriter();
 
-  /// A key given twice keeps its place and takes the new value.
+  /// A key given twice keeps its place and takes the new value. general.alignment sets the file's
+  /// alignment (32 unless set, and always written): Error{kInvalidArgument} unless it is a u32, a
+  /// power of two and at least 8. Throws also for a key longer than 65535 bytes, the format's
+  /// limit.
   void set(std::string_view key, GgufValue value);
 
-  /// Shape outermost first. Throws Error{kInvalidArgument} for a duplicate name, more than four
-  /// dimensions, or a last dimension that is not a whole number of blocks.
+  /// Shape outermost first. Throws Error{kInvalidArgument} for a duplicate name or one longer than
+  /// 63 bytes (ggml's limit), more than four dimensions, a dimension below 1, or a last dimension
+  /// that is not a whole number of blocks.
   void declare(std::string_view name, formats::DType dtype, const formats::Shape& shape);
 
   /// The next declared tensor's bytes; the first call writes the header. `name` must be that
-  /// tensor's, and the size must match: programmer errors otherwise (ONEBIT_CHECK).
+  /// tensor's, and the size must match: programmer errors otherwise (ONEBIT_CHECK), as are set()
+  /// and declare() after it.
   void write(std::string_view name, std::span<const std::byte> bytes);
 
   /// All tensors written: the file appears. Throws Error{kIo}.
