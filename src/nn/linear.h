@@ -39,6 +39,8 @@ class DenseLinear final : public Linear {
   torch::Tensor forward(const torch::Tensor& x) override;
   void collect(const std::string&, std::vector<Parameter>&) const override {}
 
+  const torch::Tensor& weight() const noexcept { return weight_; }
+
  private:
   torch::Tensor weight_;
 };

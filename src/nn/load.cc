@@ -140,33 +140,35 @@ void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options) {
   arch::PackedWriter writer(out, source, options);
   const FrozenWeights& frozen = student.frozen();
-  const arch::ModelConfig& config = student.config();
-  const auto add = [&](const arch::TensorSpec& spec, std::int64_t layer) {
-    switch (spec.role) {
-      case Role::kTokenEmbedding:
-        return writer.add_dense(spec.role, layer, values_of(frozen.embedding));
-      case Role::kOutputNorm:
-        return writer.add_dense(spec.role, layer, values_of(frozen.output_norm));
-      case Role::kOutput:
-        if (config.tied_head) return;
-        return writer.add_dense(spec.role, layer, values_of(frozen.head));
-      case Role::kAttnNorm:
-        return writer.add_dense(spec.role, layer,
-                                values_of(frozen.attn_norm[static_cast<std::size_t>(layer)]));
-      case Role::kFfnNorm:
-        return writer.add_dense(spec.role, layer,
-                                values_of(frozen.ffn_norm[static_cast<std::size_t>(layer)]));
-      default:
-        break;
+  for (const auto& [role, layer] : writer.order()) {
+    const auto index = static_cast<std::size_t>(layer);  // used by the per-layer roles only
+    if (writer.is_one_bit({role, layer})) {
+      const auto* linear = dynamic_cast<const OneBitLinear*>(&student.linear(role, layer));
+      ONEBIT_CHECK(linear != nullptr);
+      writer.add_one_bit(role, layer, pack(linear->latent()), values_of(linear->g()),
+                         values_of(linear->h()));
+      continue;
     }
-    const auto* linear = dynamic_cast<const OneBitLinear*>(&student.linear(spec.role, layer));
-    ONEBIT_CHECK(linear != nullptr);
-    writer.add_one_bit(spec.role, layer, pack(linear->latent()), values_of(linear->g()),
-                       values_of(linear->h()));
-  };
-  for (const arch::TensorSpec& spec : config.arch->tensors) {
-    const std::int64_t layers = spec.per_layer ? config.layers : 1;
-    for (std::int64_t layer = 0; layer < layers; ++layer) add(spec, spec.per_layer ? layer : -1);
+    const Tensor dense = [&] {
+      switch (role) {
+        case Role::kTokenEmbedding:
+          return frozen.embedding;
+        case Role::kOutput:
+          return frozen.head;
+        case Role::kOutputNorm:
+          return frozen.output_norm;
+        case Role::kAttnNorm:
+          return frozen.attn_norm.at(index);
+        case Role::kFfnNorm:
+          return frozen.ffn_norm.at(index);
+        default: {
+          const auto* linear = dynamic_cast<const DenseLinear*>(&student.linear(role, layer));
+          ONEBIT_CHECK(linear != nullptr);
+          return linear->weight();
+        }
+      }
+    }();
+    writer.add_dense(role, layer, values_of(dense));
   }
   writer.finish();
 }
