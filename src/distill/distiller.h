@@ -12,9 +12,9 @@
 namespace onebit::distill {
 
 struct LossOptions {
-  LogitLossOptions logit;    ///< α and the scale of the logit term
-  double beta = 1.0;         ///< weight of the hidden-state term; 0 leaves it out
-  double gamma = 0.0;        ///< weight of the attention term; 0 leaves it out
+  LogitLossOptions logit = {};  ///< α and the scale of the logit term
+  double beta = 1.0;            ///< weight of the hidden-state term; 0 leaves it out
+  double gamma = 0.0;           ///< weight of the attention term; 0 leaves it out
   bool hidden_last = false;  ///< also supervise the last block's output, which the reference omits
 };
 

@@ -46,6 +46,8 @@ double AdamW::step(double learning_rate) {
                        options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false,
                        /*maximize=*/false);
   ++steps_;
+  // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
+  for (const torch::Tensor& value : values) value.unsafeGetTensorImpl()->bump_version();
   for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
   return norm;
 }

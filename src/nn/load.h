@@ -55,8 +55,8 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
                                           SignGradient gradient, double latent_scale);
 
 /// Writes a student as a packed file. `source` is the teacher's checkpoint: sizes, tokenizer and
-/// chat template come from it, the frozen weights from the student. Matrices that stay dense must be
-/// listed in `options`. Throws as PackedWriter.
+/// chat template come from it, the frozen weights from the student. Matrices that stay dense must
+/// be listed in `options`. Throws as PackedWriter.
 void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options);
 

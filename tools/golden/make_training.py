@@ -134,7 +134,7 @@ def start_parameters(model):
     parameters = {}
     for name, w in model.weights.items():
         g, h = svid(w)
-        parameters[f"{name}.latent"] = torch.where(w < 0, -0.01, 0.01).to(w.dtype)
+        parameters[f"{name}.latent"] = 0.01 * torch.where(w < 0, -1.0, 1.0).to(w.dtype)
         parameters[f"{name}.g"], parameters[f"{name}.h"] = g, h
     return {name: value.clone().requires_grad_() for name, value in parameters.items()}
 
@@ -268,7 +268,7 @@ def main():
         if name.endswith(".latent"):
             flips = ((value < 0) != (start[name] < 0)).numpy().ravel()
             flipped, total = flipped + int(flips.sum()), total + flips.size
-            stored[f"flipped/{name}"] = np.packbits(flips, bitorder="little")
+            stored[f"flipped/{name}"] = np.packbits(flips, bitorder="little").view(np.int8)
     print(f"losses: first {table[0]}, last {table[-1]}")
     print(f"flipped {flipped} of {total} signs: {100 * flipped / total:.2f} %")
     config = {"steps": STEPS, "lr": LR, "flipped": flipped, "weights": total}
