@@ -44,9 +44,8 @@ class Info final : public Command {
   void run(Context& context) override {
     const arch::Checkpoint checkpoint = arch::Checkpoint::open(model_);
     const ModelSummary summary = summarize(checkpoint);
-    const kernels::KernelSet& kernels = context.isa.empty()
-                                            ? kernels::best_kernels()
-                                            : kernels::kernels_by_name(context.isa);
+    const kernels::KernelSet& kernels =
+        context.isa.empty() ? kernels::best_kernels() : kernels::kernels_by_name(context.isa);
     print(context.console, checkpoint, summary, kernels);
     print_json(context.console, checkpoint, summary, kernels);
   }
@@ -78,7 +77,8 @@ class Info final : public Command {
         fmt::format("{}: {} weights, {}, {:.4f} bits per weight", summary.matrices,
                     grouped(summary.matrix_weights), bytes_text(summary.matrix_bytes),
                     summary.matrix_bits_per_weight()));
-    row(console, "whole file", fmt::format("{:.4f} bits per weight", summary.file_bits_per_weight()));
+    row(console, "whole file",
+        fmt::format("{:.4f} bits per weight", summary.file_bits_per_weight()));
     if (const auto& made = checkpoint.provenance()) {
       row(console, "method", fmt::format("{}, form {}", made->method, arch::form_name(made->form)));
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));

@@ -72,7 +72,10 @@ int terminal_width() {
 class Console::Display final : public Progress {
  public:
   Display(Console& console, std::string label, std::string unit)
-      : console_(console), label_(std::move(label)), unit_(std::move(unit)), begin_(Clock::now()),
+      : console_(console),
+        label_(std::move(label)),
+        unit_(std::move(unit)),
+        begin_(Clock::now()),
         last_(begin_) {}
 
   ~Display() override {

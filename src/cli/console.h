@@ -60,8 +60,8 @@ class Console {
   std::mutex mutex_;
   Verbosity verbosity_ = Verbosity::kInfo;
   bool json_ = false;
-  bool terminal_;            ///< stderr is one
-  bool bar_drawn_ = false;   ///< the cursor stands in a bar's line
+  bool terminal_;              ///< stderr is one
+  bool bar_drawn_ = false;     ///< the cursor stands in a bar's line
   bool at_line_start_ = true;  ///< of stdout
 };
 

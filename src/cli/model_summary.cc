@@ -51,9 +51,9 @@ ModelSummary summarize(const arch::Checkpoint& checkpoint) {
     } else {
       ONEBIT_CHECK(packed.has_value());
       tensor.type = "sign1";
-      tensor.bytes = static_cast<std::uint64_t>(tensor.shape[0] *
-                                                formats::sign1_row_bytes(tensor.shape[1])) +
-                     scale_bytes(*packed, tensor.name);
+      tensor.bytes =
+          static_cast<std::uint64_t>(tensor.shape[0] * formats::sign1_row_bytes(tensor.shape[1])) +
+          scale_bytes(*packed, tensor.name);
     }
     if (spec.linear) {
       ++summary.matrices;

@@ -145,14 +145,13 @@ int run_program(const Program& program, int argc, char** argv) {
 }
 
 std::string general_help(const Program& program) {
-  std::string text =
-      "onebit " ONEBIT_VERSION
-      ": 1-bit large language models: quantise, distil, measure, run\n"
-      "\n"
-      "Usage: onebit COMMAND [OPTIONS]\n"
-      "       onebit help COMMAND | onebit COMMAND --help | onebit --version\n"
-      "\n"
-      "Commands:\n";
+  std::string text = "onebit " ONEBIT_VERSION
+                     ": 1-bit large language models: quantise, distil, measure, run\n"
+                     "\n"
+                     "Usage: onebit COMMAND [OPTIONS]\n"
+                     "       onebit help COMMAND | onebit COMMAND --help | onebit --version\n"
+                     "\n"
+                     "Commands:\n";
   for (const CommandEntry& entry : program.commands) {
     text += fmt::format("  {:<12} {}\n", entry.name, entry.summary);
   }

@@ -42,9 +42,9 @@ runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags,
                           const std::string& path) {
   if (flags.device != "cpu") {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("device: found {}, expected cpu (the runtime has no other)",
-                            flags.device));
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("device: found {}, expected cpu (the runtime has no other)", flags.device));
   }
   const auto begin = std::chrono::steady_clock::now();
   runtime::ModelOptions options;
