@@ -100,6 +100,7 @@ struct GgufWriter::Impl {
   std::vector<Tensor> tensors;
   std::unordered_set<std::string> names;
   std::uint64_t alignment = kGgufDefaultAlignment;
+  bool alignment_given = false;
   bool header_written = false;
   std::size_t next = 0;  ///< the tensor that write() expects
 };
@@ -110,6 +111,7 @@ void GgufWriter::Impl::pad() {
 }
 
 void GgufWriter::Impl::write_header() {
+  if (!alignment_given) metadata.emplace_back(kGgufAlignmentKey, GgufValue{kGgufDefaultAlignment});
   std::string out(kGgufMagic);
   put(out, kGgufVersion);
   put<std::uint64_t>(out, tensors.size());
@@ -138,9 +140,7 @@ void GgufWriter::Impl::write_header() {
   header_written = true;
 }
 
-GgufWriter::GgufWriter(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {
-  set(kGgufAlignmentKey, GgufValue{kGgufDefaultAlignment});
-}
+GgufWriter::GgufWriter(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {}
 
 GgufWriter::~GgufWriter() = default;
 
@@ -160,6 +160,7 @@ void GgufWriter::set(std::string_view key, GgufValue value) {
                               kMinAlignment));
     }
     impl_->alignment = *alignment;
+    impl_->alignment_given = true;
   }
   auto& metadata = impl_->metadata;
   const auto entry = std::find_if(metadata.begin(), metadata.end(),

@@ -260,6 +260,12 @@ void SafetensorsFile::Impl::parse() {
          fmt::format("found {}, expected '{{' first",
                      in_quotes(std::string_view(text, length > 0 ? 1 : 0))));
   }
+  // The JSON lexer takes a zero byte for the end of its input and would ignore what follows.
+  if (const void* zero = std::memchr(text, 0, static_cast<std::size_t>(length))) {
+    fail(name, "header",
+         fmt::format("found a zero byte at byte {} of it, expected JSON",
+                     static_cast<const char*>(zero) - text + 1));
+  }
   Header header;
   HeaderReader reader(name, header);
   Json::sax_parse(text, text + length, &reader);

@@ -40,6 +40,15 @@ constexpr Isa kIsas[] = {
 
 bool runs_on(const Isa& isa, CpuFeatures cpu) noexcept { return (isa.needs & ~cpu) == 0; }
 
+/// "avx2, scalar"
+std::string names_for(CpuFeatures cpu) {
+  std::string names;
+  for (const Isa& isa : kIsas) {
+    if (runs_on(isa, cpu)) names += fmt::format("{}{}", names.empty() ? "" : ", ", isa.name);
+  }
+  return names;
+}
+
 }  // namespace
 
 CpuFeatures detect_cpu() noexcept {
@@ -74,19 +83,17 @@ std::vector<const KernelSet*> available_kernels(CpuFeatures cpu) {
 }
 
 const KernelSet& kernels_by_name(std::string_view name, CpuFeatures cpu) {
-  std::string known;
   for (const Isa& isa : kIsas) {
     if (isa.name == name) {
       if (runs_on(isa, cpu)) return *isa.set;
       throw Error(ErrorCode::kUnsupported,
-                  fmt::format("instruction set '{}': this CPU lacks it, expected one of those that "
-                              "it has, such as '{}'",
-                              name, available_kernels(cpu).front()->name));
+                  fmt::format("instruction set '{}': this CPU lacks it, expected one of: {}", name,
+                              names_for(cpu)));
     }
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", isa.name);
   }
   throw Error(ErrorCode::kUnsupported,
-              fmt::format("instruction set '{}' is unknown, expected one of: {}", name, known));
+              fmt::format("instruction set '{}' is unknown, expected one of: {}", name,
+                          names_for(~CpuFeatures{0})));
 }
 
 const KernelSet& best_kernels() noexcept {

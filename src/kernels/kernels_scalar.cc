@@ -147,13 +147,23 @@ void gemm_blocks(const Block* w, std::int64_t in, const float* x, std::int64_t t
        row_end);
 }
 
+void gemm_q8_0(const BlockQ8_0* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks(w, in, x, tokens, y, ldy, row_begin, row_end);
+}
+
+void gemm_q4_1(const BlockQ4_1* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks(w, in, x, tokens, y, ldy, row_begin, row_end);
+}
+
 // ---- rows ----
 
 void multiply(const float* x, const float* g, float* y, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * g[i];
 }
 
-void add(const float* x, float* y, std::int64_t n) noexcept {
+void add_row(const float* x, float* y, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
@@ -174,7 +184,7 @@ void layer_norm(const float* x, float eps, float* y, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * inverse;
 }
 
-void swiglu(const float* gate, const float* up, float* y, std::int64_t n) noexcept {
+void swiglu_row(const float* gate, const float* up, float* y, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
 }
 
@@ -217,27 +227,9 @@ void attention(const AttentionHead& head) noexcept {
 
 }  // namespace
 
-const KernelSet kernels_scalar = {
+constexpr KernelSet kernels_scalar = {
     .name = "scalar",
-    .gemv_sign1_f32 = gemv_sign1_f32,
-    .gemv_sign1_i8 = gemv_sign1_i8,
-    .gemm_sign1_f32 = gemm_sign1_f32,
-    .gemm_sign1_i8 = gemm_sign1_i8,
-    .quantize_i8 = quantize_i8,
-    .gemm_f32 = gemm_f32,
-    .gemm_f16 = gemm_f16,
-    .gemm_bf16 = gemm_bf16,
-    .gemm_q8_0 = gemm_blocks<BlockQ8_0>,
-    .gemm_q4_1 = gemm_blocks<BlockQ4_1>,
-    .multiply = multiply,
-    .add = add,
-    .rms_norm = rms_norm,
-    .layer_norm = layer_norm,
-    .swiglu = swiglu,
-    .softmax = softmax,
-    .dot = dot,
-    .axpy = axpy,
-    .attention = attention,
+#include "kernels/kernel_set.inc"
 };
 
 }  // namespace onebit::kernels
