@@ -4,9 +4,9 @@
 
 #include "arch/packed_format.h"
 #include "cli/command_table.h"
+#include "cli/flags.h"
 #include "cli/model_summary.h"
 #include "cli/number_text.h"
-#include "cli/runtime_flags.h"
 #include "kernels/kernels.h"
 
 namespace onebit::cli {

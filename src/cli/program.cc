@@ -1,16 +1,17 @@
 #include "cli/program.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <fmt/format.h>
-#include <map>
 #include <new>
 #include <string_view>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "cli/exit_code.h"
+#include "cli/flags.h"
 #include "cli/toolkit.h"
 
 namespace onebit::cli {
@@ -23,24 +24,23 @@ const CommandEntry* find(const Program& program, std::string_view name) {
   return nullptr;
 }
 
+constexpr const char* kVerbosityNames[] = {"debug", "info", "warning", "error", "off"};
+
 /// The options of every command.
 struct CommonFlags {
-  Verbosity verbosity = Verbosity::kInfo;
+  std::string log_level = "info";
   bool json = false;
+
+  Verbosity verbosity() const {
+    const auto* name = std::find(std::begin(kVerbosityNames), std::end(kVerbosityNames), log_level);
+    return static_cast<Verbosity>(name - std::begin(kVerbosityNames));
+  }
 };
 
 void define_common(CLI::App& app, CommonFlags& flags) {
-  static const std::map<std::string, Verbosity> kLevels = {{"debug", Verbosity::kDebug},
-                                                           {"info", Verbosity::kInfo},
-                                                           {"warning", Verbosity::kWarning},
-                                                           {"error", Verbosity::kError},
-                                                           {"off", Verbosity::kOff}};
   app.add_flag("--json", flags.json, "print one JSON object on stdout at the end, nothing else");
-  app.add_option("--log-level", flags.verbosity,
-                 "how much to tell on stderr: debug, info, warning, error, off")
-      ->transform(CLI::CheckedTransformer(kLevels, CLI::ignore_case).description(""))
-      ->type_name("LEVEL")
-      ->default_str("info");
+  define_choice(app, "--log-level", flags.log_level, "how much to tell on stderr",
+                {std::begin(kVerbosityNames), std::end(kVerbosityNames)});
 }
 
 /// A command's parser, with everything that its help shows.
@@ -73,7 +73,7 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   } catch (const CLI::ParseError& error) {
     return usage_error(console, error.what(), help);
   }
-  console.set_verbosity(parser.common.verbosity);
+  console.set_verbosity(parser.common.verbosity());
   console.set_json(parser.common.json);
   Interrupts interrupts;
   const char* isa = std::getenv("ONEBIT_ISA");
