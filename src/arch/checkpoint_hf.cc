@@ -50,17 +50,12 @@ class HfCheckpoint final : public Checkpoint::Impl {
     if (has("tokenizer.json")) {
       return text::parse_tokenizer_json(read_file(path / "tokenizer.json"), options);
     }
-    if (!has("tokenizer.model")) return std::nullopt;
-    text::TokenizerData data = text::parse_sentencepiece(read_file(path / "tokenizer.model"));
-    // The model file has no say on BOS and EOS; the options beside it may.
-    const Json json = tokenizer_config();
-    const auto set = [&json](const char* key, bool& value) {
-      const auto it = json.find(key);
-      if (it != json.end() && it->is_boolean()) value = it->get<bool>();
-    };
-    set("add_bos_token", data.add_bos);
-    set("add_eos_token", data.add_eos);
-    return data;
+    if (has("tokenizer.model")) return tokenizer_model();
+    if (has("vocab.json") && has("merges.txt")) {
+      return text::parse_vocab_merges(read_file(path / "vocab.json"),
+                                      read_file(path / "merges.txt"), options);
+    }
+    return std::nullopt;
   }
 
   std::string chat_template() const override {
@@ -105,6 +100,23 @@ class HfCheckpoint final : public Checkpoint::Impl {
 
   std::string read_if_there(const char* file) const {
     return has(file) ? read_file(path / file) : std::string();
+  }
+
+  /// A tokenizer.model is SentencePiece's, or a list of BPE ranks in Llama 3's own folders.
+  text::TokenizerData tokenizer_model() const {
+    constexpr char kFirstPieceTag = 0x0A;  // protobuf: field 1 of ModelProto, length-delimited
+    const std::string bytes = read_file(path / "tokenizer.model");
+    if (!bytes.starts_with(kFirstPieceTag)) return text::parse_tiktoken(bytes);
+    text::TokenizerData data = text::parse_sentencepiece(bytes);
+    // The model file has no say on BOS and EOS; the options beside it may.
+    const Json json = tokenizer_config();
+    const auto set = [&json](const char* key, bool& value) {
+      const auto it = json.find(key);
+      if (it != json.end() && it->is_boolean()) value = it->get<bool>();
+    };
+    set("add_bos_token", data.add_bos);
+    set("add_eos_token", data.add_eos);
+    return data;
   }
 
   Json tokenizer_config() const {

@@ -1,16 +1,32 @@
 // Reads and writes a tokenizer as GGUF metadata.
 #include "arch/gguf_tokenizer.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <limits>
 
 #include "base/error.h"
+#include "file/quote.h"
 
 namespace onebit::arch {
 namespace {
 
 constexpr std::string_view kPrefix = "tokenizer.ggml.";
+
+// What TokenizerData says beyond llama.cpp's keys, under our own. Each is written only when it
+// differs from its default, so that a tokenizer that llama.cpp's keys describe has none.
+constexpr std::string_view kSpacePrefixKey = "tokenizer.onebit.space_prefix";
+constexpr std::string_view kSplitRegexesKey = "tokenizer.onebit.split_regexes";
+constexpr std::string_view kNfcKey = "tokenizer.onebit.nfc";
+constexpr std::string_view kIgnoreMergesKey = "tokenizer.onebit.ignore_merges";
+constexpr std::string_view kUnnormalizedKey = "tokenizer.onebit.unnormalized";
+constexpr std::string_view kSentencePieceKey = "tokenizer.onebit.sentencepiece_model";
+
+constexpr std::array<std::string_view, 3> kSpacePrefixes = {"segments", "segments_unless_space",
+                                                            "start_unless_space"};
 
 std::string key(std::string_view name) { return fmt::format("{}{}", kPrefix, name); }
 
@@ -42,6 +58,46 @@ std::vector<text::TokenType> read_types(const file::GgufFile& gguf) {
   return types;
 }
 
+/// The bytes of an array of u8, or empty.
+std::string read_bytes(const file::GgufFile& gguf, std::string_view full_key) {
+  const file::GgufValue* value = gguf.find(full_key);
+  if (value == nullptr) return "";
+  const auto* array = std::get_if<file::GgufArray>(&value->value);
+  const auto* bytes = array == nullptr ? nullptr : std::get_if<std::vector<std::uint8_t>>(array);
+  if (bytes == nullptr) {
+    throw Error(
+        ErrorCode::kCorrupt,
+        fmt::format("{}: {}: found another type, expected an array of u8", gguf.name(), full_key));
+  }
+  return {bytes->begin(), bytes->end()};
+}
+
+void read_own_keys(const file::GgufFile& gguf, text::TokenizerData& data) {
+  if (const auto name = gguf.get_string(kSpacePrefixKey)) {
+    const auto* const it = std::find(kSpacePrefixes.begin(), kSpacePrefixes.end(), *name);
+    if (it == kSpacePrefixes.end()) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{}: {}: found {}, expected one of: {}", gguf.name(), kSpacePrefixKey,
+                              file::in_quotes(*name), fmt::join(kSpacePrefixes, ", ")));
+    }
+    data.space_prefix = static_cast<text::SpacePrefix>(it - kSpacePrefixes.begin());
+  }
+  if (const auto* regexes = gguf.get_strings(kSplitRegexesKey)) data.split_regexes = *regexes;
+  data.nfc = gguf.get_bool(kNfcKey).value_or(false);
+  data.ignore_merges = gguf.get_bool(kIgnoreMergesKey).value_or(false);
+  if (const auto ids = gguf.get_ints(kUnnormalizedKey)) {
+    for (const std::int64_t id : *ids) {
+      if (id < 0 || id >= std::ssize(data.tokens)) {
+        throw Error(ErrorCode::kCorrupt,
+                    fmt::format("{}: {}: found {}, expected a token id below {}", gguf.name(),
+                                kUnnormalizedKey, id, data.tokens.size()));
+      }
+      data.unnormalized.push_back(static_cast<text::TokenId>(id));
+    }
+  }
+  data.sentencepiece_model = read_bytes(gguf, kSentencePieceKey);
+}
+
 }  // namespace
 
 std::optional<text::TokenizerData> tokenizer_from_gguf(const file::GgufFile& gguf) {
@@ -69,6 +125,7 @@ std::optional<text::TokenizerData> tokenizer_from_gguf(const file::GgufFile& ggu
       gguf.get_bool(key("add_bos_token")).value_or(sentencepiece || data.pre == "llama-bpe");
   data.add_eos = gguf.get_bool(key("add_eos_token")).value_or(false);
   data.add_space_prefix = gguf.get_bool(key("add_space_prefix")).value_or(sentencepiece);
+  read_own_keys(gguf, data);
   return data;
 }
 
@@ -108,6 +165,19 @@ std::vector<std::pair<std::string, file::GgufValue>> tokenizer_to_gguf(
   set("add_bos_token", data.add_bos);
   set("add_eos_token", data.add_eos);
   set("add_space_prefix", data.add_space_prefix);
+  const auto set_own = [&](std::string_view full_key, auto value, bool differs) {
+    if (differs) result.emplace_back(full_key, file::GgufValue{std::move(value)});
+  };
+  const std::string& spm = data.sentencepiece_model;
+  set_own(kSpacePrefixKey,
+          std::string(kSpacePrefixes.at(static_cast<std::size_t>(data.space_prefix))),
+          data.space_prefix != text::SpacePrefix::kSegments);
+  set_own(kSplitRegexesKey, file::GgufArray(data.split_regexes), !data.split_regexes.empty());
+  set_own(kNfcKey, data.nfc, data.nfc);
+  set_own(kIgnoreMergesKey, data.ignore_merges, data.ignore_merges);
+  set_own(kUnnormalizedKey, file::GgufArray(data.unnormalized), !data.unnormalized.empty());
+  set_own(kSentencePieceKey, file::GgufArray(std::vector<std::uint8_t>(spm.begin(), spm.end())),
+          !spm.empty());
   return result;
 }
 

@@ -7,8 +7,11 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "arch/checkpoint.h"
 
@@ -19,21 +22,39 @@ struct PackOptions {
   formats::DType embedding = formats::DType::kQ8_0;  ///< f32, f16, bf16 or q8_0; a tied head too
   formats::DType head = formats::DType::kQ8_0;       ///< when the head is not tied
   formats::DType scales = formats::DType::kF16;      ///< g and h: f16 or f32
+  /// Linear matrices that stay dense, and their types (as for embedding); all others are 1-bit.
+  std::map<TensorId, formats::DType> dense;
 };
 
-/// Streams one tensor at a time in the order of `order()`; nothing appears until finish().
+/// Every linear matrix with one type, for PackOptions::dense: a model without 1-bit matrices.
+std::map<TensorId, formats::DType> all_linear(const ModelConfig& config, formats::DType type);
+
+/// What a file made from `source` now, by this program, says of its origin. Hashes the source.
+Provenance provenance_of(const Checkpoint& source, std::string method, Form form);
+
+/// Streams one tensor at a time in the order of order(); nothing appears until finish().
 class PackedWriter {
  public:
-  /// Copies what belongs to the model as a whole from `source`. Throws Error{kIo, kUnsupported}.
+  /// Copies what belongs to the model as a whole from `source`, which need not outlive the call.
+  /// Throws Error{kIo}; Error{kUnsupported} naming the tensor when a type cannot be written or does
+  /// not fit its rows (q8_0 needs a multiple of 32).
   PackedWriter(const std::filesystem::path& out, const Checkpoint& source, PackOptions options);
   ~PackedWriter();
+
+  /// All tensors in the order in which they must be added: tensor_ids() of the source's
+  /// configuration. Another order, kind or size is a programmer error (ONEBIT_CHECK).
+  const std::vector<TensorId>& order() const noexcept;
+
+  /// Whether a tensor of order() is to be added with add_one_bit().
+  bool is_one_bit(const TensorId& id) const;
 
   /// Adds one 1-bit matrix: words as Sign1View lays them out. Non-finite g or h, or a value outside
   /// binary16 when scales are f16, throws Error{kNumeric} naming the tensor.
   void add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,
                    std::span<const float> g, std::span<const float> h);
 
-  /// Adds a tensor from f32 values in canonical layout, stored as the options say for its role.
+  /// Adds a tensor from f32 values in canonical layout, stored as the options say for its role
+  /// (norms: f32). Values that are not finite, or not finite once stored, throw Error{kNumeric}.
   void add_dense(Role role, std::int64_t layer, std::span<const float> values);
 
   /// All tensors of the architecture must have been added. Throws Error{kIo}.

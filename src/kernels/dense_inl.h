@@ -15,8 +15,9 @@
 constexpr std::int64_t kMaxDepth = 1536;
 /// Rows decoded to f32 at a time: 16 · 1536 floats are 96 KiB of stack.
 constexpr std::int64_t kPanelRows = 16;
-/// From how many tokens on the decoding of compressed weights to a panel pays for itself.
-constexpr std::int64_t kPanelTokens = 3;
+/// Tokens that a panel serves before the next is decoded: 96 · 1536 floats, 576 KiB, stay in L2.
+constexpr std::int64_t kBlockTokens = 96;
+static_assert(kBlockTokens % kTileTokens == 0);
 /// Columns of a step of the inner loop: the block of the quantised types.
 constexpr std::int64_t kStep = formats::kQuantBlock;
 constexpr int kVectorsPerStep = static_cast<int>(kStep) / kLanes;
@@ -71,22 +72,20 @@ struct SignRow {
   ONEBIT_INLINE SignRow from(std::int64_t c) const { return {p + c / 64}; }
 };
 
-// ---- matrices: row(r), and whether decoding costs enough to be done once a panel ----
-
-struct F32Matrix {
-  static constexpr bool kPanel = false;
-  const float* w;
-  std::int64_t stride;
-  ONEBIT_INLINE F32Row row(std::int64_t r) const { return {w + r * stride}; }
-};
-
+/// A matrix in memory: row(r).
 template <class Row, class Stored>
-struct StoredMatrix {
-  static constexpr bool kPanel = true;
+struct Matrix {
   const Stored* w;
   std::int64_t stride;  ///< in elements of `Stored`
   ONEBIT_INLINE Row row(std::int64_t r) const { return {w + r * stride}; }
 };
+
+/// From how many tokens on it pays to decode rows to a panel first. For f32, whose decoding is a
+/// copy, the gain is that rows whose distance is a power of two no longer share cache sets.
+template <class Row>
+constexpr std::int64_t kPanelTokens = 3;
+template <>
+constexpr std::int64_t kPanelTokens<F32Row> = 32;
 
 /// sums[t, r] of R rows and T tokens over n columns go to y[t · ldy + r], r < valid; added to what
 /// is there if `accumulate`.
@@ -148,23 +147,23 @@ void gemm_tile(const Row* row_pointers, const float* x, std::int64_t ldx, std::i
 
 /// T tokens and all rows of [row_begin, row_end), R at a time. Beyond the last row a tile repeats
 /// it and throws the repetition away.
-template <int R, int T, class Matrix>
-void gemm_rows(const Matrix& w, std::int64_t k, const float* x, std::int64_t ldx, std::int64_t n,
-               float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end,
-               bool accumulate) {
+template <int R, int T, class Row, class Stored>
+void gemm_rows(const Matrix<Row, Stored>& w, std::int64_t k, const float* x, std::int64_t ldx,
+               std::int64_t n, float* y, std::int64_t ldy, std::int64_t row_begin,
+               std::int64_t row_end, bool accumulate) {
   for (std::int64_t r = row_begin; r < row_end; r += R) {
     const std::int64_t valid = row_end - r < R ? row_end - r : R;
-    decltype(w.row(0)) rows[R];
+    Row rows[R];
     for (std::int64_t i = 0; i < R; ++i) rows[i] = w.row(r + (i < valid ? i : valid - 1)).from(k);
     gemm_tile<R, T>(rows, x, ldx, n, y + r, ldy, valid, accumulate);
   }
 }
 
 /// gemm_rows for tokens <= T.
-template <int T, class Matrix>
-void gemm_tokens(const Matrix& w, std::int64_t k, const float* x, std::int64_t ldx, std::int64_t n,
-                 std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t row_begin,
-                 std::int64_t row_end, bool accumulate) {
+template <int T, class Row, class Stored>
+void gemm_tokens(const Matrix<Row, Stored>& w, std::int64_t k, const float* x, std::int64_t ldx,
+                 std::int64_t n, std::int64_t tokens, float* y, std::int64_t ldy,
+                 std::int64_t row_begin, std::int64_t row_end, bool accumulate) {
   if constexpr (T == 1) {
     // Alone, a token needs more rows to have enough sums under way: fma takes 4 cycles, two start
     // in each.
@@ -177,10 +176,10 @@ void gemm_tokens(const Matrix& w, std::int64_t k, const float* x, std::int64_t l
 }
 
 /// Columns [k, k + n) of x and w, all tokens, one panel of rows.
-template <class Matrix>
-void gemm_panel(const Matrix& w, std::int64_t k, const float* x, std::int64_t ldx, std::int64_t n,
-                std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t row_begin,
-                std::int64_t row_end, bool accumulate) {
+template <class Row, class Stored>
+void gemm_panel(const Matrix<Row, Stored>& w, std::int64_t k, const float* x, std::int64_t ldx,
+                std::int64_t n, std::int64_t tokens, float* y, std::int64_t ldy,
+                std::int64_t row_begin, std::int64_t row_end, bool accumulate) {
   for (std::int64_t t = 0; t < tokens; t += kTileTokens) {
     const std::int64_t count = tokens - t < kTileTokens ? tokens - t : kTileTokens;
     gemm_tokens<kTileTokens>(w, k, x + t * ldx, ldx, n, count, y + t * ldy, ldy, row_begin, row_end,
@@ -201,35 +200,39 @@ void decode_row(const Row& row, std::int64_t n, float* out) {
   }
 }
 
-template <class Matrix>
-void gemm_decoded_panel(const Matrix& w, std::int64_t k, const float* x, std::int64_t ldx,
-                        std::int64_t n, std::int64_t tokens, float* y, std::int64_t ldy,
-                        std::int64_t row_begin, std::int64_t row_end, bool accumulate) {
+template <class Row, class Stored>
+void gemm_decoded_panel(const Matrix<Row, Stored>& w, std::int64_t k, const float* x,
+                        std::int64_t ldx, std::int64_t n, std::int64_t tokens, float* y,
+                        std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end,
+                        bool accumulate) {
   alignas(64) float panel[kPanelRows * kMaxDepth];
   const std::int64_t stride = (n + kLanes - 1) / kLanes * kLanes;
   for (std::int64_t r = row_begin; r < row_end; ++r) {
     decode_row(w.row(r).from(k), n, panel + (r - row_begin) * stride);
   }
-  gemm_panel(F32Matrix{panel, stride}, 0, x, ldx, n, tokens, y + row_begin, ldy, 0,
+  gemm_panel(Matrix<F32Row, float>{panel, stride}, 0, x, ldx, n, tokens, y + row_begin, ldy, 0,
              row_end - row_begin, accumulate);
 }
 
-template <class Matrix>
-void gemm_dense(const Matrix& w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
-                std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) {
+template <class Row, class Stored>
+void gemm_dense(const Matrix<Row, Stored>& w, std::int64_t in, const float* x, std::int64_t tokens,
+                float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) {
   const std::int64_t blocks = (in + kMaxDepth - 1) / kMaxDepth;
   const std::int64_t depth = ((in + blocks - 1) / blocks + 63) / 64 * 64;
   for (std::int64_t k = 0; k < in; k += depth) {
     const std::int64_t n = in - k < depth ? in - k : depth;
-    for (std::int64_t r = row_begin; r < row_end; r += kPanelRows) {
-      const std::int64_t end = row_end - r < kPanelRows ? row_end : r + kPanelRows;
-      if constexpr (Matrix::kPanel) {
-        if (tokens >= kPanelTokens) {
-          gemm_decoded_panel(w, k, x + k, in, n, tokens, y, ldy, r, end, k != 0);
-          continue;
+    for (std::int64_t t = 0; t < tokens; t += kBlockTokens) {
+      const std::int64_t count = tokens - t < kBlockTokens ? tokens - t : kBlockTokens;
+      const float* xt = x + t * in + k;
+      float* yt = y + t * ldy;
+      for (std::int64_t r = row_begin; r < row_end; r += kPanelRows) {
+        const std::int64_t end = row_end - r < kPanelRows ? row_end : r + kPanelRows;
+        if (count >= kPanelTokens<Row>) {
+          gemm_decoded_panel(w, k, xt, in, n, count, yt, ldy, r, end, k != 0);
+        } else {
+          gemm_panel(w, k, xt, in, n, count, yt, ldy, r, end, k != 0);
         }
       }
-      gemm_panel(w, k, x + k, in, n, tokens, y, ldy, r, end, k != 0);
     }
   }
 }
@@ -238,34 +241,34 @@ void gemm_dense(const Matrix& w, std::int64_t in, const float* x, std::int64_t t
 
 void gemm_f32(const float* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_dense(F32Matrix{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
+  gemm_dense(Matrix<F32Row, float>{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
 }
 
 void gemm_f16(const f16_bits* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_dense(StoredMatrix<F16Row, f16_bits>{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
+  gemm_dense(Matrix<F16Row, f16_bits>{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
 }
 
 void gemm_bf16(const bf16_bits* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
                std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_dense(StoredMatrix<BF16Row, bf16_bits>{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
+  gemm_dense(Matrix<BF16Row, bf16_bits>{w, in}, in, x, tokens, y, ldy, row_begin, row_end);
 }
 
 void gemm_q8_0(const formats::BlockQ8_0* w, std::int64_t in, const float* x, std::int64_t tokens,
                float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_dense(StoredMatrix<Q8_0Row, formats::BlockQ8_0>{w, in / kStep}, in, x, tokens, y, ldy,
-             row_begin, row_end);
+  gemm_dense(Matrix<Q8_0Row, formats::BlockQ8_0>{w, in / kStep}, in, x, tokens, y, ldy, row_begin,
+             row_end);
 }
 
 void gemm_q4_1(const formats::BlockQ4_1* w, std::int64_t in, const float* x, std::int64_t tokens,
                float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_dense(StoredMatrix<Q4_1Row, formats::BlockQ4_1>{w, in / kStep}, in, x, tokens, y, ldy,
-             row_begin, row_end);
+  gemm_dense(Matrix<Q4_1Row, formats::BlockQ4_1>{w, in / kStep}, in, x, tokens, y, ldy, row_begin,
+             row_end);
 }
 
 void gemm_sign1_f32(const formats::Sign1View& s, const float* x, std::int64_t tokens, float* y,
                     std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  const StoredMatrix<SignRow, std::uint64_t> w{s.words, formats::sign1_row_words(s.cols)};
+  const Matrix<SignRow, std::uint64_t> w{s.words, formats::sign1_row_words(s.cols)};
   gemm_dense(w, s.cols, x, tokens, y, ldy, row_begin, row_end);
 }
 

@@ -113,13 +113,25 @@ ONEBIT_INLINE void store_i8(std::int8_t* p, V v) {
 // ---- S and int8: Σ S q = Σ q - 2 Σ q[S = -1]; vpdpbusd adds four products of unsigned by signed
 // bytes to an int32, exactly, and a row's bits make a vector of bytes 0 or 1 ----
 
+/// Sums under way. The type spares g++ 12 a conversion to __m512i in each turn of a loop, which
+/// costs it copies and spills of every sum.
+using Int32x16 = std::int32_t __attribute__((vector_size(64)));
+
+ONEBIT_INLINE Int32x16 add_products(Int32x16 sums, __m512i bytes, __m512i q) {
+  return reinterpret_cast<Int32x16>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums), bytes, q));
+}
+
 ONEBIT_INLINE __m512i load_q(const std::int8_t* q) { return _mm512_loadu_si512(q); }
 
 ONEBIT_INLINE __m512i sign_bytes(std::uint64_t word) {
-  return _mm512_maskz_set1_epi8(_cvtu64_mask64(word), 1);
+  return _mm512_maskz_mov_epi8(_cvtu64_mask64(word), _mm512_set1_epi8(1));
 }
 
-ONEBIT_INLINE __m128i reduce4(__m512i a, __m512i b, __m512i c, __m512i d) {
+ONEBIT_INLINE __m128i reduce4(Int32x16 sum_a, Int32x16 sum_b, Int32x16 sum_c, Int32x16 sum_d) {
+  const __m512i a = reinterpret_cast<__m512i>(sum_a);
+  const __m512i b = reinterpret_cast<__m512i>(sum_b);
+  const __m512i c = reinterpret_cast<__m512i>(sum_c);
+  const __m512i d = reinterpret_cast<__m512i>(sum_d);
   const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
   const __m512i all =
@@ -130,11 +142,11 @@ ONEBIT_INLINE __m128i reduce4(__m512i a, __m512i b, __m512i c, __m512i d) {
 }
 
 ONEBIT_INLINE std::int32_t sum_q(const std::int8_t* q, std::int64_t words) {
-  __m512i sums = _mm512_setzero_si512();
+  Int32x16 sums = {};
   for (std::int64_t i = 0; i < words; ++i) {
-    sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(1), load_q(q + 64 * i));
+    sums = add_products(sums, _mm512_set1_epi8(1), load_q(q + 64 * i));
   }
-  return _mm512_reduce_add_epi32(sums);
+  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(sums));
 }
 
 /// y[t · ldy + r] = totals[t] - 2 Σ q[t, S[r] = -1] for R rows, of which the first `valid` are
@@ -146,11 +158,11 @@ void sign1_i8_tile(const std::uint64_t* const* row_pointers, std::int64_t words,
   const std::uint64_t* rows[R];
   ONEBIT_UNROLL
   for (int r = 0; r < R; ++r) rows[r] = row_pointers[r];
-  __m512i sums[T][R];
+  Int32x16 sums[T][R];
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
-    for (int r = 0; r < R; ++r) sums[t][r] = _mm512_setzero_si512();
+    for (int r = 0; r < R; ++r) sums[t][r] = Int32x16{};
   }
   for (std::int64_t i = 0; i < words; ++i) {
     __m512i s[R];
@@ -160,7 +172,7 @@ void sign1_i8_tile(const std::uint64_t* const* row_pointers, std::int64_t words,
     for (int t = 0; t < T; ++t) {
       const __m512i qt = load_q(q + t * ldq + 64 * i);
       ONEBIT_UNROLL
-      for (int r = 0; r < R; ++r) sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], s[r], qt);
+      for (int r = 0; r < R; ++r) sums[t][r] = add_products(sums[t][r], s[r], qt);
     }
   }
   ONEBIT_UNROLL

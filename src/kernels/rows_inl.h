@@ -223,8 +223,8 @@ void attention(const AttentionHead& h) noexcept {
   for (std::int64_t t = 0; t < h.tokens; t += kTileTokens) {
     const std::int64_t count = h.tokens - t < kTileTokens ? h.tokens - t : kTileTokens;
     const std::int64_t positions = h.first + t + count;  // that the last token of the tile sees
-    gemm_tokens<kTileTokens>(F32Matrix{h.k, h.ldkv}, 0, h.q + t * h.ldq, h.ldq, h.head_dim, count,
-                             h.scores, lda, 0, positions, false);
+    gemm_tokens<kTileTokens>(Matrix<F32Row, float>{h.k, h.ldkv}, 0, h.q + t * h.ldq, h.ldq,
+                             h.head_dim, count, h.scores, lda, 0, positions, false);
     for (std::int64_t i = 0; i < count; ++i) {
       float* scores = h.scores + i * lda;
       const std::int64_t seen = h.first + t + i + 1;

@@ -52,21 +52,43 @@ enum class TokenType : std::int32_t {
   kByte = 6,
 };
 
+/// Where "llama" models put the space that is not in the text. A segment is what lies between two
+/// control tokens, or between the text's ends and one.
+enum class SpacePrefix : std::uint8_t {
+  kSegments,             ///< before every segment (SentencePiece, HF's normalizer Prepend)
+  kSegmentsUnlessSpace,  ///< unless the segment begins with one (HF's Metaspace, "always")
+  kStartUnlessSpace,     ///< only before the text, unless it begins with one (Metaspace, "first")
+};
+
 /// A tokenizer as data: what GGUF metadata holds, and what a HF tokenizer.json is turned into.
 struct TokenizerData {
-  std::string model;  ///< "gpt2" (byte-level BPE) or "llama" (SentencePiece)
+  std::string model;  ///< "gpt2" (byte-level BPE), "llama" (SentencePiece's BPE) or "t5" (unigram)
   std::string pre;    ///< pre-tokenizer name as in GGUF: "smollm", "llama-bpe", "gpt-2"
   std::vector<std::string> tokens;  ///< as stored: byte-level alphabet, or SentencePiece pieces
-  std::vector<TokenType> types;     ///< empty: all kNormal
-  std::vector<float> scores;        ///< SentencePiece only
-  std::vector<std::string> merges;  ///< BPE only: "left right", best first
+  std::vector<TokenType> types;     ///< empty: control and byte tokens are told by id and text
+  std::vector<float> scores;        ///< "llama" only; unused when there are merges
+  /// "left right", best first. "gpt2" needs them; "llama" merges by score without them, and as
+  /// HF's BPE with them.
+  std::vector<std::string> merges;
   TokenId bos = -1;
   TokenId eos = -1;
   TokenId eot = -1;
   TokenId unk = -1;
   bool add_bos = false;
   bool add_eos = false;
-  bool add_space_prefix = true;  ///< SentencePiece: prepend a space
+  bool add_space_prefix = true;                       ///< "llama": prepend a space
+  SpacePrefix space_prefix = SpacePrefix::kSegments;  ///< where, if add_space_prefix
+
+  /// Pre-tokenizer as regular expressions, used instead of `pre` when there are any. Each one in
+  /// turn cuts every piece into its matches and what lies between them.
+  std::vector<std::string> split_regexes;
+  bool nfc = false;  ///< "gpt2": normalise to NFC first
+  bool ignore_merges =
+      false;  ///< "gpt2": a piece that is a token needs no merges ("llama-bpe" sets)
+  /// User-defined tokens found before normalisation; the others are found after it.
+  std::vector<TokenId> unnormalized;
+  /// The bytes of a SentencePiece tokenizer.model: the library then encodes. "t5" needs them.
+  std::string sentencepiece_model;
 };
 
 /// Throws Error{kUnsupported} for an unknown model or pre-tokenizer, Error{kCorrupt} for data that
@@ -74,9 +96,21 @@ struct TokenizerData {
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerData data);
 
 /// From the text of a Hugging Face tokenizer.json, and of tokenizer_config.json ("" if absent).
+/// BPE only, byte-level or with byte fallback. Throws Error{kUnsupported} that names the component
+/// outside what this program handles, Error{kCorrupt} for text that is no tokenizer.
 TokenizerData parse_tokenizer_json(std::string_view tokenizer_json, std::string_view config_json);
 
-/// From the bytes of a SentencePiece tokenizer.model, read through the SentencePiece library.
+/// From GPT-2's pair of files, vocab.json and merges.txt (OPT has such), and tokenizer_config.json
+/// ("" if absent). Errors as above.
+TokenizerData parse_vocab_merges(std::string_view vocab_json, std::string_view merges_txt,
+                                 std::string_view config_json);
+
+/// From Llama 3's tokenizer.model in tiktoken's form, a line "base64 rank" a token, and the 256
+/// control tokens that Llama 3's own code appends. Throws Error{kCorrupt}.
+TokenizerData parse_tiktoken(std::string_view ranks);
+
+/// From the bytes of a SentencePiece tokenizer.model (BPE or unigram), read through the
+/// SentencePiece library, which then encodes too. Throws Error{kCorrupt, kUnsupported}.
 TokenizerData parse_sentencepiece(std::string_view model);
 
 }  // namespace onebit::text

@@ -48,8 +48,8 @@ def greedy(model: LlamaForCausalLM, tokens: list[int]) -> tuple[list[int], float
     result, lead, past, step = [], float("inf"), None, torch.tensor([tokens])
     with torch.no_grad():
         for _ in range(GREEDY):
-            out = model(step, past_key_values=past, use_cache=True)
-            past = out.past_key_values
+            out = model(step, cache=past, use_cache=True)
+            past = out.cache
             best = out.logits[0, -1].topk(2)
             lead = min(lead, float(best.values[0] - best.values[1]))
             result.append(int(best.indices[0]))

@@ -1,0 +1,159 @@
+// A tiny random Llama in memory and on disk, for tests of every layer that reads models: grouped
+// queries, a head size that is an odd multiple of two, no size a multiple of 64, all sizes
+// different. Header only and free of GoogleTest, so that any test program may use it.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "arch/checkpoint.h"
+#include "arch/gguf_config.h"
+#include "arch/gguf_tokenizer.h"
+#include "arch/hf_config.h"
+#include "base/atomic_file.h"
+#include "base/rng.h"
+#include "file/gguf.h"
+#include "file/safetensors.h"
+#include "formats/dequantize.h"
+
+namespace onebit::arch::test_models {
+
+/// heads · head_dim (60) differs from dim (42), as transformers and GGUF allow.
+inline ModelConfig tiny_config() {
+  ModelConfig config;
+  config.arch = &arch_by_gguf_name("llama");
+  config.vocab = 37;
+  config.dim = 42;
+  config.layers = 2;
+  config.heads = 6;
+  config.kv_heads = 2;
+  config.head_dim = 10;
+  config.ffn = 70;
+  config.context = 64;
+  config.norm_eps = 1e-5;
+  return config;
+}
+
+struct TinyModel {
+  ModelConfig config;
+  std::map<TensorId, std::vector<float>> weights;  ///< canonical layout, row-major
+};
+
+/// Uniform weights of variance 1/in, so that activations keep their size; norms in [0.5, 1.5).
+inline TinyModel random_model(const ModelConfig& config, std::uint64_t seed) {
+  TinyModel model{config, {}};
+  Rng rng(seed);
+  for (const TensorId& id : tensor_ids(config)) {
+    const formats::Shape shape = shape_of(config, *find_tensor(*config.arch, id.role));
+    const bool norm = shape.size() == 1;
+    const double scale = norm ? 1.0 : 2.0 * std::sqrt(3.0 / static_cast<double>(shape.back()));
+    std::vector<float> values(*formats::element_count(shape));
+    for (float& v : values) {
+      v = static_cast<float>((rng.uniform() - 0.5) * scale + (norm ? 1.0 : 0.0));
+    }
+    model.weights.emplace(id, std::move(values));
+  }
+  return model;
+}
+
+/// 37 SentencePiece tokens: unknown, BOS, EOS, the space, a to z, and a few merges.
+inline text::TokenizerData tiny_tokenizer() {
+  text::TokenizerData data;
+  data.model = "llama";
+  data.tokens = {"<unk>", "<s>", "</s>", "\u2581"};
+  for (char c = 'a'; c <= 'z'; ++c) data.tokens.emplace_back(1, c);
+  for (const char* merged : {"\u2581t", "he", "\u2581the", "in", "an", "er", "on"}) {
+    data.tokens.emplace_back(merged);
+  }
+  data.types.assign(data.tokens.size(), text::TokenType::kNormal);
+  data.types[0] = text::TokenType::kUnknown;
+  data.types[1] = data.types[2] = text::TokenType::kControl;
+  data.scores.resize(data.tokens.size());
+  for (std::size_t i = 3; i < data.scores.size(); ++i) data.scores[i] = -static_cast<float>(i);
+  data.unk = 0;
+  data.bos = 1;
+  data.eos = 2;
+  data.add_bos = true;
+  return data;
+}
+
+inline std::vector<std::byte> encode(formats::DType type, const std::vector<float>& values) {
+  std::vector<std::byte> bytes(*formats::byte_count(type, {std::ssize(values)}));
+  formats::quantize(type, values, bytes);
+  return bytes;
+}
+
+/// A Hugging Face folder without tokenizer: config.json and model.safetensors. The rows of q and k
+/// go back to Hugging Face's order: canonical row r is its row rope_source_row(r).
+inline void write_hf(const TinyModel& model, const std::filesystem::path& folder,
+                     formats::DType type = formats::DType::kF32) {
+  std::filesystem::create_directories(folder);
+  const bool f32 = type == formats::DType::kF32;
+  const bool f16 = type == formats::DType::kF16;
+  write_file(folder / "config.json", hf_config_json(model.config, f32   ? "float32"
+                                                                  : f16 ? "float16"
+                                                                        : "bfloat16"));
+  file::SafetensorsWriter writer(folder / "model.safetensors");
+  writer.set_metadata("format", "pt");
+  const auto name = [&](const TensorId& id) {
+    return hf_name(*find_tensor(*model.config.arch, id.role), id.layer) + ".weight";
+  };
+  for (const TensorId& id : tensor_ids(model.config)) {
+    writer.declare(name(id), type,
+                   shape_of(model.config, *find_tensor(*model.config.arch, id.role)));
+  }
+  for (const TensorId& id : tensor_ids(model.config)) {
+    const std::vector<float>& canonical = model.weights.at(id);
+    std::vector<float> values = canonical;
+    if (id.role == Role::kAttnQ || id.role == Role::kAttnK) {
+      const std::int64_t cols = model.config.dim;
+      for (std::int64_t r = 0; r < std::ssize(values) / cols; ++r) {
+        const std::int64_t source = rope_source_row(r, model.config.head_dim);
+        std::copy_n(canonical.begin() + r * cols, cols, values.begin() + source * cols);
+      }
+    }
+    writer.write(name(id), encode(type, values));
+  }
+  writer.finish();
+}
+
+/// A GGUF file, matrices in `type` and norms in f32, with tiny_tokenizer() when asked.
+inline void write_gguf(const TinyModel& model, const std::filesystem::path& path,
+                       formats::DType type = formats::DType::kF32, bool tokenizer = false) {
+  file::GgufWriter writer(path);
+  for (auto& [key, value] : config_to_gguf(model.config)) writer.set(key, value);
+  writer.set("general.name", file::GgufValue{std::string("tiny")});
+  if (tokenizer) {
+    for (auto& [key, value] : tokenizer_to_gguf(tiny_tokenizer(), model.config.vocab)) {
+      writer.set(key, value);
+    }
+  }
+  const std::vector<float> factors = rope_factors(model.config);
+  if (!factors.empty()) {
+    writer.declare(kRopeFactorsTensor, formats::DType::kF32, {std::ssize(factors)});
+  }
+  const auto shape = [&](const TensorId& id) {
+    return shape_of(model.config, *find_tensor(*model.config.arch, id.role));
+  };
+  const auto name = [&](const TensorId& id) {
+    return gguf_name(*find_tensor(*model.config.arch, id.role), id.layer) + ".weight";
+  };
+  const auto stored_type = [&](const TensorId& id) {
+    return shape(id).size() == 1 ? formats::DType::kF32 : type;
+  };
+  for (const TensorId& id : tensor_ids(model.config)) {
+    writer.declare(name(id), stored_type(id), shape(id));
+  }
+  if (!factors.empty()) {
+    writer.write(kRopeFactorsTensor, encode(formats::DType::kF32, factors));
+  }
+  for (const TensorId& id : tensor_ids(model.config)) {
+    writer.write(name(id), encode(stored_type(id), model.weights.at(id)));
+  }
+  writer.finish();
+}
+
+}  // namespace onebit::arch::test_models

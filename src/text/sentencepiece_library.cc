@@ -1,0 +1,154 @@
+// A SentencePiece tokenizer.model through the SentencePiece library: its normaliser and encoder
+// (BPE and unigram), and its pieces as data.
+#include <fmt/format.h>
+#include <sentencepiece_processor.h>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "text/proto_reader.h"
+#include "text/quote.h"
+#include "text/sentencepiece.h"
+#include "text/sentencepiece_base.h"
+
+namespace onebit::text {
+namespace {
+
+using sentencepiece::SentencePieceProcessor;
+
+std::unique_ptr<SentencePieceProcessor> load(std::string_view model) {
+  auto processor = std::make_unique<SentencePieceProcessor>();
+  const auto status = processor->LoadFromSerializedProto(model);
+  if (!status.ok()) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("SentencePiece model of {} bytes: {}",
+                                                 model.size(), quoted(status.ToString())));
+  }
+  return processor;
+}
+
+class SentencePieceLibrary final : public SentencePieceBase {
+ public:
+  explicit SentencePieceLibrary(TokenizerData data)
+      : SentencePieceBase(data), processor_(load(data.sentencepiece_model)) {
+    if (processor_->GetPieceSize() != vocab_size()) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}",
+                              vocab_size(), processor_->GetPieceSize()));
+    }
+    build_pieces();
+  }
+
+ private:
+  void encode_segment(std::string_view segment, SegmentPlace,
+                      std::vector<TokenId>& ids) const override {
+    std::vector<int> segment_ids;
+    const auto status = processor_->Encode(segment, &segment_ids);
+    if (!status.ok()) {
+      throw Error(ErrorCode::kResource, fmt::format("SentencePiece on {} bytes of text: {}",
+                                                    segment.size(), quoted(status.ToString())));
+    }
+    ids.insert(ids.end(), segment_ids.begin(), segment_ids.end());
+  }
+
+  std::unique_ptr<SentencePieceProcessor> processor_;
+};
+
+/// The parts of sentencepiece_model.proto that the library does not show. Field numbers are the
+/// proto's; defaults too.
+struct ModelProto {
+  enum Type : std::uint64_t { kUnigram = 1, kBpe = 2 };
+
+  std::uint64_t type = kUnigram;  ///< trainer_spec.model_type
+  bool space_suffix = false;      ///< trainer_spec.treat_whitespace_as_suffix
+  bool space_prefix = true;       ///< normalizer_spec.add_dummy_prefix
+  std::vector<TokenType> types;   ///< pieces[].type, which GGUF's numbers repeat
+};
+
+[[noreturn]] void corrupt(std::string_view what) {
+  throw Error(ErrorCode::kCorrupt, fmt::format("SentencePiece model: {}", what));
+}
+
+TokenType read_piece(std::string_view message, std::unordered_set<std::string_view>& seen) {
+  std::string_view text;
+  std::uint64_t type = static_cast<std::uint64_t>(TokenType::kNormal);
+  const bool ok = for_each_field(message, [&](const ProtoField& field) {
+    if (field.number == 1) text = field.bytes;
+    if (field.number == 3) type = field.value;
+  });
+  if (!ok) corrupt("found a piece cut short");
+  // The library does not check these and would end the program later.
+  if (text.empty()) corrupt("found an empty piece");
+  if (!seen.insert(text).second) corrupt(fmt::format("found {} twice", quoted(text)));
+  if (type < 1 || type > 6) {
+    corrupt(fmt::format("piece {}: found type {}, expected 1 to 6", quoted(text), type));
+  }
+  return static_cast<TokenType>(type);
+}
+
+ModelProto read_proto(std::string_view model) {
+  ModelProto result;
+  std::unordered_set<std::string_view> seen;
+  const bool ok = for_each_field(model, [&](const ProtoField& field) {
+    bool inner = true;
+    if (field.number == 1) {
+      result.types.push_back(read_piece(field.bytes, seen));
+    } else if (field.number == 2) {
+      inner = for_each_field(field.bytes, [&](const ProtoField& option) {
+        if (option.number == 3) result.type = option.value;
+        if (option.number == 24) result.space_suffix = option.value != 0;
+      });
+    } else if (field.number == 3) {
+      inner = for_each_field(field.bytes, [&](const ProtoField& option) {
+        if (option.number == 3) result.space_prefix = option.value != 0;
+      });
+    }
+    if (!inner) corrupt(fmt::format("found field {} cut short", field.number));
+  });
+  if (!ok) corrupt(fmt::format("found {} bytes that are no protobuf message", model.size()));
+  return result;
+}
+
+}  // namespace
+
+TokenizerData parse_sentencepiece(std::string_view model) {
+  const ModelProto proto = read_proto(model);
+  TokenizerData data;
+  if (proto.type == ModelProto::kBpe) {
+    data.model = "llama";
+  } else if (proto.type == ModelProto::kUnigram) {
+    data.model = "t5";
+  } else {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("SentencePiece model: found model_type {}, expected 1 (unigram) or 2 "
+                            "(BPE)",
+                            proto.type));
+  }
+  if (proto.space_suffix) {
+    throw Error(ErrorCode::kUnsupported,
+                "SentencePiece model: found treat_whitespace_as_suffix, expected spaces as prefix");
+  }
+  const auto processor = load(model);
+  const int size = processor->GetPieceSize();
+  if (static_cast<std::size_t>(size) != proto.types.size()) {
+    corrupt(fmt::format("found {} pieces, expected {}", size, proto.types.size()));
+  }
+  for (int id = 0; id < size; ++id) {
+    data.tokens.push_back(processor->IdToPiece(id));
+    data.scores.push_back(processor->GetScore(id));
+  }
+  data.types = proto.types;
+  data.bos = processor->bos_id();
+  data.eos = processor->eos_id();
+  data.unk = processor->unk_id();
+  // Who trains a causal model on such a vocabulary begins texts with BOS, as Llama does; the model
+  // file itself has no say on it.
+  data.add_bos = data.bos >= 0;
+  data.add_space_prefix = proto.space_prefix;
+  data.sentencepiece_model = model;
+  return data;
+}
+
+std::unique_ptr<Tokenizer> make_sentencepiece_library(TokenizerData data) {
+  return std::make_unique<SentencePieceLibrary>(std::move(data));
+}
+
+}  // namespace onebit::text
