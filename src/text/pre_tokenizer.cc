@@ -136,7 +136,7 @@ Code compile(const std::string& regex) {
                           nullptr));
   if (!code) {
     throw Error(ErrorCode::kUnsupported, fmt::format("pre-tokenizer: regular expression {}: {}",
-                                                     quoted(regex), error_text(error)));
+                                                     in_quotes(regex), error_text(error)));
   }
   // Where JIT is not to be had, the interpreter does the same, slower.
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
@@ -216,7 +216,7 @@ PreTokenizerSpec pre_tokenizer_by_name(std::string_view name) {
       ErrorCode::kUnsupported,
       fmt::format("pre-tokenizer: found {}, expected a known name such as smollm, llama-bpe, "
                   "gpt-2 or qwen2",
-                  quoted(name)));
+                  in_quotes(name)));
 }
 
 std::string pre_tokenizer_name(const PreTokenizerSpec& spec) {

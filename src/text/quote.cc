@@ -5,7 +5,7 @@
 
 namespace onebit::text {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kLongest = 80;
   return nlohmann::json(std::string(text.substr(0, kLongest)))
       .dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);

@@ -7,6 +7,6 @@
 namespace onebit::text {
 
 /// "text" as a JSON string in ASCII, cut after 80 bytes of input.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace onebit::text

@@ -20,7 +20,7 @@ std::unique_ptr<SentencePieceProcessor> load(std::string_view model) {
   const auto status = processor->LoadFromSerializedProto(model);
   if (!status.ok()) {
     throw Error(ErrorCode::kCorrupt, fmt::format("SentencePiece model of {} bytes: {}",
-                                                 model.size(), quoted(status.ToString())));
+                                                 model.size(), in_quotes(status.ToString())));
   }
   return processor;
 }
@@ -44,7 +44,7 @@ class SentencePieceLibrary final : public SentencePieceBase {
     const auto status = processor_->Encode(segment, &segment_ids);
     if (!status.ok()) {
       throw Error(ErrorCode::kResource, fmt::format("SentencePiece on {} bytes of text: {}",
-                                                    segment.size(), quoted(status.ToString())));
+                                                    segment.size(), in_quotes(status.ToString())));
     }
     ids.insert(ids.end(), segment_ids.begin(), segment_ids.end());
   }
@@ -77,9 +77,9 @@ TokenType read_piece(std::string_view message, std::unordered_set<std::string_vi
   if (!ok) corrupt("found a piece cut short");
   // The library does not check these and would end the program later.
   if (text.empty()) corrupt("found an empty piece");
-  if (!seen.insert(text).second) corrupt(fmt::format("found {} twice", quoted(text)));
+  if (!seen.insert(text).second) corrupt(fmt::format("found {} twice", in_quotes(text)));
   if (type < 1 || type > 6) {
-    corrupt(fmt::format("piece {}: found type {}, expected 1 to 6", quoted(text), type));
+    corrupt(fmt::format("piece {}: found type {}, expected 1 to 6", in_quotes(text), type));
   }
   return static_cast<TokenType>(type);
 }

@@ -141,7 +141,7 @@ PairTable VocabularyTokenizer::read_merges(const std::vector<std::string>& merge
       throw Error(ErrorCode::kCorrupt,
                   fmt::format("tokenizer: merge {} of {}: found {}, expected two tokens whose "
                               "concatenation is a token",
-                              rank, merges.size(), quoted(merge)));
+                              rank, merges.size(), in_quotes(merge)));
     }
     table.insert(left, right, {static_cast<std::int32_t>(rank), whole});
   }
