@@ -13,6 +13,9 @@ set(torch_lib ${ONEBIT_TORCH_ROOT}/lib)
 add_library(onebit_torch INTERFACE)
 target_include_directories(onebit_torch SYSTEM INTERFACE
   ${ONEBIT_TORCH_ROOT}/include ${ONEBIT_TORCH_ROOT}/include/torch/csrc/api/include)
+# The wheel carries its own {fmt}, whose headers hide Debian's: use it header-only (its versioned
+# inline namespace keeps the two apart at link time).
+target_compile_definitions(onebit_torch INTERFACE FMT_HEADER_ONLY=1)
 target_link_libraries(onebit_torch INTERFACE ${torch_lib}/libtorch_cpu.so ${torch_lib}/libc10.so)
 # The CUDA runtime libraries that libtorch_cpu names are found through its own RPATH at run time;
 # the linker need not see them.

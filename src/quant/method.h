@@ -1,0 +1,63 @@
+// A quantisation method: how one matrix of a model becomes a stored form. Methods, storage formats
+// and kernels are separate axes: a method writes a format that exists and knows no kernel.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "arch/packed_writer.h"
+#include "base/thread_pool.h"
+#include "formats/tensor_view.h"
+#include "quant/svid.h"
+
+namespace onebit::quant {
+
+struct MethodOptions {
+  SvidOptions svid;                              ///< methods that start from SVID
+  arch::Form form = arch::Form::kFoldable;       ///< 1-bit methods
+  formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
+};
+
+/// One linear matrix of the model, in canonical layout.
+struct MatrixTask {
+  arch::Role role;
+  std::int64_t layer;
+  std::int64_t out;
+  std::int64_t in;
+  std::span<const float> weights;  ///< f32 [out, in] row-major
+};
+
+/// What `onebit quantize` prints as a row.
+struct MatrixReport {
+  std::string name;                ///< "blk.3.attn_q"
+  formats::Shape shape;            ///< {out, in}
+  double relative_error = 0;       ///< ‖W − Ŵ‖² / ‖W‖²
+  double square_error = 0;         ///< ‖W − Ŵ‖²
+  double square_norm = 0;          ///< ‖W‖²
+  std::uint64_t stored_bytes = 0;  ///< everything that stands for the matrix in the file
+
+  double bits_per_weight() const {
+    return 8.0 * static_cast<double>(stored_bytes) /
+           (static_cast<double>(shape[0]) * static_cast<double>(shape[1]));
+  }
+};
+
+struct Method {
+  std::string_view name;
+  std::string_view summary;  ///< one line, for the help text
+
+  /// Quantises the matrix and adds it to the file. Fills everything of the report but its name.
+  /// Throws Error{kNumeric} for weights that it cannot represent.
+  MatrixReport (*quantize)(const MatrixTask& task, const MethodOptions& options,
+                           arch::PackedWriter& writer, ThreadPool& pool);
+};
+
+/// Every method of method_list.inc.
+std::span<const Method* const> all_methods() noexcept;
+
+/// Throws Error{kInvalidArgument} naming the known ones.
+const Method& find_method(std::string_view name);
+
+}  // namespace onebit::quant

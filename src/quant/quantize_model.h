@@ -1,0 +1,40 @@
+// A whole model through a method, one matrix at a time: peak memory is a small multiple of the
+// largest matrix, whatever the model's size.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+
+#include "arch/checkpoint.h"
+#include "base/progress.h"
+#include "quant/method.h"
+
+namespace onebit::quant {
+
+struct QuantizeOptions {
+  const Method* method = nullptr;
+  MethodOptions method_options;
+  formats::DType embedding = formats::DType::kQ8_0;
+  formats::DType head = formats::DType::kQ8_0;
+  int threads = 0;  ///< 0: one per hardware thread
+};
+
+struct QuantizeTotals {
+  std::int64_t matrices = 0;
+  std::int64_t weights = 0;        ///< of the quantised matrices
+  std::uint64_t matrix_bytes = 0;  ///< what stands for them in the file
+  std::uint64_t file_bytes = 0;    ///< the whole file
+  std::int64_t parameters = 0;     ///< of the whole source model
+  double relative_error = 0;       ///< Σ‖W − Ŵ‖² / Σ‖W‖²
+};
+
+using OnMatrix = std::function<void(const MatrixReport&)>;
+
+/// Writes `out` whole or not at all. Throws Error: kUnsupported when the source is already 1-bit,
+/// kNumeric for bad weights (naming tensor and element), kIo, kInterrupted.
+QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
+                              const QuantizeOptions& options, const OnMatrix& on_matrix,
+                              Progress& progress, std::stop_token stop);
+
+}  // namespace onebit::quant
