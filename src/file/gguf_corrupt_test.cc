@@ -34,7 +34,7 @@ class Raw {
   Raw& counts(std::uint64_t tensors, std::uint64_t metadata) {
     return u32(3).u64(tensors).u64(metadata);
   }
-  Raw& tensor(std::string_view name, std::vector<std::uint64_t> dims, std::uint32_t type,
+  Raw& tensor(std::string_view name, const std::vector<std::uint64_t>& dims, std::uint32_t type,
               std::uint64_t offset) {
     string(name).u32(static_cast<std::uint32_t>(dims.size()));
     for (const std::uint64_t dim : dims) u64(dim);
@@ -45,7 +45,8 @@ class Raw {
     text_.resize((text_.size() + alignment - 1) / alignment * alignment + size);
     return *this;
   }
-  operator std::string() const { return text_; }
+  // Implicit, so that a table of files reads as one.
+  operator std::string() const { return text_; }  // NOLINT(google-explicit-constructor)
 
  private:
   template <class T>
@@ -94,13 +95,13 @@ std::vector<Fault> faults() {
   constexpr auto kCorrupt = ErrorCode::kCorrupt;
   constexpr auto kUnsupported = ErrorCode::kUnsupported;
   constexpr std::uint64_t kHuge = std::numeric_limits<std::uint64_t>::max();
-  const auto one = [](std::vector<std::uint64_t> dims, std::uint32_t type, std::uint64_t offset,
-                      std::size_t size) -> std::string {
-    return Raw().counts(1, 0).tensor("w", std::move(dims), type, offset).data(size);
+  const auto one = [](const std::vector<std::uint64_t>& dims, std::uint32_t type,
+                      std::uint64_t offset, std::size_t size) -> std::string {
+    return Raw().counts(1, 0).tensor("w", dims, type, offset).data(size);
   };
   return {
       {"empty file", "", kCorrupt, {"header: magic number: found '', expected 'GGUF'"}},
-      {"magic", "GGML\3\0\0\0", kCorrupt, {"magic number: found 'GGML', expected 'GGUF'"}},
+      {"magic", Raw("GGML").u32(3), kCorrupt, {"magic number: found 'GGML', expected 'GGUF'"}},
       {"half a magic", "GG", kCorrupt, {"found 'GG', expected 'GGUF'"}},
       {"no version", "GGUF", kCorrupt, {"version: found 0 bytes before the end", "expected 4"}},
       {"version 1", Raw().u32(1), kUnsupported, {"found GGUF version 1, expected 2 or 3"}},

@@ -1,16 +1,15 @@
 // Reads GGUF: maps the file, then checks every count, length, offset and size against the bytes
 // that are there before it is used, so that a damaged or hostile file gives an Error and no more.
 #include <algorithm>
+#include <bit>
 #include <concepts>
 #include <cstring>
 #include <fmt/format.h>
 #include <fstream>
-#include <limits>
-#include <numeric>
 #include <type_traits>
 #include <unordered_map>
+#include <utility>
 
-#include "base/check.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -205,7 +204,7 @@ Declared read_tensor(Cursor& in, std::size_t index, std::size_t count) {
   formats::Shape& shape = result.tensor.view.shape;
   for (std::uint32_t i = 0; i < n_dims; ++i) {
     const auto dim = in.number<std::uint64_t>("dimension");
-    if (dim == 0 || dim > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+    if (dim == 0 || !std::in_range<std::int64_t>(dim)) {
       in.fail(fmt::format("dimension {}: found {}, expected 1 to 2^63-1", i, dim));
     }
     shape.push_back(static_cast<std::int64_t>(dim));
@@ -302,9 +301,8 @@ void GgufFile::Impl::parse() {
 
   in.enter("header");
   const std::uint64_t align = alignment(in);
-  const auto padded = checked_add(in.position(), align - 1);
-  if (!padded) in.fail(fmt::format("alignment: found {}, which overflows", align));
-  const std::uint64_t data_begin = *padded / align * align;
+  // No overflow: a position in memory and an alignment below 2^32.
+  const std::uint64_t data_begin = (in.position() + align - 1) / align * align;
   // A file without tensors may end right behind its header.
   const auto data =
       bytes.subspan(static_cast<std::size_t>(std::min<std::uint64_t>(data_begin, bytes.size())));

@@ -237,7 +237,7 @@ TEST(GgufWriter, RefusesWhatTheFormatCannotHold) {
       EXPECT_THAT(error.what(), HasSubstr(message));
     }
   };
-  const auto declare = [](std::string name, DType dtype, formats::Shape shape) {
+  const auto declare = [](const std::string& name, DType dtype, const formats::Shape& shape) {
     return [=](GgufWriter& writer) {
       writer.declare("taken", DType::kF32, {1});
       writer.declare(name, dtype, shape);

@@ -141,7 +141,8 @@ void decode(const BlockQ6K& b, float* w) noexcept {
   const float d = f16_to_f32(b.d);
   for (std::uint32_t i = 0; i < kSuperBlock; ++i) {
     const std::uint32_t half = i / 128;
-    const float step = d * static_cast<float>(b.scales[i / 16]);
+    const std::uint32_t group = i / 16;
+    const float step = d * static_cast<float>(b.scales[group]);
     const int low = (b.ql[half * 64 + i % 64] >> (i % 128 / 64 * 4)) & 0x0F;
     const int high = (b.qh[half * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
     w[i] = step * static_cast<float>((low | (high << 4)) - 32);

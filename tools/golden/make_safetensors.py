@@ -48,7 +48,9 @@ def main() -> None:
               ("model-00002-of-00002.safetensors", ["brain", "scalar"])]
     for file, names in shards:
         write(OUT / "sharded" / file, {name: READ[name] for name in names})
-    index = {"metadata": {"total_size": 69, "provenance": PROVENANCE},
+    total = sum(READ[name][1] * int(np.prod(READ[name][2], dtype=int))
+                for _, names in shards for name in names)
+    index = {"metadata": {"total_size": total, "provenance": PROVENANCE},
              "weight_map": {name: file for file, names in shards for name in names}}
     (OUT / "sharded/model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 

@@ -1,0 +1,242 @@
+// Differential fuzzing: random shapes, ranges of rows and bytes, every instruction set against the
+// scalar kernels: integers bit for bit, floats within twice the bound of kernels.h.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+#include "kernels/kernels.h"
+#include "kernels/test_data.h"
+
+namespace onebit::kernels {
+namespace {
+
+/// The input, read from its front; zeros when it is spent.
+class Bytes {
+ public:
+  Bytes(const std::uint8_t* data, std::size_t n) : data_(data), left_(n) {}
+
+  void fill(void* to, std::size_t n) {
+    std::memset(to, 0, n);
+    const std::size_t take = n < left_ ? n : left_;
+    if (take > 0) std::memcpy(to, data_, take);
+    data_ += take;
+    left_ -= take;
+  }
+  std::int64_t below(std::int64_t bound) {
+    std::uint16_t v;
+    fill(&v, sizeof(v));
+    return v % bound;
+  }
+
+ private:
+  const std::uint8_t* data_;
+  std::size_t left_;
+};
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+struct Case {
+  std::int64_t rows;
+  std::int64_t cols;
+  std::int64_t tokens;
+  std::int64_t begin;
+  std::int64_t end;
+
+  std::int64_t words() const { return formats::sign1_row_words(cols); }
+};
+
+void clear_padding(std::vector<std::uint64_t>& words, const Case& c) {
+  if (c.cols % 64 == 0) return;
+  for (std::int64_t r = 0; r < c.rows; ++r) {
+    words[size((r + 1) * c.words() - 1)] &= (1ULL << (c.cols % 64)) - 1;
+  }
+}
+
+/// Values that the bytes choose, finite and within ±2^60 so that no sum overflows.
+std::vector<float> floats(Bytes& bytes, std::int64_t n) {
+  std::vector<float> v(size(n));
+  bytes.fill(v.data(), v.size() * sizeof(float));
+  for (float& x : v) {
+    if (!(std::abs(x) <= 0x1p60F)) x = 1.0F;
+  }
+  return v;
+}
+
+void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
+  std::vector<std::uint64_t> words(size(c.rows * c.words()));
+  bytes.fill(words.data(), words.size() * 8);
+  clear_padding(words, c);
+  const formats::Sign1View s{words.data(), c.rows, c.cols};
+  const std::int64_t ldq = c.words() * 64;
+  std::vector<std::int8_t> q(size(c.tokens * ldq));
+  for (std::int64_t t = 0; t < c.tokens; ++t) bytes.fill(q.data() + t * ldq, size(c.cols));
+  for (std::int8_t& v : q) v = v == -128 ? std::int8_t{127} : v;
+  std::vector<std::int32_t> want;
+  for (const KernelSet* k : available_kernels()) {
+    std::vector<std::int32_t> y(size(c.tokens * c.rows), 5);
+    if (c.tokens == 1) {
+      k->gemv_sign1_i8(s, q.data(), y.data(), c.begin, c.end);
+    } else {
+      k->gemm_sign1_i8(s, q.data(), ldq, c.tokens, y.data(), c.rows, c.begin, c.end);
+    }
+    // The first is the best set, the last is scalar: all must be equal.
+    if (want.empty()) want = y;
+    require(y == want);
+  }
+}
+
+/// gemm(k, y) of every set against the scalar one; magnitude(t, r) = Σ|w x|.
+template <class Call, class Magnitude>
+void compare_floats(const Case& c, const Call& gemm, const Magnitude& magnitude) {
+  const std::vector<const KernelSet*> sets = available_kernels();
+  std::vector<float> want(size(c.tokens * c.rows), 5.0F);
+  gemm(*sets.back(), want.data());
+  for (const KernelSet* k : sets) {
+    std::vector<float> y(want.size(), 5.0F);
+    gemm(*k, y.data());
+    for (std::int64_t t = 0; t < c.tokens; ++t) {
+      for (std::int64_t r = 0; r < c.rows; ++r) {
+        const std::size_t i = size(t * c.rows + r);
+        if (r < c.begin || r >= c.end) {
+          require(y[i] == 5.0F);
+        } else {
+          const double bound =
+              2 * static_cast<double>(c.cols) * (0x1p-23 * magnitude(t, r) + 0x1p-149);
+          require(std::abs(static_cast<double>(y[i]) - want[i]) <= bound);
+        }
+      }
+    }
+  }
+}
+
+void fuzz_sign1_f32(Bytes& bytes, const Case& c) {
+  std::vector<std::uint64_t> words(size(c.rows * c.words()));
+  bytes.fill(words.data(), words.size() * 8);
+  clear_padding(words, c);
+  const formats::Sign1View s{words.data(), c.rows, c.cols};
+  const std::vector<float> x = floats(bytes, c.tokens * c.cols);
+  compare_floats(
+      c,
+      [&](const KernelSet& k, float* y) {
+        k.gemm_sign1_f32(s, x.data(), c.tokens, y, c.rows, c.begin, c.end);
+      },
+      [&](std::int64_t t, std::int64_t) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < c.cols; ++i) {
+          sum += std::abs(static_cast<double>(x[size(t * c.cols + i)]));
+        }
+        return sum;
+      });
+}
+
+template <class W>
+void fuzz_dense(Bytes& bytes, const Case& c, DenseGemm<W> KernelSet::*gemm, const std::vector<W>& w,
+                const std::vector<float>& values) {
+  const std::vector<float> x = floats(bytes, c.tokens * c.cols);
+  compare_floats(
+      c,
+      [&](const KernelSet& k, float* y) {
+        (k.*gemm)(w.data(), c.cols, x.data(), c.tokens, y, c.rows, c.begin, c.end);
+      },
+      [&](std::int64_t t, std::int64_t r) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < c.cols; ++i) {
+          sum +=
+              std::abs(static_cast<double>(values[size(r * c.cols + i)]) * x[size(t * c.cols + i)]);
+        }
+        return sum;
+      });
+}
+
+template <class W>
+void fuzz_random_dense(Bytes& bytes, const Case& c, DenseGemm<W> KernelSet::*gemm) {
+  Rng rng(static_cast<std::uint64_t>(bytes.below(65536)));
+  DenseMatrix<W> w;
+  make_dense(rng, c.rows * c.cols, w);
+  fuzz_dense(bytes, c, gemm, w.stored, w.values);
+}
+
+void fuzz_f32(Bytes& bytes, const Case& c) {
+  const std::vector<float> w = floats(bytes, c.rows * c.cols);
+  fuzz_dense(bytes, c, &KernelSet::gemm_f32, w, w);
+}
+
+void fuzz_16_bits(Bytes& bytes, const Case& c, DenseType type) {
+  std::vector<std::uint16_t> w(size(c.rows * c.cols));
+  bytes.fill(w.data(), w.size() * 2);
+  std::vector<float> values;
+  for (std::uint16_t& bits : w) {
+    const bool f16 = type == DenseType::kF16;
+    float value = f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+    if (!(std::abs(value) <= 0x1p60F)) {
+      bits = 0;
+      value = 0;
+    }
+    values.push_back(value);
+  }
+  fuzz_dense(bytes, c, type == DenseType::kF16 ? &KernelSet::gemm_f16 : &KernelSet::gemm_bf16, w,
+             values);
+}
+
+void fuzz_quantize(Bytes& bytes, std::int64_t n) {
+  std::vector<float> x(size(n));
+  bytes.fill(x.data(), x.size() * sizeof(float));  // NaN and infinity included
+  std::vector<std::int8_t> want;
+  float want_scale = 0;
+  for (const KernelSet* k : available_kernels()) {
+    std::vector<std::int8_t> q(size((n + 63) / 64 * 64 + 1), 77);
+    const float scale = k->quantize_i8(x.data(), n, q.data());
+    require(q.back() == 77);
+    if (want.empty()) {
+      want = q;
+      want_scale = scale;
+    }
+    require(q == want);
+    require(scale == want_scale || (std::isnan(scale) && std::isnan(want_scale)));
+  }
+}
+
+}  // namespace
+}  // namespace onebit::kernels
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
+  using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
+  Bytes bytes(data, n);
+  const std::int64_t op = bytes.below(8);
+  Case c{};
+  c.rows = 1 + bytes.below(40);
+  c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
+  c.tokens = 1 + bytes.below(20);
+  if (op >= 5 && op <= 6) c.cols = (c.cols + 31) / 32 * 32;
+  c.begin = bytes.below(c.rows + 1);
+  c.end = c.begin + bytes.below(c.rows - c.begin + 1);
+  switch (op) {
+    case 0:
+      fuzz_sign1_i8(bytes, c);
+      break;
+    case 1:
+      fuzz_sign1_f32(bytes, c);
+      break;
+    case 2:
+      fuzz_f32(bytes, c);
+      break;
+    case 3:
+      fuzz_16_bits(bytes, c, DenseType::kF16);
+      break;
+    case 4:
+      fuzz_16_bits(bytes, c, DenseType::kBF16);
+      break;
+    case 5:
+      fuzz_random_dense(bytes, c, &KernelSet::gemm_q8_0);
+      break;
+    case 6:
+      fuzz_random_dense(bytes, c, &KernelSet::gemm_q4_1);
+      break;
+    default:
+      fuzz_quantize(bytes, c.cols);
+  }
+  return 0;
+}

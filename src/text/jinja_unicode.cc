@@ -1,0 +1,231 @@
+// Character classes come from utf8proc; the rules are CPython's (Objects/unicodeobject.c).
+#include "text/jinja_unicode.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fmt/format.h>
+#include <utf8proc.h>
+
+namespace onebit::text::jinja {
+namespace {
+
+constexpr std::int32_t kSharpS = 0xDF;
+
+bool is_line_break(std::int32_t code) {
+  return (code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) || code == 0x85 ||
+         code == 0x2028 || code == 0x2029;
+}
+
+template <class Map>
+std::string map_characters(std::string_view text, Map map) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const Character c = character_at(text, at);
+    at += c.bytes.size();
+    if (c.code < 0) {
+      out += c.bytes;
+    } else {
+      map(out, c.code);
+    }
+  }
+  return out;
+}
+
+/// The character that ends at the end of a text that is not empty.
+Character last_character(std::string_view text) {
+  for (std::size_t size = 1; size <= std::min<std::size_t>(text.size(), 4); ++size) {
+    const Character c = character_at(text, text.size() - size);
+    if (c.code >= 0 && c.bytes.size() == size) return c;
+  }
+  return {-1, text.substr(text.size() - 1)};
+}
+
+}  // namespace
+
+Character character_at(std::string_view text, std::size_t position) {
+  const std::string_view rest = text.substr(position);
+  utf8proc_int32_t code = -1;
+  const utf8proc_ssize_t size =
+      utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(rest.data()),
+                       static_cast<utf8proc_ssize_t>(std::min<std::size_t>(rest.size(), 4)), &code);
+  if (size <= 0) return {-1, rest.substr(0, 1)};
+  return {code, rest.substr(0, static_cast<std::size_t>(size))};
+}
+
+std::vector<Character> characters(std::string_view text) {
+  std::vector<Character> out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size(); at += out.back().bytes.size()) {
+    out.push_back(character_at(text, at));
+  }
+  return out;
+}
+
+std::int64_t length(std::string_view text) {
+  std::int64_t count = 0;
+  for (std::size_t at = 0; at < text.size(); ++count) at += character_at(text, at).bytes.size();
+  return count;
+}
+
+void append_utf8(std::string& out, std::int32_t code) {
+  utf8proc_uint8_t bytes[4];
+  const utf8proc_ssize_t size = utf8proc_encode_char(code, bytes);
+  out.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+}
+
+bool is_space(std::int32_t code) {
+  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||
+         code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+         code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+bool is_printable(std::int32_t code) {
+  if (code == ' ') return true;
+  switch (utf8proc_category(code)) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return false;
+    default:
+      return true;
+  }
+}
+
+Case case_of(std::int32_t code) {
+  if (code < 0) return Case::kNone;
+  switch (utf8proc_category(code)) {
+    case UTF8PROC_CATEGORY_LL:
+      return Case::kLower;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT:
+      return Case::kUpper;
+    default:
+      return Case::kNone;
+  }
+}
+
+std::string to_lower(std::string_view text) {
+  return map_characters(
+      text, [](std::string& out, std::int32_t code) { append_utf8(out, utf8proc_tolower(code)); });
+}
+
+std::string to_upper(std::string_view text) {
+  return map_characters(text, [](std::string& out, std::int32_t code) {
+    if (code == kSharpS) {
+      out += "SS";
+    } else {
+      append_utf8(out, utf8proc_toupper(code));
+    }
+  });
+}
+
+std::string_view strip(std::string_view text, std::optional<std::string_view> set, bool left,
+                       bool right) {
+  std::vector<Character> chosen;
+  if (set) chosen = characters(*set);
+  const auto goes = [&](const Character& c) {
+    if (!set) return is_space(c.code);
+    return std::any_of(chosen.begin(), chosen.end(),
+                       [&](const Character& other) { return other.bytes == c.bytes; });
+  };
+  while (left && !text.empty()) {
+    const Character c = character_at(text, 0);
+    if (!goes(c)) break;
+    text.remove_prefix(c.bytes.size());
+  }
+  while (right && !text.empty()) {
+    const Character c = last_character(text);
+    if (!goes(c)) break;
+    text.remove_suffix(c.bytes.size());
+  }
+  return text;
+}
+
+std::vector<std::string_view> split_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const Character c = character_at(text, at);
+    const std::size_t end = at;
+    at += c.bytes.size();
+    if (!is_line_break(c.code)) continue;
+    if (c.code == '\r' && at < text.size() && text[at] == '\n') ++at;
+    lines.push_back(text.substr(begin, end - begin));
+    begin = at;
+  }
+  if (begin < text.size()) lines.push_back(text.substr(begin));
+  return lines;
+}
+
+std::string quote(std::string_view text) {
+  const bool has_single = text.find('\'') != std::string_view::npos;
+  const bool has_double = text.find('"') != std::string_view::npos;
+  const char mark = has_single && !has_double ? '"' : '\'';
+  std::string out(1, mark);
+  for (const Character& c : characters(text)) {
+    if (c.code < 0) {
+      out += c.bytes;
+    } else if (c.code == mark || c.code == '\\') {
+      out += '\\';
+      out += static_cast<char>(c.code);
+    } else if (c.code == '\n') {
+      out += "\\n";
+    } else if (c.code == '\r') {
+      out += "\\r";
+    } else if (c.code == '\t') {
+      out += "\\t";
+    } else if (is_printable(c.code)) {
+      out += c.bytes;
+    } else if (c.code < 0x100) {
+      out += fmt::format("\\x{:02x}", c.code);
+    } else if (c.code < 0x10000) {
+      out += fmt::format("\\u{:04x}", c.code);
+    } else {
+      out += fmt::format("\\U{:08x}", c.code);
+    }
+  }
+  out += mark;
+  return out;
+}
+
+std::string float_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  char buffer[40];
+  const auto [end, error] =
+      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific);
+  static_cast<void>(error);  // 40 bytes hold every double
+  std::string_view shortest(buffer, static_cast<std::size_t>(end - buffer));
+  const bool negative = shortest.front() == '-';
+  if (negative) shortest.remove_prefix(1);
+  const std::size_t e = shortest.find('e');
+  std::string digits(1, shortest[0]);
+  if (e > 2) digits += shortest.substr(2, e - 2);
+  int exponent = 0;
+  std::from_chars(shortest.data() + e + 2, shortest.data() + shortest.size(), exponent);
+  if (shortest[e + 1] == '-') exponent = -exponent;
+
+  std::string out(negative ? "-" : "");
+  const int count = static_cast<int>(digits.size());
+  if (exponent < -4 || exponent >= 16) {
+    out += digits[0];
+    if (count > 1) out += '.' + digits.substr(1);
+    return out + fmt::format("e{}{:02d}", exponent < 0 ? '-' : '+', std::abs(exponent));
+  }
+  if (exponent < 0)
+    return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  if (exponent + 1 >= count) {
+    return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
+  }
+  return out + digits.substr(0, static_cast<std::size_t>(exponent + 1)) + '.' +
+         digits.substr(static_cast<std::size_t>(exponent + 1));
+}
+
+}  // namespace onebit::text::jinja
