@@ -82,14 +82,16 @@ runtime::GenerateResult Chat::say(std::string message, const runtime::GenerateOp
     const std::vector<text::TokenId> tokens = encode_within_context();
     ONEBIT_CHECK(!tokens.empty());
     // At least one token must run, to give the logits that the reply begins with.
-    const auto [old_end, new_end] =
-        std::mismatch(cached_.begin(), cached_.end(), tokens.begin(), tokens.end() - 1);
+    const auto new_end =
+        std::mismatch(cached_.begin(), cached_.end(), tokens.begin(), tokens.end() - 1).second;
     const auto same = new_end - tokens.begin();
     cache_.truncate(same);
     cached_.assign(tokens.begin(), new_end);
+    runtime::GenerateOptions with_history = options;
+    with_history.history = cached_;
     runtime::GenerateResult result =
         runtime::generate(model_, cache_, std::span(tokens).subspan(static_cast<std::size_t>(same)),
-                          sampler_, options, on_text, stop);
+                          sampler_, with_history, on_text, stop);
     cached_.assign(tokens.begin(), tokens.end());
     cached_.insert(cached_.end(), result.tokens.begin(), result.tokens.end());
     // Of the last tokens, some may not have run (the one that reached the limit, say).
