@@ -2,6 +2,7 @@
 // TemplateError.
 #include "text/chat_template.h"
 
+#include <algorithm>
 #include <ctime>
 #include <fmt/format.h>
 #include <utility>
@@ -15,10 +16,23 @@
 namespace onebit::text {
 namespace {
 
+/// A message may quote the template or be its own (raise_exception): it becomes one line of bounded
+/// length.
+std::string one_line(std::string_view text) {
+  constexpr std::size_t kLongest = 400;
+  std::size_t size = std::min(text.size(), kLongest);
+  while (size < text.size() && (text[size] & 0xC0) == 0x80) --size;  // no half character
+  std::string line(text.substr(0, size));
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  }
+  return line;
+}
+
 [[noreturn]] void rethrow(const jinja::TemplateError& error) {
-  throw Error(error.code(), error.line() > 0 ? fmt::format("chat template, line {}: {}",
-                                                           error.line(), error.what())
-                                             : fmt::format("chat template: {}", error.what()));
+  const std::string where =
+      error.line() > 0 ? fmt::format("chat template, line {}", error.line()) : "chat template";
+  throw Error(error.code(), fmt::format("{}: {}", where, one_line(error.what())));
 }
 
 }  // namespace

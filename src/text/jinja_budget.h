@@ -11,12 +11,12 @@
 namespace onebit::text::jinja {
 
 struct Limits {
-  /// Nodes evaluated, items looped over, comparisons made: about a second of work. A conversation
-  /// of a thousand messages takes some 10^5.
-  std::uint64_t steps = 20'000'000;
+  /// Nodes evaluated, items looped over, comparisons made: well under a second of work. A
+  /// conversation of a thousand messages takes some 10^5.
+  std::uint64_t steps = 5'000'000;
   /// Bytes of all text and containers made on the way, freed or not: many times the longest
   /// context.
-  std::uint64_t bytes = 256U << 20;
+  std::uint64_t bytes = 128U << 20;
   /// Evaluations nested in each other, macro calls included: under 1 MiB of stack.
   int recursion = 600;
   /// Containers nested in each other (they are freed and compared recursively).

@@ -47,6 +47,7 @@ std::vector<std::pair<Value, Value>> dict_entries(Runtime& runtime, std::string_
   if (args.positional.size() > 1) fail(fmt::format("{} takes one positional argument", callee));
   if (!args.positional.empty()) {
     const Value& from = args.positional[0];
+    if (from.is_undefined()) fail(from.why_undefined());
     if (from.is(Kind::kDict)) {
       entries = from.dict().entries;
     } else {

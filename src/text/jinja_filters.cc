@@ -2,6 +2,7 @@
 #include "text/jinja_filters.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
@@ -86,7 +87,7 @@ Value mapped(const Call& call) {
 std::string title(std::string_view text) {
   std::string out;
   bool begins = true;
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     const bool separates =
         is_space(c.code) || std::string_view("-({[<").find(c.bytes) != std::string_view::npos;
     out += begins && !separates ? to_upper(c.bytes) : to_lower(c.bytes);
@@ -95,30 +96,16 @@ std::string title(std::string_view text) {
   return out;
 }
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
+Value escape(const Call& call) {
+  call.bound({});
+  constexpr std::string_view kSpecial = "&<>\"'";
+  constexpr std::array<std::string_view, 5> kEscapes = {"&amp;", "&lt;", "&gt;", "&#34;", "&#39;"};
+  Text out(call.budget());
+  for (const char& c : call.text()) {
+    const std::size_t at = kSpecial.find(c);
+    out.append(at == std::string_view::npos ? std::string_view(&c, 1) : kEscapes[at]);
   }
-  return out;
+  return out.take();
 }
 
 std::string unchanged(std::string_view text) { return std::string(text); }
@@ -343,6 +330,7 @@ std::vector<Value> sort_by(Budget& budget, std::vector<std::pair<Value, Value>> 
                       : compare(budget, a.first, b.first) < 0;
   });
   std::vector<Value> out;
+  out.reserve(keyed.size());
   for (auto& [key, value] : keyed) out.push_back(std::move(value));
   return out;
 }
@@ -361,6 +349,7 @@ Value sort(const Call& call) {
   std::vector<std::pair<Value, Value>> keyed;
   for (Value& item : items_of(budget, call.value)) {
     std::vector<Value> keys;
+    keys.reserve(getters.size());
     for (const AttributeGetter& get : getters) {
       keys.push_back(flag(args[1]) ? get(item) : ignore_case(budget, get(item)));
     }
@@ -462,14 +451,14 @@ Value choose(const Call& call, bool wanted, bool by_attribute) {
     args = without_first(args);
   }
   const AttributeGetter get(call.budget(), attribute);
-  std::string test;
+  std::optional<std::string> test;
   if (!args.positional.empty()) {
     test = need_string(args.positional[0], "the name of a test");
     args = without_first(args);
   }
   for (const Value& item : items_of(call.budget(), call.value)) {
     const Value value = get(item);
-    const bool holds = test.empty() ? truthy(value) : apply_test(call.runtime, test, value, args);
+    const bool holds = test ? apply_test(call.runtime, *test, value, args) : truthy(value);
     if (holds == wanted) out.push_back(item);
   }
   return make_iterator(call.budget(), std::move(out));
@@ -522,11 +511,11 @@ constexpr NamedFilter kFilters[] = {
     {"d", default_filter},
     {"default", default_filter},
     {"dictsort", dictsort},
-    {"e", mapped<escape>},
-    {"escape", mapped<escape>},
+    {"e", escape},
+    {"escape", escape},
     {"first", first},
     {"float", float_filter},
-    {"forceescape", mapped<escape>},
+    {"forceescape", escape},
     {"indent", indent},
     {"int", int_filter},
     {"items", items_filter},

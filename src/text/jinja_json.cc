@@ -21,19 +21,17 @@ void append_code_unit(Text& out, std::uint32_t unit) { out.append(fmt::format("\
 
 void append_string(Text& out, std::string_view text, bool ensure_ascii) {
   out.append('"');
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     constexpr std::string_view kNamed = "\"\\\n\r\t\f\b";
     constexpr std::string_view kNames = "\"\\nrtfb";
     if (const std::size_t at = kNamed.find(c.bytes); at != std::string_view::npos) {
       out.append('\\');
       out.append(kNames[at]);
-    } else if (c.code >= 0 && c.code < 0x20) {
-      append_code_unit(out, static_cast<std::uint32_t>(c.code));
     } else if (ensure_ascii && c.code > 0xFFFF) {
       const auto rest = static_cast<std::uint32_t>(c.code) - 0x10000U;
       append_code_unit(out, 0xD800U + (rest >> 10));
       append_code_unit(out, 0xDC00U + (rest & 0x3FFU));
-    } else if (ensure_ascii && c.code > 0x7E) {
+    } else if ((c.code >= 0 && c.code < 0x20) || (ensure_ascii && c.code > 0x7E)) {
       append_code_unit(out, static_cast<std::uint32_t>(c.code));
     } else {
       out.append(c.bytes);

@@ -335,7 +335,7 @@ class Lexer {
             ErrorCode::kUnsupported,
             fmt::format("the character '{}' outside a string is not supported", c.bytes), line_);
       }
-      corrupt(line_, fmt::format("unexpected character {}", quote(c.bytes)));
+      corrupt(line_, fmt::format("unexpected character '{}'", quoted(c, '\'')));
     }
     const char c = found->front();
     if (c == '{') open_brackets += '}';

@@ -106,14 +106,14 @@ Value partition_call(const StringCall& call, bool from_right) {
 /// Every character fits, and there is one (isspace); case tests need a cased character.
 Value all_spaces(const StringCall& call) {
   call.bound({});
-  const std::vector<Character> all = characters(call.self);
-  return !all.empty() &&
+  const Characters all(call.self);
+  return !call.self.empty() &&
          std::all_of(all.begin(), all.end(), [](const Character& c) { return is_space(c.code); });
 }
 
 Value all_digits(const StringCall& call) {
   call.bound({});
-  for (const Character& c : characters(call.self)) {
+  for (const Character& c : Characters(call.self)) {
     if (c.code > 0x7F) unsupported(fmt::format("'{}' of other than ASCII text", call.name));
     if (c.code < '0' || c.code > '9') return false;
   }

@@ -15,6 +15,7 @@ namespace onebit::text::jinja {
 namespace {
 
 constexpr std::uint64_t kValueBytes = sizeof(Value);
+constexpr std::uint64_t kTextBytes = 64;  // a string's own object and its shared count
 
 bool is_list_or_tuple(const Value& value) {
   return value.is(Kind::kSequence) && (value.sequence().type == Sequence::Type::kList ||
@@ -32,7 +33,10 @@ bool same_type(const Value& a, const Value& b) { return a.sequence().type == b.s
 
 void append_repr(Text& out, const Value& value) {
   if (value.is_string()) {
-    out.append(quote(value.string()));
+    const char mark = quote_mark(value.string());
+    out.append(mark);
+    for (const Character& c : Characters(value.string())) out.append(quoted(c, mark));
+    out.append(mark);
   } else if (value.is_undefined()) {
     out.append("Undefined");
   } else {
@@ -258,6 +262,29 @@ std::optional<std::size_t> position_of(std::int64_t index, std::int64_t size) {
   return static_cast<std::size_t>(index);
 }
 
+/// Characters from, from + by ... up to but without `to`, all inside the text.
+Value slice_text(Budget& budget, std::string_view text, std::int64_t from, std::int64_t to,
+                 std::int64_t by) {
+  const Characters all(text);
+  Text out(budget);
+  if (by > 0) {
+    std::int64_t index = 0;
+    for (const Character& c : all) {
+      if (index >= to) break;
+      if (index >= from && (index - from) % by == 0) out.append(c.bytes);
+      ++index;
+    }
+    return out.take();
+  }
+  budget.bytes(text.size() * sizeof(Character));
+  const std::vector<Character> list(all.begin(), all.end());
+  for (std::int64_t i = from; i > to;) {
+    out.append(list[static_cast<std::size_t>(i)].bytes);
+    if (__builtin_add_overflow(i, by, &i)) break;
+  }
+  return out.take();
+}
+
 Value missing(const Value& object, std::string_view name) {
   return Value::undefined(
       fmt::format("'{} object' has no attribute '{}'", type_name(object), name));
@@ -335,7 +362,7 @@ Value make_method(Budget& budget, const Value& self, std::string_view name) {
 }
 
 Value make_text(Budget& budget, std::string_view text) {
-  budget.bytes(32 + text.size());
+  budget.bytes(kTextBytes + text.size());
   return std::string(text);
 }
 
@@ -479,7 +506,7 @@ std::vector<Value> items_of(Budget& budget, const Value& value) {
     case Kind::kUndefined:
       return items;
     case Kind::kString:
-      for (const Character& c : characters(value.string())) {
+      for (const Character& c : Characters(value.string())) {
         items.push_back(make_text(budget, c.bytes));
       }
       return items;
@@ -534,9 +561,12 @@ Value get_item(Budget& budget, const Value& object, const Value& key) {
     if (position) return items[*position];
   } else if (key.is_integral() && object.is_string()) {
     budget.steps(object.string().size() / 16);
-    const std::vector<Character> all = characters(object.string());
-    const auto position = position_of(key.integer(), static_cast<std::int64_t>(all.size()));
-    if (position) return make_text(budget, all[*position].bytes);
+    const auto position = position_of(key.integer(), length(object.string()));
+    if (position) {
+      const Characters all(object.string());
+      const Character c = *std::next(all.begin(), static_cast<std::ptrdiff_t>(*position));
+      return make_text(budget, c.bytes);
+    }
   }
   if (key.is_string()) {
     std::optional<Value> found = python_attribute(budget, object, key.string());
@@ -562,13 +592,10 @@ Value get_slice(Budget& budget, const Value& object, const Value& start, const V
   const std::int64_t by = bound(step, "the step of a slice").value_or(1);
   if (by == 0) fail("the step of a slice is 0");
 
-  std::vector<Character> text;
-  if (object.is_string()) {
-    budget.steps(object.string().size() / 16);
-    text = characters(object.string());
-  }
-  const auto size =
-      static_cast<std::int64_t>(object.is_string() ? text.size() : object.sequence().items.size());
+  if (object.is_string()) budget.steps(object.string().size() / 16);
+  const std::int64_t size = object.is_string()
+                                ? length(object.string())
+                                : static_cast<std::int64_t>(object.sequence().items.size());
   // PySlice_AdjustIndices
   const auto clamp = [&](std::optional<std::int64_t> index, std::int64_t other) {
     if (!index) return other;
@@ -579,18 +606,12 @@ Value get_slice(Budget& budget, const Value& object, const Value& start, const V
   };
   const std::int64_t from = clamp(bound(start, "the start of a slice"), by < 0 ? size - 1 : 0);
   const std::int64_t to = clamp(bound(stop, "the end of a slice"), by < 0 ? -1 : size);
-  std::vector<std::size_t> chosen;
+  if (object.is_string()) return slice_text(budget, object.string(), from, to, by);
+  std::vector<Value> items;
   for (std::int64_t i = from; by < 0 ? i > to : i < to;) {
-    chosen.push_back(static_cast<std::size_t>(i));
+    items.push_back(object.sequence().items[static_cast<std::size_t>(i)]);
     if (__builtin_add_overflow(i, by, &i)) break;
   }
-  if (object.is_string()) {
-    Text out(budget);
-    for (const std::size_t i : chosen) out.append(text[i].bytes);
-    return out.take();
-  }
-  std::vector<Value> items;
-  for (const std::size_t i : chosen) items.push_back(object.sequence().items[i]);
   return make_sequence(budget, std::move(items), object.sequence().type);
 }
 

@@ -180,7 +180,7 @@ class Parser {
     if (name == "generation") {
       next();
       Statement out = make(StatementKind::kGeneration, line);
-      out.body = own_scope([&] { return block("endgeneration"); });
+      out.body = own_scope("endgeneration");
       return out;
     }
     if (name == "filter") {
@@ -205,10 +205,9 @@ class Parser {
   }
 
   /// A body that break and continue cannot leave.
-  template <class Parse>
-  auto own_scope(Parse parse) {
+  Body own_scope(std::string_view end) {
     const int loops = std::exchange(loops_, 0);
-    auto out = parse();
+    Body out = block(end);
     loops_ = loops;
     return out;
   }
@@ -311,7 +310,7 @@ class Parser {
 
   void macro_body(MacroNode& macro, std::string_view end) {
     macros_.push_back(&macro);
-    macro.body = own_scope([&] { return block(end); });
+    macro.body = own_scope(end);
     macros_.pop_back();
   }
 

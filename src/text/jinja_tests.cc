@@ -32,7 +32,8 @@ bool is_kind(const Call& call) {
 bool same_object(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::kUndefined:
+    case Kind::kUndefined:  // each use of a missing name makes a new object
+      return false;
     case Kind::kNone:
       return true;
     case Kind::kBool:

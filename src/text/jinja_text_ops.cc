@@ -15,7 +15,7 @@ std::vector<std::string_view> split_blanks(std::string_view text, std::int64_t l
     text = strip(text, std::nullopt, true, false);
     if (text.empty()) return parts;
     if (limit >= 0 && static_cast<std::int64_t>(parts.size()) == limit) {
-      parts.push_back(strip(text, std::nullopt, false, true));
+      parts.push_back(text);
       return parts;
     }
     std::size_t end = 0;
@@ -31,7 +31,7 @@ std::vector<std::string_view> split_blanks(std::string_view text, std::int64_t l
 
 bool only_case(std::string_view text, Case wanted) {
   bool found = false;
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     const Case is = case_of(c.code);
     if (is != Case::kNone && is != wanted) return false;
     found |= is == wanted;
@@ -83,11 +83,12 @@ std::string replace(Budget& budget, std::string_view text, std::string_view from
                     std::string_view to, std::int64_t count) {
   Text out(budget);
   if (from.empty()) {
-    const std::vector<Character> all = characters(text);
-    for (std::size_t i = 0; i <= all.size(); ++i) {
-      if (count < 0 || static_cast<std::int64_t>(i) < count) out.append(to);
-      if (i < all.size()) out.append(all[i].bytes);
+    for (const Character& c : Characters(text)) {
+      if (count != 0) out.append(to);
+      count -= count > 0 ? 1 : 0;
+      out.append(c.bytes);
     }
+    if (count != 0) out.append(to);
     return out.take();
   }
   budget.search(text.size(), from.size());
@@ -113,7 +114,7 @@ std::string capitalize(std::string_view text) {
 std::string python_title(std::string_view text) {
   std::string out;
   bool inside = false;
-  for (const Character& c : characters(text)) {
+  for (const Character& c : Characters(text)) {
     out += inside ? to_lower(c.bytes) : capitalize(c.bytes);
     inside = case_of(c.code) != Case::kNone;
   }

@@ -21,9 +21,7 @@ template <class Map>
 std::string map_characters(std::string_view text, Map map) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const Character c = character_at(text, at);
-    at += c.bytes.size();
+  for (const Character& c : Characters(text)) {
     if (c.code < 0) {
       out += c.bytes;
     } else {
@@ -54,19 +52,9 @@ Character character_at(std::string_view text, std::size_t position) {
   return {code, rest.substr(0, static_cast<std::size_t>(size))};
 }
 
-std::vector<Character> characters(std::string_view text) {
-  std::vector<Character> out;
-  out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size(); at += out.back().bytes.size()) {
-    out.push_back(character_at(text, at));
-  }
-  return out;
-}
-
 std::int64_t length(std::string_view text) {
-  std::int64_t count = 0;
-  for (std::size_t at = 0; at < text.size(); ++count) at += character_at(text, at).bytes.size();
-  return count;
+  const Characters all(text);
+  return std::distance(all.begin(), all.end());
 }
 
 void append_utf8(std::string& out, std::int32_t code) {
@@ -128,8 +116,7 @@ std::string to_upper(std::string_view text) {
 
 std::string_view strip(std::string_view text, std::optional<std::string_view> set, bool left,
                        bool right) {
-  std::vector<Character> chosen;
-  if (set) chosen = characters(*set);
+  const Characters chosen(set.value_or(""));
   const auto goes = [&](const Character& c) {
     if (!set) return is_space(c.code);
     return std::any_of(chosen.begin(), chosen.end(),
@@ -164,35 +151,22 @@ std::vector<std::string_view> split_lines(std::string_view text) {
   return lines;
 }
 
-std::string quote(std::string_view text) {
+char quote_mark(std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const bool has_double = text.find('"') != std::string_view::npos;
-  const char mark = has_single && !has_double ? '"' : '\'';
-  std::string out(1, mark);
-  for (const Character& c : characters(text)) {
-    if (c.code < 0) {
-      out += c.bytes;
-    } else if (c.code == mark || c.code == '\\') {
-      out += '\\';
-      out += static_cast<char>(c.code);
-    } else if (c.code == '\n') {
-      out += "\\n";
-    } else if (c.code == '\r') {
-      out += "\\r";
-    } else if (c.code == '\t') {
-      out += "\\t";
-    } else if (is_printable(c.code)) {
-      out += c.bytes;
-    } else if (c.code < 0x100) {
-      out += fmt::format("\\x{:02x}", c.code);
-    } else if (c.code < 0x10000) {
-      out += fmt::format("\\u{:04x}", c.code);
-    } else {
-      out += fmt::format("\\U{:08x}", c.code);
-    }
-  }
-  out += mark;
-  return out;
+  return has_single && !has_double ? '"' : '\'';
+}
+
+std::string quoted(const Character& c, char mark) {
+  if (c.code < 0) return std::string(c.bytes);
+  if (c.code == mark || c.code == '\\') return std::string{'\\', static_cast<char>(c.code)};
+  if (c.code == '\n') return "\\n";
+  if (c.code == '\r') return "\\r";
+  if (c.code == '\t') return "\\t";
+  if (is_printable(c.code)) return std::string(c.bytes);
+  if (c.code < 0x100) return fmt::format("\\x{:02x}", c.code);
+  if (c.code < 0x10000) return fmt::format("\\u{:04x}", c.code);
+  return fmt::format("\\U{:08x}", c.code);
 }
 
 std::string float_text(double value) {
@@ -214,18 +188,19 @@ std::string float_text(double value) {
 
   std::string out(negative ? "-" : "");
   const int count = static_cast<int>(digits.size());
+  const auto zeros = [](int n) {
+    return std::string(static_cast<std::size_t>(std::max(n, 0)), '0');
+  };
   if (exponent < -4 || exponent >= 16) {
     out += digits[0];
     if (count > 1) out += '.' + digits.substr(1);
     return out + fmt::format("e{}{:02d}", exponent < 0 ? '-' : '+', std::abs(exponent));
   }
-  if (exponent < 0)
-    return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
-  if (exponent + 1 >= count) {
-    return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
-  }
-  return out + digits.substr(0, static_cast<std::size_t>(exponent + 1)) + '.' +
-         digits.substr(static_cast<std::size_t>(exponent + 1));
+  if (exponent < 0) return out + "0." + zeros(-1 - exponent) + digits;
+  const int whole = exponent + 1;  // digits before the point
+  if (whole >= count) return out + digits + zeros(whole - count) + ".0";
+  const auto point = static_cast<std::size_t>(whole);
+  return out + digits.substr(0, point) + '.' + digits.substr(point);
 }
 
 }  // namespace onebit::text::jinja

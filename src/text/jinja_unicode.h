@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,8 +21,44 @@ struct Character {
 /// The character at byte `position` < text.size().
 Character character_at(std::string_view text, std::size_t position);
 
-/// All characters; their `bytes` point into `text`.
-std::vector<Character> characters(std::string_view text);
+/// The characters of a text one after the other, for loops: nothing is copied.
+class Characters {
+ public:
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Character;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Character*;
+    using reference = const Character&;
+
+    Iterator(std::string_view text, std::size_t at) : text_(text), at_(at) { look(); }
+    const Character& operator*() const { return current_; }
+    Iterator& operator++() {
+      at_ += current_.bytes.size();
+      look();
+      return *this;
+    }
+    bool operator==(const Iterator& other) const { return at_ == other.at_; }
+    bool operator!=(const Iterator& other) const { return at_ != other.at_; }
+
+   private:
+    void look() {
+      if (at_ < text_.size()) current_ = character_at(text_, at_);
+    }
+
+    std::string_view text_;
+    std::size_t at_;
+    Character current_{};
+  };
+
+  explicit Characters(std::string_view text) : text_(text) {}
+  Iterator begin() const { return {text_, 0}; }
+  Iterator end() const { return {text_, text_.size()}; }
+
+ private:
+  std::string_view text_;
+};
 
 /// Number of characters.
 std::int64_t length(std::string_view text);
@@ -48,8 +85,10 @@ std::string_view strip(std::string_view text, std::optional<std::string_view> se
 /// str.splitlines(): also at \v \f \x1c-\x1e \x85 and the Unicode separators.
 std::vector<std::string_view> split_lines(std::string_view text);
 
-/// repr(str): quotes, escapes, non-printable characters as \x, \u, \U.
-std::string quote(std::string_view text);
+/// repr(str) is a mark, every character as quoted() gives it (escapes; \x, \u, \U for what is not
+/// printable), and the mark.
+char quote_mark(std::string_view text);
+std::string quoted(const Character& c, char mark);
 
 /// repr(float).
 std::string float_text(double value);

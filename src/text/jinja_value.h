@@ -52,6 +52,9 @@ enum class Kind {
 class Value {
  public:
   Value() = default;  ///< undefined, without a reason
+
+  // NOLINTBEGIN(google-explicit-constructor): each is one kind of value, and `return true` reads
+  // best
   Value(None) : data_(None{}) {}
   Value(bool value) : data_(value) {}
   Value(std::int64_t value) : data_(value) {}
@@ -66,6 +69,7 @@ class Value {
   Value(std::shared_ptr<const Method> value) : data_(std::move(value)) {}
   Value(std::shared_ptr<const Function> value) : data_(std::move(value)) {}
   Value(const char*) = delete;  // would become a bool
+  // NOLINTEND(google-explicit-constructor)
 
   static Value undefined(std::string why) {
     Value value;
