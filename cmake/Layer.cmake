@@ -1,6 +1,7 @@
 # onebit_layer(<name> [TORCH] [DEPS layers…] [LIBS targets…]): one folder of src/ as a library
-# onebit_<name>, its *_test.cc as one GoogleTest program <name>_test, and, with ONEBIT_FUZZ, each
-# *_fuzz.cc as a libFuzzer program.
+# onebit_<name>, its *_test.cc as one GoogleTest program <name>_test, with ONEBIT_FUZZ each *_fuzz.cc
+# as a libFuzzer program, and with ONEBIT_BENCH its *_bench.cc as one google-benchmark program
+# <name>_bench.
 
 add_library(onebit_flags INTERFACE)
 target_include_directories(onebit_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
@@ -23,9 +24,11 @@ function(onebit_layer name)
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc)
   set(tests ${sources})
   set(fuzzers ${sources})
+  set(benches ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
 
   set(deps)
   foreach(dep IN LISTS ARG_DEPS)
@@ -52,6 +55,10 @@ function(onebit_layer name)
     endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
                          PROPERTIES TIMEOUT 600)
+  endif()
+  if(benches AND ONEBIT_BENCH)
+    add_executable(${name}_bench ${benches})
+    target_link_libraries(${name}_bench PRIVATE onebit_${name} benchmark::benchmark_main)
   endif()
   if(ONEBIT_FUZZ)
     foreach(fuzzer IN LISTS fuzzers)

@@ -3,9 +3,9 @@
 //
 // Everywhere: in = columns = length of x, out = rows = length of y. Activations and results are
 // f32. Row ranges [row_begin, row_end) let callers split work over threads; y is indexed by
-// absolute row. Kernels are noexcept, never allocate, are thread-safe, and trust their callers:
-// shapes are validated once, when a model is loaded. Pointers need natural alignment only; y must
-// not alias x.
+// absolute row. Kernels are noexcept, never allocate (they use up to 128 KiB of stack), are
+// thread-safe, and trust their callers: shapes are validated once, when a model is loaded. Pointers
+// need natural alignment only; y must not alias x unless a function says that it may.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,45 @@
 namespace onebit::kernels {
 
 /// One token's activations as int8: x[i] ≈ scale · q[i], scale = max|x| / 127, q = round(x /
-/// scale), ties to even; all zero (scale 0) when x is.
+/// scale), ties to even, both divisions in f32. So |q| <= 127 and |x - scale q| <= scale / 2 but
+/// for rounding. All zero with scale 0 where max|x| / 127 would be subnormal (x is zero, or
+/// nearly). All zero with scale NaN where x holds a NaN or an infinity: the results show it.
 struct QuantizedRow {
   const std::int8_t* q;
   float scale;
 };
 
+/// Below this max|x| a row quantises to zero: max|x| / 127 would lose bits as a subnormal.
+inline constexpr float kQuantizeZeroBelow = 127.0F * 0x1p-126F;
+
 /// Everything dense is y[t, r] = Σ_c W[r, c] x[t, c] over T tokens; x is [T, in], y is [T, ldy].
+/// |err| <= in · 2^-23 · Σ_c |W[r, c] x[t, c]|. On one ISA y[t, r] is the same bit for bit whatever
+/// T and the row range are.
 template <class Weight>
 using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std::int64_t tokens,
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
+
+/// Causal attention of one head over T consecutive tokens: token t, at position first + t, sees
+/// the keys and values of positions 0 … first + t. Offsets are in floats; q, k, v and y are the
+/// first element of the head's slice, rows lie ldq, ldkv and ldy apart.
+struct AttentionHead {
+  const float* q;  ///< [tokens, ldq]
+  std::int64_t ldq;
+  const float* k;  ///< [first + tokens, ldkv]
+  const float* v;  ///< as k
+  std::int64_t ldkv;
+  std::int64_t head_dim;
+  std::int64_t first;
+  std::int64_t tokens;
+  float scale;    ///< usually 1/sqrt(head_dim)
+  float* scores;  ///< scratch: kAttentionTile · (first + tokens)
+  float* y;       ///< [tokens, ldy], not aliased
+  std::int64_t ldy;
+};
+
+/// Tokens that attention() treats together.
+inline constexpr std::int64_t kAttentionTile = 6;
 
 struct KernelSet {
   std::string_view name;
@@ -67,22 +95,27 @@ struct KernelSet {
 
   // ---- elementwise and row operations, one row of n values ----
 
-  /// y = x ⊙ g
+  /// y = x ⊙ g; y may be x or g.
   void (*multiply)(const float* x, const float* g, float* y, std::int64_t n) noexcept;
   /// y += x
   void (*add)(const float* x, float* y, std::int64_t n) noexcept;
-  /// RMSNorm: y = x / sqrt(mean(x²) + eps) ⊙ w
+  /// RMSNorm: y = x / sqrt(mean(x²) + eps) ⊙ w; y may be x. Σx² must not overflow f32.
   void (*rms_norm)(const float* x, const float* w, float eps, float* y, std::int64_t n) noexcept;
   /// LayerNorm without parameters: y = (x - mean) / sqrt(var + eps), biased variance; y may be x.
+  /// Σ(x - mean)² must not overflow f32.
   void (*layer_norm)(const float* x, float eps, float* y, std::int64_t n) noexcept;
-  /// SwiGLU: y = silu(gate) ⊙ up, silu(v) = v / (1 + e^-v); y may be gate.
+  /// SwiGLU: y = silu(gate) ⊙ up, silu(v) = v / (1 + e^-v); y may be gate or up.
+  /// Relative error of silu under 2^-21, or absolute under 2^-120 (v < -87).
   void (*swiglu)(const float* gate, const float* up, float* y, std::int64_t n) noexcept;
-  /// In place: x = e^(x - max) / Σ.
+  /// In place: x = e^(x - max) / Σ. n >= 1; -inf is allowed (gives 0) beside one finite value.
   void (*softmax)(float* x, std::int64_t n) noexcept;
   /// Σ x[i] y[i]
   float (*dot)(const float* x, const float* y, std::int64_t n) noexcept;
   /// y += a x
   void (*axpy)(float a, const float* x, float* y, std::int64_t n) noexcept;
+
+  /// y[t] = Σ_p a[t, p] v[p], a[t] = softmax_p(scale q[t]·k[p]), p <= first + t.
+  void (*attention)(const AttentionHead& head) noexcept;
 };
 
 /// The best set that this CPU runs.

@@ -3,14 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "arch/checkpoint.h"
-#include "base/thread_pool.h"
 #include "kernels/kernels.h"
+#include "runtime/kv_cache.h"
 #include "text/tokenizer.h"
 
 namespace onebit::runtime {
@@ -23,37 +23,26 @@ enum class Activations : std::uint8_t {
 struct ModelOptions {
   int threads = 0;  ///< 0: one per hardware thread
   Activations activations = Activations::kI8;
-  std::string isa;  ///< "" for the best; else a name of isa_list.inc
+  std::string isa;                  ///< "" for the best; else a name of isa_list.inc
+  std::int64_t prompt_chunk = 512;  ///< tokens of a prompt that pass through the layers together
 };
 
-/// Keys and values of one sequence: f32 [layers, capacity, kv_dim] each.
-class KvCache {
- public:
-  KvCache(const arch::ModelConfig& config, std::int64_t capacity);
-
-  std::int64_t capacity() const noexcept { return capacity_; }
-  std::int64_t length() const noexcept { return length_; }  ///< tokens held
-  void truncate(std::int64_t length);                       ///< forget all after the first `length`
-
-  float* key(std::int64_t layer, std::int64_t position) noexcept;
-  float* value(std::int64_t layer, std::int64_t position) noexcept;
-  void advance(std::int64_t tokens) noexcept { length_ += tokens; }
-
- private:
-  std::int64_t capacity_;
-  std::int64_t length_ = 0;
-  std::int64_t kv_dim_;
-  std::vector<float> keys_;
-  std::vector<float> values_;
+/// One token of one sequence, for forward_batch.
+struct BatchItem {
+  text::TokenId token;
+  KvCache* cache;
 };
 
-/// Which positions' logits forward() returns.
-enum class LogitsOf : std::uint8_t { kLast, kAll };
+/// Receives the logits that follow tokens[first], tokens[first + 1], …: f32 [n, vocab], n a small
+/// number of the callee's choice, valid during the call. Calls come in order.
+using LogitsSink = std::function<void(std::int64_t first, std::span<const float> logits)>;
 
 class Model {
  public:
-  /// Throws as Checkpoint::open, and Error{kUnsupported} for an unknown ISA.
+  /// Throws as Checkpoint::open, Error{kUnsupported} for an unknown ISA, Error{kInvalidArgument}
+  /// for an option outside its range.
   static Model load(const std::filesystem::path& path, const ModelOptions& options);
+  static Model load(arch::Checkpoint checkpoint, const ModelOptions& options);
 
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
@@ -63,15 +52,28 @@ class Model {
   const arch::Checkpoint& checkpoint() const noexcept;
   const kernels::KernelSet& kernels() const noexcept;
   int threads() const noexcept;
+  std::int64_t prompt_chunk() const noexcept;
 
-  /// Runs `tokens` after what the cache holds and appends them to it. Returns logits: f32 [n,
-  /// vocab], n = tokens.size() or 1, valid until the next call. Throws Error{kResource} when the
-  /// cache is too small, Error{kInvalidArgument} for an id out of range. One caller at a time.
-  std::span<const float> forward(std::span<const text::TokenId> tokens, KvCache& cache,
-                                 LogitsOf which);
+  /// Runs `tokens` (at least one) after what the cache holds and appends them to it. Returns the
+  /// logits that follow the last: f32 [vocab], valid until the model's next call. Throws
+  /// Error{kResource} when the cache is too small, Error{kInvalidArgument} for an id out of range;
+  /// the cache is then unchanged. One caller at a time. Allocates nothing once it has seen this
+  /// many tokens and positions.
+  std::span<const float> forward(std::span<const text::TokenId> tokens, KvCache& cache);
+
+  /// The same, handing over the logits that follow each of tokens[first …]; never holds more than
+  /// kLogitRows rows of them.
+  void forward_each(std::span<const text::TokenId> tokens, KvCache& cache, std::int64_t first,
+                    const LogitsSink& sink);
+
+  /// One token of each of several sequences, every weight read once for all of them. Returns f32
+  /// [n, vocab], valid until the next call. Caches must be distinct. Throws as forward.
+  std::span<const float> forward_batch(std::span<const BatchItem> items);
 
   /// Bytes of weights read to produce one token (for bandwidth figures).
   std::uint64_t bytes_per_token() const noexcept;
+
+  static constexpr std::int64_t kLogitRows = 32;
 
  private:
   struct Impl;

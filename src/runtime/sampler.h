@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -12,12 +13,12 @@
 namespace onebit::runtime {
 
 struct SamplerOptions {
-  float temperature = 0.8F;
-  std::int64_t top_k = 40;  ///< 0: all
-  float top_p = 0.95F;      ///< 1: all
-  float min_p = 0.05F;      ///< 0: all
-  float repeat_penalty = 1.0F;
-  std::int64_t repeat_last_n = 64;
+  float temperature = 0.8F;         ///< >= 0; 0: the likeliest token
+  std::int64_t top_k = 40;          ///< >= 0; 0: all
+  float top_p = 0.95F;              ///< in (0, 1]; 1: all
+  float min_p = 0.05F;              ///< in [0, 1]; 0: all
+  float repeat_penalty = 1.0F;      ///< > 0; 1: none
+  std::int64_t repeat_last_n = 64;  ///< tokens of the history that are penalised; 0: none, -1: all
   std::uint64_t seed = 0;
 };
 
@@ -26,14 +27,34 @@ class Sampler {
   /// Throws Error{kInvalidArgument} for a value outside its range.
   explicit Sampler(const SamplerOptions& options);
 
-  /// `logits` is f32 [vocab]; `history` the tokens so far (for the repeat penalty). Ties go to the
-  /// lower id. Error{kNumeric} when no logit is finite.
+  /// `logits` is f32 [vocab]; `history` the tokens so far (for the repeat penalty; ids without a
+  /// logit are ignored). Tokens with a logit that is not finite are never chosen. Ties go to the
+  /// lower id. Error{kNumeric} when no logit is finite. Allocates only for a larger vocabulary or
+  /// history than before.
+  ///
+  /// Penalty p, once for every distinct token of the last repeat_last_n: logit / p if it is
+  /// positive, logit · p otherwise. Top-k keeps the k highest; top-p the fewest of the highest
+  /// whose probabilities (at temperature 1) sum to at least top_p; min-p those of at least min_p
+  /// times the highest probability. The draw is from softmax(logit / temperature).
   text::TokenId sample(std::span<const float> logits, std::span<const text::TokenId> history);
 
  private:
+  using Candidate = std::pair<float, text::TokenId>;
+
+  void penalise(std::span<const text::TokenId> history);
+  void keep_top_k();
+  void keep_top_p();
+  void keep_min_p();
+  text::TokenId draw();
+
   SamplerOptions options_;
   Rng rng_;
-  std::vector<std::pair<float, text::TokenId>> candidates_;  ///< kept between calls: no allocation
+  std::vector<Candidate> candidates_;
+  std::vector<text::TokenId> penalised_;
+  std::vector<double> weights_;
 };
+
+/// The id of the highest finite logit, the lowest on a tie. Error{kNumeric} when none is finite.
+text::TokenId argmax(std::span<const float> logits);
 
 }  // namespace onebit::runtime

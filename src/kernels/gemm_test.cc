@@ -1,0 +1,300 @@
+// Matrix kernels of every instruction set that this CPU runs: integers exactly, floats within the
+// bound of kernels.h from a double-precision reference, no write outside the range of rows.
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <limits>
+#include <string>
+
+#include "kernels/kernels.h"
+#include "kernels/test_data.h"
+
+namespace onebit::kernels {
+namespace {
+
+constexpr std::int64_t kMaxRows = 33;
+constexpr std::int64_t kMaxTokens = 64;
+constexpr std::int64_t kCols[] = {1, 2, 63, 64, 65, 127, 128, 129, 576, 1531, 1536, 3109};
+constexpr std::int64_t kBlockCols[] = {32, 64, 96, 576, 1504, 1536, 3104};
+constexpr std::int64_t kTokens[] = {1, 2, 3, 5, 8, 17, 64};
+
+struct RowRange {
+  std::int64_t begin;
+  std::int64_t end;
+};
+/// Of 33 rows: sizes 1, 2, 3, 7, 16, 33, starts and ends on and off every tile.
+constexpr RowRange kRanges[] = {{0, 33}, {0, 1},  {32, 33}, {5, 7},   {0, 3},
+                                {1, 8},  {7, 23}, {16, 32}, {13, 13}, {1, 32}};
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const KernelSet* set : available_kernels()) names.emplace_back(set->name);
+  return names;
+}
+
+class Gemm : public ::testing::TestWithParam<std::string> {
+ protected:
+  const KernelSet& k() const { return kernels_by_name(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Isa, Gemm, ::testing::ValuesIn(isa_names()),
+                         [](const auto& isa) { return isa.param; });
+
+/// Calls gemm(tokens, y, ldy, begin, end) for every number of tokens and range of rows, and expects
+/// `want` [kMaxTokens, kMaxRows] bit for bit inside the range and untouched canaries elsewhere.
+template <class T, class Call>
+void expect_everywhere(const std::vector<T>& want, T canary, const Call& call) {
+  constexpr std::int64_t kLdy = kMaxRows + 3;
+  for (const std::int64_t tokens : kTokens) {
+    for (const RowRange range : kRanges) {
+      std::vector<T> y(size((tokens + 1) * kLdy), canary);
+      call(tokens, y.data(), kLdy, range.begin, range.end);
+      for (std::int64_t t = 0; t <= tokens; ++t) {
+        for (std::int64_t r = 0; r < kLdy; ++r) {
+          const bool inside = t < tokens && r >= range.begin && r < range.end;
+          const T expected = inside ? want[size(t * kMaxRows + r)] : canary;
+          const T got = y[size(t * kLdy + r)];
+          ASSERT_EQ(std::memcmp(&got, &expected, sizeof(T)), 0)
+              << "token " << t << " of " << tokens << ", row " << r << " of [" << range.begin
+              << ", " << range.end << "): " << got << ", expected " << expected;
+        }
+      }
+    }
+  }
+}
+
+/// kernels.h: in · 2^-23 · Σ|w x|. Summing n products in any order errs by at most (n - 1 + 1) u
+/// Σ|w x| to first order, u = 2^-24, one u for each product's rounding; twice that absorbs the
+/// higher orders (n u < 2^-11 here). A product that underflows adds up to 2^-150 more.
+double bound(std::int64_t in, double sum_of_magnitudes) {
+  return static_cast<double>(in) * (0x1p-23 * sum_of_magnitudes + 0x1p-149);
+}
+
+/// `call` for all tokens and rows against double precision, then everywhere against itself.
+template <class Weight, class Call>
+void check_float(std::int64_t in, const std::vector<float>& x, const Weight& weight,
+                 const Call& call) {
+  std::vector<float> y(size(kMaxTokens * kMaxRows));
+  call(kMaxTokens, y.data(), kMaxRows, 0, kMaxRows);
+  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+    for (std::int64_t r = 0; r < kMaxRows; ++r) {
+      double sum = 0;
+      double magnitudes = 0;
+      for (std::int64_t c = 0; c < in; ++c) {
+        const double product = static_cast<double>(weight(r, c)) * x[size(t * in + c)];
+        sum += product;
+        magnitudes += std::abs(product);
+      }
+      ASSERT_NEAR(y[size(t * kMaxRows + r)], sum, bound(in, magnitudes))
+          << "in " << in << ", token " << t << ", row " << r;
+    }
+  }
+  expect_everywhere(y, -77.25F, call);
+}
+
+TEST_P(Gemm, Sign1F32) {
+  Rng rng(11);
+  for (const std::int64_t cols : kCols) {
+    SCOPED_TRACE(cols);
+    const SignMatrix s(rng, kMaxRows, cols);
+    const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
+    check_float(
+        cols, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_sign1_f32(s.view, x.data(), tokens, y, ldy, begin, end);
+        });
+    if (HasFatalFailure()) return;
+    // The GEMV is the GEMM of one token.
+    std::vector<float> gemm(size(kMaxRows));
+    std::vector<float> gemv(size(kMaxRows), -1.5F);
+    k().gemm_sign1_f32(s.view, x.data(), 1, gemm.data(), kMaxRows, 0, kMaxRows);
+    k().gemv_sign1_f32(s.view, x.data(), gemv.data(), 2, 31);
+    for (const std::int64_t r : {0, 1, 31, 32}) gemm[size(r)] = -1.5F;
+    EXPECT_EQ(gemv, gemm);
+  }
+}
+
+TEST_P(Gemm, Sign1Int8IsExact) {
+  Rng rng(12);
+  for (const std::int64_t cols : kCols) {
+    SCOPED_TRACE(cols);
+    const SignMatrix s(rng, kMaxRows, cols);
+    const std::int64_t ldq = formats::sign1_row_words(cols) * 64;
+    const std::vector<std::int8_t> q = random_int8(rng, kMaxTokens, cols, ldq);
+    std::vector<std::int32_t> want(size(kMaxTokens * kMaxRows));
+    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+      for (std::int64_t r = 0; r < kMaxRows; ++r) {
+        std::int32_t sum = 0;
+        for (std::int64_t c = 0; c < cols; ++c) sum += s.at(r, c) * q[size(t * ldq + c)];
+        want[size(t * kMaxRows + r)] = sum;
+      }
+    }
+    expect_everywhere(want, 0x7FEDCBA9,
+                      [&](std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
+                          std::int64_t begin, std::int64_t end) {
+                        k().gemm_sign1_i8(s.view, q.data(), ldq, tokens, y, ldy, begin, end);
+                      });
+    for (const RowRange range : kRanges) {
+      std::vector<std::int32_t> y(size(kMaxRows), 0x7FEDCBA9);
+      k().gemv_sign1_i8(s.view, q.data(), y.data(), range.begin, range.end);
+      for (std::int64_t r = 0; r < kMaxRows; ++r) {
+        const bool inside = r >= range.begin && r < range.end;
+        ASSERT_EQ(y[size(r)], inside ? want[size(r)] : 0x7FEDCBA9) << "row " << r;
+      }
+    }
+  }
+}
+
+TEST_P(Gemm, Sign1Int8AtItsExtremes) {
+  // All +127 or -127 against all signs: every partial sum takes the largest value it can, which
+  // finds a saturating or too narrow accumulator. 20000 columns exceed any int16 block.
+  for (const std::int64_t cols : {64, 4096, 4160, 20000}) {
+    for (const int value : {127, -127}) {
+      for (const std::uint64_t word : {0ULL, ~0ULL}) {
+        Rng rng(1);
+        SignMatrix s(rng, 8, cols);
+        for (std::uint64_t& w : s.words) w = word;
+        const std::int64_t row_words = formats::sign1_row_words(cols);
+        if (cols % 64 != 0) {
+          for (std::int64_t r = 0; r < 8; ++r) {
+            s.words[size((r + 1) * row_words - 1)] &= (1ULL << (cols % 64)) - 1;
+          }
+        }
+        std::vector<std::int8_t> q(size(row_words * 64 * 7), 0);
+        for (std::int64_t t = 0; t < 7; ++t) {
+          std::memset(q.data() + t * row_words * 64, value, size(cols));
+        }
+        const std::int32_t want = static_cast<std::int32_t>(cols) * value * (word == 0 ? 1 : -1);
+        std::vector<std::int32_t> y(7 * 8);
+        k().gemm_sign1_i8(s.view, q.data(), row_words * 64, 7, y.data(), 8, 0, 8);
+        EXPECT_EQ(y, std::vector<std::int32_t>(7 * 8, want)) << cols << " x " << value;
+        std::vector<std::int32_t> y1(8);
+        k().gemv_sign1_i8(s.view, q.data(), y1.data(), 0, 8);
+        EXPECT_EQ(y1, std::vector<std::int32_t>(8, want)) << cols << " x " << value;
+      }
+    }
+  }
+}
+
+template <class W, class Make>
+void check_dense(DenseGemm<W> gemm, std::int64_t in, const Make& make) {
+  Rng rng(static_cast<std::uint64_t>(in));
+  DenseMatrix<W> w;
+  make(rng, kMaxRows * in, w);
+  const std::vector<float> x = random_floats(rng, kMaxTokens * in);
+  check_float(
+      in, x, [&](std::int64_t r, std::int64_t c) { return w.values[size(r * in + c)]; },
+      [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+        gemm(w.stored.data(), in, x.data(), tokens, y, ldy, begin, end);
+      });
+}
+
+TEST_P(Gemm, F32) {
+  for (const std::int64_t in : kCols) {
+    SCOPED_TRACE(in);
+    check_dense<float>(k().gemm_f32, in,
+                       [](Rng& rng, std::int64_t n, auto& m) { make_dense(rng, n, m); });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, F16) {
+  for (const std::int64_t in : kCols) {
+    SCOPED_TRACE(in);
+    check_dense<f16_bits>(k().gemm_f16, in, [](Rng& rng, std::int64_t n, auto& m) {
+      make_dense16(rng, n, DenseType::kF16, m);
+    });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, BF16) {
+  for (const std::int64_t in : kCols) {
+    SCOPED_TRACE(in);
+    check_dense<bf16_bits>(k().gemm_bf16, in, [](Rng& rng, std::int64_t n, auto& m) {
+      make_dense16(rng, n, DenseType::kBF16, m);
+    });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, Q8_0) {
+  for (const std::int64_t in : kBlockCols) {
+    SCOPED_TRACE(in);
+    check_dense<formats::BlockQ8_0>(
+        k().gemm_q8_0, in, [](Rng& rng, std::int64_t n, auto& m) { make_dense(rng, n, m); });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, Q4_1) {
+  for (const std::int64_t in : kBlockCols) {
+    SCOPED_TRACE(in);
+    check_dense<formats::BlockQ4_1>(
+        k().gemm_q4_1, in, [](Rng& rng, std::int64_t n, auto& m) { make_dense(rng, n, m); });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, EveryF16AndBF16ValueIsDecodedExactly) {
+  // One weight a row times 1: the decoder alone. NaN stays NaN.
+  std::vector<std::uint16_t> bits(65536);
+  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
+  for (const std::int64_t tokens : {1, 8}) {  // decoded in registers, and as a panel
+    const std::vector<float> x(size(tokens), 1.0F);
+    std::vector<float> y(bits.size() * size(tokens));
+    k().gemm_f16(bits.data(), 1, x.data(), tokens, y.data(), 65536, 0, 65536);
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const float want = f16_to_f32(bits[i]);
+      ASSERT_TRUE(y[i] == want || (std::isnan(y[i]) && std::isnan(want))) << i;
+    }
+    k().gemm_bf16(bits.data(), 1, x.data(), tokens, y.data(), 65536, 0, 65536);
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const float want = bf16_to_f32(bits[i]);
+      ASSERT_TRUE(y[i] == want || (std::isnan(y[i]) && std::isnan(want))) << i;
+    }
+  }
+}
+
+TEST_P(Gemm, ExtremeFloats) {
+  // Magnitudes from subnormal to 1e37, cancelling: the bound must hold there too.
+  for (const float magnitude : {1e-42F, 1e-30F, 1e30F, 1e37F}) {
+    const std::int64_t in = 129;
+    Rng rng(5);
+    DenseMatrix<float> w;
+    make_dense(rng, kMaxRows * in, w);
+    for (float& v : w.values) v = v < 0 ? -1.0F : 1.0F;
+    w.stored = w.values;
+    std::vector<float> x = random_floats(rng, kMaxTokens * in);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? 0.0F : x[i] * 0.01F * magnitude;
+    check_float(
+        in, x, [&](std::int64_t r, std::int64_t c) { return w.values[size(r * in + c)]; },
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_f32(w.stored.data(), in, x.data(), tokens, y, ldy, begin, end);
+        });
+    const SignMatrix s(rng, kMaxRows, in);
+    check_float(
+        in, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_sign1_f32(s.view, x.data(), tokens, y, ldy, begin, end);
+        });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, NanInOneTokenStaysInThatToken) {
+  Rng rng(6);
+  const std::int64_t in = 65;
+  const SignMatrix s(rng, 5, in);
+  DenseMatrix<float> w;
+  make_dense(rng, 5 * in, w);
+  std::vector<float> x = random_floats(rng, 3 * in);
+  x[size(in + 64)] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> y(15);
+  k().gemm_sign1_f32(s.view, x.data(), 3, y.data(), 5, 0, 5);
+  for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);
+  k().gemm_f32(w.stored.data(), in, x.data(), 3, y.data(), 5, 0, 5);
+  for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);
+}
+
+}  // namespace
+}  // namespace onebit::kernels

@@ -1,0 +1,199 @@
+// Speed of the matrix kernels of every instruction set that this CPU runs, on one thread. Each
+// bench checks its result against the scalar kernels first. Columns: bytes of weights per second
+// (what bounds one token), and operations per second, a multiply-add being two (what bounds many).
+#include <benchmark/benchmark.h>
+#include <cmath>
+#include <string>
+
+#include "kernels/kernels.h"
+#include "kernels/test_data.h"
+
+namespace onebit::kernels {
+namespace {
+
+struct Shape {
+  std::int64_t rows;
+  std::int64_t cols;
+  std::int64_t tokens;
+};
+
+/// The matrices of SmolLM2-135M and one of a 7B model.
+constexpr Shape kShapes[] = {{576, 576, 1},    {1536, 576, 1},   {576, 1536, 1},  {4096, 4096, 1},
+                             {1536, 576, 8},   {1536, 576, 64},  {576, 1536, 64}, {1536, 576, 512},
+                             {576, 1536, 512}, {4096, 4096, 512}};
+
+void set_counters(benchmark::State& state, const Shape& shape, double weight_bytes) {
+  const double ops = 2.0 * static_cast<double>(shape.rows * shape.cols * shape.tokens);
+  using benchmark::Counter;
+  state.counters["weights/s"] =
+      Counter(weight_bytes, Counter::kIsIterationInvariantRate, Counter::OneK::kIs1000);
+  state.counters["op/s"] = Counter(ops, Counter::kIsIterationInvariantRate, Counter::OneK::kIs1000);
+}
+
+/// The first rows and tokens of y against the scalar kernel, which is too slow for all.
+constexpr std::int64_t kCheckedRows = 9;
+constexpr std::int64_t kCheckedTokens = 7;
+
+template <class T, class Reference>
+bool agrees(const Shape& shape, const std::vector<T>& y, double tolerance,
+            const Reference& reference) {
+  const std::int64_t tokens = std::min(kCheckedTokens, shape.tokens);
+  std::vector<T> want(size(tokens * shape.rows));
+  reference(tokens, want.data(), std::min(kCheckedRows, shape.rows));
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = 0; r < std::min(kCheckedRows, shape.rows); ++r) {
+      const std::size_t i = size(t * shape.rows + r);
+      if (!(std::abs(static_cast<double>(y[i] - want[i])) <= tolerance)) return false;
+    }
+  }
+  return true;
+}
+
+void bench_sign1_i8(benchmark::State& state, const KernelSet* k, Shape shape) {
+  Rng rng(1);
+  const SignMatrix s(rng, shape.rows, shape.cols);
+  const std::int64_t ldq = formats::sign1_row_words(shape.cols) * 64;
+  const std::vector<std::int8_t> q = random_int8(rng, shape.tokens, shape.cols, ldq);
+  std::vector<std::int32_t> y(size(shape.rows * shape.tokens));
+  for (auto _ : state) {
+    if (shape.tokens == 1) {
+      k->gemv_sign1_i8(s.view, q.data(), y.data(), 0, shape.rows);
+    } else {
+      k->gemm_sign1_i8(s.view, q.data(), ldq, shape.tokens, y.data(), shape.rows, 0, shape.rows);
+    }
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  const KernelSet& scalar = kernels_by_name("scalar");
+  if (!agrees(shape, y, 0, [&](std::int64_t tokens, std::int32_t* want, std::int64_t rows) {
+        scalar.gemm_sign1_i8(s.view, q.data(), ldq, tokens, want, shape.rows, 0, rows);
+      })) {
+    state.SkipWithError("differs from the scalar kernel");
+  }
+  set_counters(state, shape, static_cast<double>(s.words.size() * 8));
+}
+
+/// A bound for both kernels' rounding: 2 · in · 2^-23 · Σ|w x|, with |x| < 3.
+double tolerance(std::int64_t in, double largest_weight) {
+  const double n = static_cast<double>(in);
+  return 2 * n * 0x1p-23 * n * 3 * largest_weight;
+}
+
+void bench_sign1_f32(benchmark::State& state, const KernelSet* k, Shape shape) {
+  Rng rng(1);
+  const SignMatrix s(rng, shape.rows, shape.cols);
+  const std::vector<float> x = random_floats(rng, shape.tokens * shape.cols);
+  std::vector<float> y(size(shape.rows * shape.tokens));
+  for (auto _ : state) {
+    k->gemm_sign1_f32(s.view, x.data(), shape.tokens, y.data(), shape.rows, 0, shape.rows);
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  const KernelSet& scalar = kernels_by_name("scalar");
+  if (!agrees(shape, y, tolerance(shape.cols, 1),
+              [&](std::int64_t tokens, float* want, std::int64_t rows) {
+                scalar.gemm_sign1_f32(s.view, x.data(), tokens, want, shape.rows, 0, rows);
+              })) {
+    state.SkipWithError("differs from the scalar kernel");
+  }
+  set_counters(state, shape, static_cast<double>(s.words.size() * 8));
+}
+
+template <class W, DenseType kType>
+void bench_dense(benchmark::State& state, const KernelSet* k, DenseGemm<W> KernelSet::*gemm,
+                 Shape shape) {
+  Rng rng(1);
+  DenseMatrix<W> w;
+  if constexpr (kType == DenseType::kF16 || kType == DenseType::kBF16) {
+    make_dense16(rng, shape.rows * shape.cols, kType, w);
+  } else {
+    make_dense(rng, shape.rows * shape.cols, w);
+  }
+  const std::vector<float> x = random_floats(rng, shape.tokens * shape.cols);
+  std::vector<float> y(size(shape.rows * shape.tokens));
+  for (auto _ : state) {
+    (k->*gemm)(w.stored.data(), shape.cols, x.data(), shape.tokens, y.data(), shape.rows, 0,
+               shape.rows);
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  const KernelSet& scalar = kernels_by_name("scalar");
+  if (!agrees(shape, y, tolerance(shape.cols, 3),
+              [&](std::int64_t tokens, float* want, std::int64_t rows) {
+                (scalar.*gemm)(w.stored.data(), shape.cols, x.data(), tokens, want, shape.rows, 0,
+                               rows);
+              })) {
+    state.SkipWithError("differs from the scalar kernel");
+  }
+  set_counters(state, shape, static_cast<double>(w.stored.size() * sizeof(W)));
+}
+
+void bench_attention(benchmark::State& state, const KernelSet* k, std::int64_t first,
+                     std::int64_t tokens) {
+  constexpr std::int64_t kHeadDim = 64;
+  constexpr std::int64_t kStride = 192;  // SmolLM2-135M: 3 heads of keys
+  Rng rng(1);
+  const std::vector<float> q = random_floats(rng, tokens * kHeadDim);
+  const std::vector<float> keys = random_floats(rng, (first + tokens) * kStride);
+  const std::vector<float> values = random_floats(rng, (first + tokens) * kStride);
+  std::vector<float> scores(size(kAttentionTile * (first + tokens)));
+  std::vector<float> y(size(tokens * kHeadDim));
+  for (auto _ : state) {
+    k->attention({.q = q.data(),
+                  .ldq = kHeadDim,
+                  .k = keys.data(),
+                  .v = values.data(),
+                  .ldkv = kStride,
+                  .head_dim = kHeadDim,
+                  .first = first,
+                  .tokens = tokens,
+                  .scale = 0.125F,
+                  .scores = scores.data(),
+                  .y = y.data(),
+                  .ldy = kHeadDim});
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  const double pairs = static_cast<double>(tokens) *
+                       (static_cast<double>(first) + static_cast<double>(tokens + 1) / 2);
+  state.counters["op/s"] =
+      benchmark::Counter(4 * pairs * kHeadDim, benchmark::Counter::kIsIterationInvariantRate,
+                         benchmark::Counter::OneK::kIs1000);
+}
+
+std::string bench_name(const KernelSet* k, const std::string& op, const Shape& shape) {
+  return op + "/" + std::string(k->name) + "/" + std::to_string(shape.rows) + "x" +
+         std::to_string(shape.cols) + "x" + std::to_string(shape.tokens);
+}
+
+void register_all() {
+  for (const KernelSet* k : available_kernels()) {
+    for (const Shape& shape : kShapes) {
+      // The reference is not there to be fast: a few small shapes are enough.
+      if (k->name == "scalar" && shape.rows * shape.cols * shape.tokens > (1 << 23)) continue;
+      const auto add = [&](const std::string& op, auto function, auto... arguments) {
+        benchmark::RegisterBenchmark(bench_name(k, op, shape).c_str(), function, k, arguments...,
+                                     shape);
+      };
+      add("sign1_i8", bench_sign1_i8);
+      add("sign1_f32", bench_sign1_f32);
+      add("f32", bench_dense<float, DenseType::kF32>, &KernelSet::gemm_f32);
+      add("f16", bench_dense<f16_bits, DenseType::kF16>, &KernelSet::gemm_f16);
+      add("bf16", bench_dense<bf16_bits, DenseType::kBF16>, &KernelSet::gemm_bf16);
+      add("q8_0", bench_dense<formats::BlockQ8_0, DenseType::kQ8_0>, &KernelSet::gemm_q8_0);
+      add("q4_1", bench_dense<formats::BlockQ4_1, DenseType::kQ4_1>, &KernelSet::gemm_q4_1);
+    }
+    for (const std::int64_t first : {255, 2047}) {
+      benchmark::RegisterBenchmark(
+          ("attention/" + std::string(k->name) + "/1 after " + std::to_string(first)).c_str(),
+          bench_attention, k, first, 1);
+    }
+    benchmark::RegisterBenchmark(("attention/" + std::string(k->name) + "/512 from 0").c_str(),
+                                 bench_attention, k, 0, 512);
+  }
+}
+
+const bool kRegistered = (register_all(), true);
+
+}  // namespace
+}  // namespace onebit::kernels

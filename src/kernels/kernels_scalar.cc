@@ -1,0 +1,235 @@
+// The readable reference of every kernel, and the set for CPUs that have no other. Written for
+// clarity; the other sets are tested against it and against a double-precision reference.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.h"
+
+namespace onebit::kernels {
+
+extern const KernelSet kernels_scalar;
+
+namespace {
+
+using formats::BlockQ4_1;
+using formats::BlockQ8_0;
+using formats::kQuantBlock;
+using formats::Sign1View;
+
+bool is_negative(const std::uint64_t* row, std::int64_t c) noexcept {
+  return ((row[c / 64] >> (c % 64)) & 1U) != 0;
+}
+
+// ---- 1-bit ----
+
+void gemm_sign1_f32(const Sign1View& s, const float* x, std::int64_t tokens, float* y,
+                    std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = row_begin; r < row_end; ++r) {
+      float sum = 0.0F;
+      for (std::int64_t c = 0; c < s.cols; ++c) {
+        const float v = x[t * s.cols + c];
+        sum += is_negative(s.row(r), c) ? -v : v;
+      }
+      y[t * ldy + r] = sum;
+    }
+  }
+}
+
+void gemv_sign1_f32(const Sign1View& s, const float* x, float* y, std::int64_t row_begin,
+                    std::int64_t row_end) noexcept {
+  gemm_sign1_f32(s, x, 1, y, s.rows, row_begin, row_end);
+}
+
+void gemm_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int64_t ldq, std::int64_t tokens,
+                   std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
+                   std::int64_t row_end) noexcept {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = row_begin; r < row_end; ++r) {
+      std::int32_t sum = 0;
+      for (std::int64_t c = 0; c < s.cols; ++c) {
+        const std::int32_t v = q[t * ldq + c];
+        sum += is_negative(s.row(r), c) ? -v : v;
+      }
+      y[t * ldy + r] = sum;
+    }
+  }
+}
+
+void gemv_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int32_t* y,
+                   std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_sign1_i8(s, q, formats::sign1_row_words(s.cols) * 64, 1, y, s.rows, row_begin, row_end);
+}
+
+float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
+  const std::int64_t padded = (n + 63) / 64 * 64;
+  // As integers, magnitudes compare as the floats do, with infinity and NaN above them all.
+  std::uint32_t max_bits = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    max_bits = std::max(max_bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFU);
+  }
+  const float max = std::bit_cast<float>(max_bits);
+  if (!(max >= kQuantizeZeroBelow) || std::isinf(max)) {
+    std::fill(q, q + padded, std::int8_t{0});
+    return std::isfinite(max) ? 0.0F : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float scale = max / 127.0F;
+  for (std::int64_t i = 0; i < n; ++i) {
+    q[i] = static_cast<std::int8_t>(std::nearbyint(x[i] / scale));
+  }
+  std::fill(q + n, q + padded, std::int8_t{0});
+  return scale;
+}
+
+// ---- dense ----
+
+float weight(const float* row, std::int64_t c) noexcept { return row[c]; }
+
+struct F16Row {
+  const f16_bits* bits;
+};
+float weight(F16Row row, std::int64_t c) noexcept { return f16_to_f32(row.bits[c]); }
+
+struct BF16Row {
+  const bf16_bits* bits;
+};
+float weight(BF16Row row, std::int64_t c) noexcept { return bf16_to_f32(row.bits[c]); }
+
+float weight(const BlockQ8_0* row, std::int64_t c) noexcept {
+  const BlockQ8_0& block = row[c / kQuantBlock];
+  return f16_to_f32(block.d) * static_cast<float>(block.qs[c % kQuantBlock]);
+}
+
+float weight(const BlockQ4_1* row, std::int64_t c) noexcept {
+  const BlockQ4_1& block = row[c / kQuantBlock];
+  const std::int64_t i = c % kQuantBlock;
+  const int nibble = i < 16 ? block.qs[i] & 15 : block.qs[i - 16] >> 4;
+  return f16_to_f32(block.d) * static_cast<float>(nibble) + f16_to_f32(block.m);
+}
+
+/// row_of(r) gives what weight() takes.
+template <class RowOf>
+void gemm(RowOf row_of, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+          std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = row_begin; r < row_end; ++r) {
+      const auto row = row_of(r);
+      float sum = 0.0F;
+      for (std::int64_t c = 0; c < in; ++c) sum += weight(row, c) * x[t * in + c];
+      y[t * ldy + r] = sum;
+    }
+  }
+}
+
+void gemm_f32(const float* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+              std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm([=](std::int64_t r) { return w + r * in; }, in, x, tokens, y, ldy, row_begin, row_end);
+}
+
+void gemm_f16(const f16_bits* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+              std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm([=](std::int64_t r) { return F16Row{w + r * in}; }, in, x, tokens, y, ldy, row_begin,
+       row_end);
+}
+
+void gemm_bf16(const bf16_bits* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm([=](std::int64_t r) { return BF16Row{w + r * in}; }, in, x, tokens, y, ldy, row_begin,
+       row_end);
+}
+
+template <class Block>
+void gemm_blocks(const Block* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+                 std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm([=](std::int64_t r) { return w + r * (in / kQuantBlock); }, in, x, tokens, y, ldy, row_begin,
+       row_end);
+}
+
+void gemm_q8_0(const BlockQ8_0* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks(w, in, x, tokens, y, ldy, row_begin, row_end);
+}
+
+void gemm_q4_1(const BlockQ4_1* w, std::int64_t in, const float* x, std::int64_t tokens, float* y,
+               std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks(w, in, x, tokens, y, ldy, row_begin, row_end);
+}
+
+// ---- rows ----
+
+void multiply(const float* x, const float* g, float* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * g[i];
+}
+
+void add_row(const float* x, float* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+void rms_norm(const float* x, const float* w, float eps, float* y, std::int64_t n) noexcept {
+  float squares = 0.0F;
+  for (std::int64_t i = 0; i < n; ++i) squares += x[i] * x[i];
+  const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(n) + eps);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * inverse * w[i];
+}
+
+void layer_norm(const float* x, float eps, float* y, std::int64_t n) noexcept {
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < n; ++i) sum += x[i];
+  const float mean = sum / static_cast<float>(n);
+  float squares = 0.0F;
+  for (std::int64_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(n) + eps);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * inverse;
+}
+
+void swiglu_row(const float* gate, const float* up, float* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+}
+
+void softmax(float* x, std::int64_t n) noexcept {
+  const float max = *std::max_element(x, x + n);
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < n; ++i) {
+    x[i] = std::exp(x[i] - max);
+    sum += x[i];
+  }
+  const float inverse = 1.0F / sum;
+  for (std::int64_t i = 0; i < n; ++i) x[i] *= inverse;
+}
+
+float dot(const float* x, const float* y, std::int64_t n) noexcept {
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < n; ++i) sum += x[i] * y[i];
+  return sum;
+}
+
+void axpy(float a, const float* x, float* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+void attention(const AttentionHead& head) noexcept {
+  for (std::int64_t t = 0; t < head.tokens; ++t) {
+    const std::int64_t positions = head.first + t + 1;
+    for (std::int64_t p = 0; p < positions; ++p) {
+      head.scores[p] =
+          head.scale * dot(head.q + t * head.ldq, head.k + p * head.ldkv, head.head_dim);
+    }
+    softmax(head.scores, positions);
+    float* y = head.y + t * head.ldy;
+    std::fill(y, y + head.head_dim, 0.0F);
+    for (std::int64_t p = 0; p < positions; ++p) {
+      axpy(head.scores[p], head.v + p * head.ldkv, y, head.head_dim);
+    }
+  }
+}
+
+}  // namespace
+
+constexpr KernelSet kernels_scalar = {
+    .name = "scalar",
+#include "kernels/kernel_set.inc"
+};
+
+}  // namespace onebit::kernels

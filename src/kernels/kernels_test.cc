@@ -1,0 +1,84 @@
+// The choice of an instruction set: what runs is what was asked for, or an error says why not.
+#include "kernels/kernels.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <string>
+
+#include "base/error.h"
+#include "kernels/dispatch.h"
+
+namespace onebit::kernels {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::vector<std::string> names(const std::vector<const KernelSet*>& sets) {
+  std::vector<std::string> result;
+  for (const KernelSet* set : sets) result.emplace_back(set->name);
+  return result;
+}
+
+std::string unsupported_message(const std::string& name, CpuFeatures cpu) {
+  try {
+    kernels_by_name(name, cpu);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    return error.what();
+  }
+  ADD_FAILURE() << name << " was accepted";
+  return "";
+}
+
+constexpr CpuFeatures kAvx2Cpu = kCpuAvx2 | kCpuFma | kCpuF16c;
+constexpr CpuFeatures kAvx512Cpu =
+    kAvx2Cpu | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl | kCpuAvx512dq | kCpuAvx512vnni;
+
+TEST(Dispatch, AvailableSetsEndWithScalarAndBestIsFirst) {
+  const std::vector<const KernelSet*> sets = available_kernels();
+  ASSERT_FALSE(sets.empty());
+  EXPECT_EQ(sets.back()->name, "scalar");
+  EXPECT_EQ(sets.front(), &best_kernels());
+  for (const KernelSet* set : sets) {
+    EXPECT_EQ(&kernels_by_name(set->name), set);
+    EXPECT_EQ(kernels_by_name(set->name).name, set->name);
+  }
+}
+
+TEST(Dispatch, UnknownNameListsTheKnown) {
+  EXPECT_THAT(unsupported_message("sse9", detect_cpu()),
+              AllOf(HasSubstr("'sse9'"), HasSubstr("scalar")));
+  EXPECT_THAT(unsupported_message("", detect_cpu()), HasSubstr("scalar"));
+}
+
+TEST(Dispatch, ScalarNeedsNothing) {
+  EXPECT_EQ(names(available_kernels(0)), std::vector<std::string>{"scalar"});
+  EXPECT_EQ(kernels_by_name("scalar", 0).name, "scalar");
+}
+
+#if defined(__x86_64__)
+TEST(Dispatch, SetsOfACpu) {
+  EXPECT_EQ(names(available_kernels(kAvx512Cpu)),
+            (std::vector<std::string>{"avx512", "avx2", "scalar"}));
+  EXPECT_EQ(names(available_kernels(kAvx2Cpu)), (std::vector<std::string>{"avx2", "scalar"}));
+  EXPECT_EQ(kernels_by_name("avx2", kAvx2Cpu).name, "avx2");
+  EXPECT_EQ(kernels_by_name("avx512", kAvx512Cpu).name, "avx512");
+}
+
+TEST(Dispatch, ASetThatTheCpuLacksIsAnError) {
+  EXPECT_THAT(
+      unsupported_message("avx512", kAvx2Cpu),
+      AllOf(HasSubstr("'avx512'"), HasSubstr("this CPU lacks it"), HasSubstr("avx2, scalar")));
+  // Every single feature counts.
+  for (CpuFeatures bit = 1; bit <= kCpuAvx512vnni; bit <<= 1) {
+    EXPECT_THAT(unsupported_message("avx512", kAvx512Cpu & ~bit), HasSubstr("lacks"));
+    if ((kAvx2Cpu & bit) != 0) {
+      EXPECT_THAT(unsupported_message("avx2", kAvx512Cpu & ~bit), HasSubstr("lacks"));
+    }
+  }
+}
+#endif
+
+}  // namespace
+}  // namespace onebit::kernels

@@ -1,0 +1,85 @@
+#include "runtime/kv_cache.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "base/error.h"
+
+namespace onebit::runtime {
+namespace {
+
+constexpr std::uint64_t kCacheLine = 64;
+
+}  // namespace
+
+KvCache::KvCache(const arch::ModelConfig& config, std::int64_t capacity)
+    : layers_(config.layers),
+      kv_heads_(config.kv_heads),
+      head_dim_(config.head_dim),
+      capacity_(capacity),
+      blocks_((capacity + kBlock - 1) / kBlock) {
+  if (capacity <= 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("context length: found {}, expected at least 1", capacity));
+  }
+  // layers · kv_dim comes from a validated configuration; the capacity is the user's.
+  const auto position_floats = static_cast<std::uint64_t>(layers_ * kv_heads_ * head_dim_);
+  const auto positions = static_cast<std::uint64_t>(blocks_) * kBlock;
+  const auto bytes = checked_mul(2 * position_floats * sizeof(float), positions);
+  // calloc hands out untouched zero pages: a long context costs memory only where it is used.
+  void* memory =
+      bytes && *bytes < (std::uint64_t{1} << 62) ? std::calloc(*bytes + kCacheLine, 1) : nullptr;
+  if (memory == nullptr) {
+    throw Error(ErrorCode::kResource,
+                fmt::format("key/value cache of {} tokens: no memory for {} bytes a token",
+                            capacity, 2 * position_floats * sizeof(float)));
+  }
+  memory_.reset(static_cast<float*>(memory));
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uint64_t skip = (kCacheLine - address % kCacheLine) % kCacheLine;
+  keys_ = memory_.get() + skip / sizeof(float);
+  values_ = keys_ + position_floats * positions;
+}
+
+void KvCache::truncate(std::int64_t length) {
+  ONEBIT_CHECK(length >= 0 && length <= length_);
+  const std::int64_t used = length % kBlock;
+  if (length < length_ && used != 0) {  // the rest of a block that stays open
+    for (std::int64_t layer = 0; layer < layers_; ++layer) {
+      for (std::int64_t head = 0; head < kv_heads_; ++head) {
+        float* block = values_ + offset(layer, head, length / kBlock);
+        for (std::int64_t i = 0; i < head_dim_; ++i) {
+          std::fill_n(block + i * kBlock + used, kBlock - used, 0.0F);
+        }
+      }
+    }
+  }
+  length_ = length;
+}
+
+void KvCache::open_blocks(std::int64_t tokens) noexcept {
+  const std::int64_t first = (length_ + kBlock - 1) / kBlock;
+  const std::int64_t last = (length_ + tokens + kBlock - 1) / kBlock;
+  if (first >= last) return;
+  for (std::int64_t layer = 0; layer < layers_; ++layer) {
+    for (std::int64_t head = 0; head < kv_heads_; ++head) {
+      std::fill_n(values_ + offset(layer, head, first), (last - first) * kBlock * head_dim_, 0.0F);
+    }
+  }
+}
+
+void KvCache::store(std::int64_t layer, std::int64_t position, const float* key,
+                    const float* value) noexcept {
+  const std::int64_t block = position / kBlock;
+  const std::int64_t slot = position % kBlock;
+  for (std::int64_t head = 0; head < kv_heads_; ++head) {
+    const std::int64_t at = offset(layer, head, block);
+    std::copy_n(key + head * head_dim_, head_dim_, keys_ + at + slot * head_dim_);
+    float* column = values_ + at + slot;
+    for (std::int64_t i = 0; i < head_dim_; ++i) column[i * kBlock] = value[head * head_dim_ + i];
+  }
+}
+
+}  // namespace onebit::runtime

@@ -1,0 +1,251 @@
+#include "runtime/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "formats/dequantize.h"
+#include "formats/ggml_blocks.h"
+
+namespace onebit::runtime {
+namespace {
+
+using formats::DType;
+using formats::TensorView;
+
+/// Rows per unit of work: whole tiles of every kernel, and y of two threads in distinct cache
+/// lines.
+constexpr std::int64_t kRowGrain = 32;
+
+/// int8 rows are padded to this (QuantizedRow).
+constexpr std::int64_t kInt8Align = 64;
+
+std::int64_t padded(std::int64_t in) { return (in + kInt8Align - 1) / kInt8Align * kInt8Align; }
+
+/// Natural alignment of a type's elements, or 0 when no kernel multiplies by it.
+std::size_t kernel_alignment(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return alignof(float);
+    case DType::kF16:
+    case DType::kBF16:
+      return alignof(std::uint16_t);
+    case DType::kQ8_0:
+      return alignof(formats::BlockQ8_0);
+    case DType::kQ4_1:
+      return alignof(formats::BlockQ4_1);
+    default:
+      return 0;
+  }
+}
+
+/// q4_0 and q5_0 are w = d (q - offset) in blocks of 32: the q8_0 block of the same d and the
+/// integers q - offset holds equal weights in a quarter of f32's bytes.
+void to_q8_0(DType type, std::span<const std::byte> src, formats::BlockQ8_0& dst) {
+  if (type == DType::kQ4_0) {
+    formats::BlockQ4_0 block;
+    std::memcpy(&block, src.data(), sizeof(block));
+    dst.d = block.d;
+    for (int i = 0; i < 16; ++i) {
+      dst.qs[i] = static_cast<std::int8_t>((block.qs[i] & 0xF) - 8);
+      dst.qs[i + 16] = static_cast<std::int8_t>((block.qs[i] >> 4) - 8);
+    }
+    return;
+  }
+  formats::BlockQ5_0 block;
+  std::memcpy(&block, src.data(), sizeof(block));
+  std::uint32_t high = 0;
+  std::memcpy(&high, block.qh, sizeof(high));
+  dst.d = block.d;
+  for (int i = 0; i < 16; ++i) {
+    dst.qs[i] = static_cast<std::int8_t>(((block.qs[i] & 0xF) | ((high >> i & 1U) << 4)) - 16);
+    dst.qs[i + 16] =
+        static_cast<std::int8_t>(((block.qs[i] >> 4) | ((high >> (i + 16) & 1U) << 4)) - 16);
+  }
+}
+
+/// Row r of the copy is the stored row source(r), converted to `type`.
+template <class Source>
+std::vector<std::byte> copy_rows(const TensorView& stored, DType type, Source source) {
+  const formats::DTypeInfo& to = formats::info(type);
+  const std::int64_t cols = stored.cols();
+  const std::size_t row_bytes = static_cast<std::size_t>(cols / to.block_size) * to.block_bytes;
+  std::vector<std::byte> copy(static_cast<std::size_t>(stored.rows()) * row_bytes);
+  for (std::int64_t r = 0; r < stored.rows(); ++r) {
+    const std::span<const std::byte> from = stored.row(source(r));
+    std::byte* row = copy.data() + static_cast<std::size_t>(r) * row_bytes;
+    if (type == stored.dtype) {
+      std::memcpy(row, from.data(), row_bytes);
+    } else if (type == DType::kF32) {
+      formats::dequantize(stored.dtype, from,
+                          {reinterpret_cast<float*>(row), static_cast<std::size_t>(cols)});
+    } else {
+      const std::size_t block_bytes = formats::info(stored.dtype).block_bytes;
+      auto* blocks = reinterpret_cast<formats::BlockQ8_0*>(row);
+      for (std::int64_t b = 0; b < cols / formats::kQuantBlock; ++b) {
+        to_q8_0(stored.dtype, from.subspan(static_cast<std::size_t>(b) * block_bytes, block_bytes),
+                blocks[b]);
+      }
+    }
+  }
+  return copy;
+}
+
+DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
+                       const arch::Checkpoint::Stored& stored) {
+  const TensorView& view = stored.view;
+  const std::size_t alignment = kernel_alignment(view.dtype);
+  const bool aligned =
+      alignment != 0 && reinterpret_cast<std::uintptr_t>(view.data.data()) % alignment == 0;
+  DenseMatrix matrix;
+  if (aligned && !stored.permute_rows) {
+    matrix.view = view;
+    return matrix;
+  }
+  DType type = view.dtype;
+  if (alignment == 0) {
+    const bool as_q8_0 = type == DType::kQ4_0 || type == DType::kQ5_0;
+    type = as_q8_0 ? DType::kQ8_0 : DType::kF32;
+  }
+  const std::int64_t head_dim = checkpoint.config().head_dim;
+  matrix.owned = copy_rows(view, type, [&](std::int64_t r) {
+    return stored.permute_rows ? arch::rope_source_row(r, head_dim) : r;
+  });
+  matrix.view = {type, view.shape, matrix.owned};
+  checkpoint.release(role, layer);
+  return matrix;
+}
+
+}  // namespace
+
+std::int64_t out_features(const Linear& w) noexcept {
+  if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.rows();
+  return std::get_if<OneBitLayer>(&w)->matrix.sign.rows;
+}
+
+std::int64_t in_features(const Linear& w) noexcept {
+  if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.cols();
+  return std::get_if<OneBitLayer>(&w)->matrix.sign.cols;
+}
+
+std::uint64_t stored_bytes(const Linear& w) noexcept {
+  if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.data.size();
+  const arch::OneBitMatrix& m = std::get_if<OneBitLayer>(&w)->matrix;
+  return static_cast<std::uint64_t>(m.sign.rows * formats::sign1_row_bytes(m.sign.cols)) +
+         (m.g.size() + m.h.size()) * sizeof(float);
+}
+
+Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer) {
+  if (std::optional<arch::OneBitMatrix> matrix = checkpoint.one_bit(role, layer)) {
+    ONEBIT_CHECK(checkpoint.provenance().has_value());
+    return OneBitLayer{std::move(*matrix), checkpoint.provenance()->form == arch::Form::kPaper};
+  }
+  const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
+  ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
+  return load_dense(checkpoint, role, layer, *stored);
+}
+
+void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens) {
+  ONEBIT_CHECK(!jobs.empty() && jobs.size() <= kMaxJobs);
+  std::int64_t ends[kMaxJobs];  // the jobs' rows, one after the other
+  std::int64_t rows = 0;
+  for (std::size_t j = 0; j < jobs.size(); ++j) {
+    // Every job starts at a multiple of the grain, so that no unit of work spans two jobs.
+    rows += (out_features(*jobs[j].weight) + kRowGrain - 1) / kRowGrain * kRowGrain;
+    ends[j] = rows;
+    if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
+      scale_inputs(*layer, x, tokens, scratch_[j]);
+    }
+  }
+  pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::int64_t start = 0;
+    for (std::size_t j = 0; j < jobs.size(); start = ends[j], ++j) {
+      const std::int64_t first = std::max(begin - start, std::int64_t{0});
+      const std::int64_t last = std::min(end - start, out_features(*jobs[j].weight));
+      if (first < last) multiply_rows(jobs[j], x, tokens, scratch_[j], first, last);
+    }
+  });
+  for (std::size_t j = 0; j < jobs.size(); ++j) {
+    if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
+      finish_outputs(*layer, jobs[j].y, tokens, scratch_[j]);
+    }
+  }
+}
+
+void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
+                                Scratch& scratch) {
+  const std::int64_t in = layer.matrix.sign.cols;
+  const std::int64_t ldq = padded(in);
+  float* scaled = scratch.scaled.reserve(tokens * in);
+  if (int8_) {
+    scratch.q.reserve(tokens * ldq);
+    scratch.scales.reserve(tokens);
+    scratch.dots.reserve(tokens * layer.matrix.sign.rows);
+  }
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      kernels_.multiply(x + t * in, layer.matrix.g.data(), scaled + t * in, in);
+      if (int8_) {
+        scratch.scales.data()[t] =
+            kernels_.quantize_i8(scaled + t * in, in, scratch.q.data() + t * ldq);
+      }
+    }
+  });
+}
+
+void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens,
+                                 Scratch& scratch, std::int64_t begin,
+                                 std::int64_t end) const noexcept {
+  const std::int64_t in = in_features(*job.weight);
+  const std::int64_t out = out_features(*job.weight);
+  if (const auto* layer = std::get_if<OneBitLayer>(job.weight)) {
+    const formats::Sign1View& sign = layer->matrix.sign;
+    if (int8_) {
+      kernels_.gemm_sign1_i8(sign, scratch.q.data(), padded(in), tokens, scratch.dots.data(), out,
+                             begin, end);
+    } else {
+      kernels_.gemm_sign1_f32(sign, scratch.scaled.data(), tokens, job.y, out, begin, end);
+    }
+    return;
+  }
+  const TensorView& view = std::get_if<DenseMatrix>(job.weight)->view;
+  const auto multiply = [&]<class Weight>(kernels::DenseGemm<Weight> gemm) {
+    gemm(reinterpret_cast<const Weight*>(view.data.data()), in, x, tokens, job.y, out, begin, end);
+  };
+  switch (view.dtype) {
+    case DType::kF16:
+      return multiply(kernels_.gemm_f16);
+    case DType::kBF16:
+      return multiply(kernels_.gemm_bf16);
+    case DType::kQ8_0:
+      return multiply(kernels_.gemm_q8_0);
+    case DType::kQ4_1:
+      return multiply(kernels_.gemm_q4_1);
+    default:
+      return multiply(kernels_.gemm_f32);
+  }
+}
+
+void LinearRunner::finish_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens,
+                                  Scratch& scratch) {
+  const std::int64_t out = layer.matrix.sign.rows;
+  const float* h = layer.matrix.h.data();
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* row = y + t * out;
+      if (int8_) {
+        const float scale = scratch.scales.data()[t];
+        const std::int32_t* dots = scratch.dots.data() + t * out;
+        for (std::int64_t r = 0; r < out; ++r) row[r] = static_cast<float>(dots[r]) * scale * h[r];
+      } else {
+        for (std::int64_t r = 0; r < out; ++r) row[r] *= h[r];
+      }
+      if (layer.output_norm) {
+        kernels_.layer_norm(row, static_cast<float>(arch::kOutputNormEps), row, out);
+      }
+    }
+  });
+}
+
+}  // namespace onebit::runtime

@@ -1,0 +1,97 @@
+// Linear layers of the runtime, dense or 1-bit, and the object that applies them: it picks the
+// kernel, spreads rows over threads, and quantises activations where that is asked for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "arch/checkpoint.h"
+#include "base/thread_pool.h"
+#include "formats/tensor_view.h"
+#include "kernels/kernels.h"
+#include "runtime/buffer.h"
+
+namespace onebit::runtime {
+
+/// y = x Wᵀ. W is [out, in] in a type that a kernel multiplies as it is: f32, f16, bf16, q8_0,
+/// q4_1.
+struct DenseMatrix {
+  formats::TensorView view;      ///< into the mapped file, or into `owned`
+  std::vector<std::byte> owned;  ///< a copy, where the file's bytes cannot be used directly
+
+  DenseMatrix() = default;
+  DenseMatrix(DenseMatrix&&) = default;  ///< moves `owned`'s heap block: `view` stays valid
+  DenseMatrix& operator=(DenseMatrix&&) = default;
+};
+
+/// y = LN(((x ⊙ g) Sᵀ) ⊙ h) (OneBit, arXiv 2402.11295), LN only in the paper's form.
+struct OneBitLayer {
+  arch::OneBitMatrix matrix;
+  bool output_norm = true;
+};
+
+using Linear = std::variant<DenseMatrix, OneBitLayer>;
+
+std::int64_t out_features(const Linear& w) noexcept;
+std::int64_t in_features(const Linear& w) noexcept;
+/// Bytes read to multiply by it.
+std::uint64_t stored_bytes(const Linear& w) noexcept;
+
+/// The linear layer of a role as stored in the checkpoint. Used straight from the mapped file where
+/// a kernel can; otherwise copied: rows of Hugging Face q/k permuted, misaligned data aligned, q4_0
+/// and q5_0 as the q8_0 of equal values, other types as f32. Nothing is rounded.
+Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer);
+
+/// One of several layers that read the same x; y is f32 [tokens, out], not aliasing x.
+struct LinearJob {
+  const Linear* weight;
+  float* y;
+};
+
+class LinearRunner {
+ public:
+  /// At most this many layers share one call (q, k and v).
+  static constexpr std::size_t kMaxJobs = 3;
+
+  /// `int8_activations`: 1-bit matrices multiply int8 activations, rounded per token.
+  LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
+      : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
+
+  /// Applies every job to x, f32 [tokens, in].
+  void run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens);
+
+ private:
+  struct Scratch {
+    Buffer<float> scaled;       ///< x ⊙ g, [tokens, in]
+    Buffer<std::int8_t> q;      ///< its int8 form, [tokens, in up to 64]
+    Buffer<float> scales;       ///< [tokens]
+    Buffer<std::int32_t> dots;  ///< [tokens, out]
+  };
+
+  void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
+                    Scratch& scratch);
+  void multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens, Scratch& scratch,
+                     std::int64_t begin, std::int64_t end) const noexcept;
+  void finish_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens, Scratch& scratch);
+
+  const kernels::KernelSet& kernels_;
+  ThreadPool& pool_;
+  bool int8_;
+  Scratch scratch_[kMaxJobs];
+};
+
+/// body(begin, end) over [0, tokens): on the pool when there is more than one token, else here.
+template <class Body>
+void for_tokens(ThreadPool& pool, std::int64_t tokens, Body&& body) {
+  if (tokens == 1) {
+    body(std::int64_t{0}, tokens);
+  } else {
+    pool.parallel_for(tokens, 1,
+                      [&](std::int64_t begin, std::int64_t end, int) { body(begin, end); });
+  }
+}
+
+}  // namespace onebit::runtime
