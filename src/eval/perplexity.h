@@ -34,6 +34,7 @@ struct PerplexityOptions {
   std::int64_t window = 2048;  ///< c
   Protocol protocol = Protocol::kPaper;
   std::int64_t max_windows = 0;  ///< 0: all
+  int threads = 0;  ///< of the reduction over the vocabulary; 0: one per hardware thread
 };
 
 struct PerplexityResult {
@@ -46,12 +47,19 @@ struct PerplexityResult {
   bool has_teacher = false;
   double kl_mean = 0;  ///< mean over predicted positions of KL(teacher ‖ model), nats
   double kl_stderr = 0;
-  double kl_p99 = 0;
-  double same_top = 0;  ///< share of positions where both rank the same token first
+  double kl_p99 = 0;    ///< 99th percentile, linear between order statistics
+  double same_top = 0;  ///< share of positions where both rank the same token first, ties to the
+                        ///< lower id
 };
 
-/// `teacher` may be null. Throws Error{kInvalidArgument} when the text holds no whole window or the
-/// window exceeds the model's context; Error{kNumeric} for non-finite logits, naming the position.
+/// NLL = logsumexp(z) - z[target] and KL = E_p[z_t - z_m] - logsumexp(z_t) + logsumexp(z_m) with
+/// p = softmax(z_t), z_t the teacher's and z_m the model's logits; sums in double, in an order that
+/// does not depend on `threads`. Memory: a few dozen rows of logits a model, whatever the window.
+///
+/// `teacher` may be null; with one, its score() runs on a thread of its own. Throws
+/// Error{kInvalidArgument} when the text holds no whole window, the window exceeds a model's
+/// context or has nothing to predict, or the vocabularies differ; Error{kNumeric} for non-finite
+/// logits, naming the position; Error{kInterrupted} when stopped.
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
                             std::string_view text, const PerplexityOptions& options,
                             Progress& progress, std::stop_token stop);

@@ -1,0 +1,104 @@
+// `onebit perplexity`: how well a model predicts a text, and how far it is from a teacher.
+#include <fmt/format.h>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/atomic_file.h"
+#include "cli/command_table.h"
+#include "cli/flags.h"
+#include "cli/number_text.h"
+#include "cli/runtime_scorer.h"
+#include "eval/perplexity.h"
+
+namespace onebit::cli {
+namespace {
+
+const std::map<std::string, eval::Protocol> kProtocols = {{"paper", eval::Protocol::kPaper},
+                                                          {"llama.cpp", eval::Protocol::kLlamaCpp}};
+
+const std::map<std::string, eval::Rows> kRows = {{"auto", eval::Rows::kAuto},
+                                                 {"wikitext", eval::Rows::kWikitext},
+                                                 {"whole", eval::Rows::kWhole},
+                                                 {"jsonl", eval::Rows::kJsonl}};
+
+class Perplexity final : public Command {
+ public:
+  Perplexity() { runtime_.activations = "f32"; }
+
+  void define(CLI::App& app) override {
+    define_model(app, runtime_.model);
+    define_path(app, "-f,--file", file_, "the text to predict")->required();
+    define_number(app, "-c,--ctx-size", options_.window, "tokens of a window", std::int64_t{1},
+                  kMaxCount);
+    define_choice(app, "--protocol", protocol_, "how windows are made and scored",
+                  {"paper", "llama.cpp"});
+    define_choice(app, "--rows", rows_,
+                  "what a row of the file is (auto: by the ending .raw or .jsonl, else the whole)",
+                  {"auto", "wikitext", "whole", "jsonl"});
+    define_path(app, "--kl-teacher", teacher_,
+                "compare with this model: mean KL divergence, its 99th percentile, same top token")
+        ->type_name("MODEL");
+    define_number(app, "--max-windows", options_.max_windows, "stop after so many; 0: all",
+                  std::int64_t{0}, kMaxCount);
+    define_runtime(app, runtime_);
+  }
+
+  void run(Context& context) override {
+    options_.protocol = kProtocols.at(protocol_);
+    options_.threads = runtime_.threads;
+    const std::string text = eval::join_rows(file_, read_file(file_), kRows.at(rows_));
+    runtime::Model model = load_model(context, runtime_);
+    RuntimeScorer scorer(model);
+    std::optional<runtime::Model> teacher;
+    std::optional<RuntimeScorer> teacher_scorer;
+    if (!teacher_.empty()) {
+      RuntimeFlags flags = runtime_;
+      flags.model = teacher_;
+      teacher.emplace(load_model(context, flags));
+      teacher_scorer.emplace(*teacher);
+    }
+    const auto progress = context.console.progress("perplexity", "tokens");
+    const eval::PerplexityResult result = eval::perplexity(
+        scorer, teacher_scorer ? &*teacher_scorer : nullptr, model.checkpoint().tokenizer(), text,
+        options_, *progress, context.interrupts.token());
+    print(context.console, result);
+  }
+
+ private:
+  void print(Console& console, const eval::PerplexityResult& result) const {
+    console.print(fmt::format("{} tokens, {} windows of {}, {} predictions scored\n",
+                              grouped(result.tokens), result.windows, options_.window,
+                              grouped(result.scored)));
+    nlohmann::ordered_json object = {{"ppl", result.ppl},         {"ppl_stderr", result.ppl_stderr},
+                                     {"tokens", result.tokens},   {"windows", result.windows},
+                                     {"scored", result.scored},   {"mean_nll", result.mean_nll},
+                                     {"window", options_.window}, {"protocol", protocol_},
+                                     {"model", runtime_.model},   {"file", file_}};
+    if (result.has_teacher) {
+      console.print(fmt::format("Mean KL = {:.6f} +/- {:.6f}\n", result.kl_mean, result.kl_stderr));
+      console.print(fmt::format("KL p99 = {:.6f}\n", result.kl_p99));
+      console.print(fmt::format("Same top = {:.3f} %\n", 100 * result.same_top));
+      object["kl_mean"] = result.kl_mean;
+      object["kl_stderr"] = result.kl_stderr;
+      object["kl_p99"] = result.kl_p99;
+      object["same_top"] = result.same_top;
+      object["teacher"] = teacher_;
+    }
+    console.print(
+        fmt::format("Final estimate: PPL = {:.4f} +/- {:.4f}\n", result.ppl, result.ppl_stderr));
+    console.print_json(object);
+  }
+
+  RuntimeFlags runtime_;
+  std::string file_;
+  std::string teacher_;
+  std::string protocol_ = "paper";
+  std::string rows_ = "auto";
+  eval::PerplexityOptions options_;
+};
+
+}  // namespace
+}  // namespace onebit::cli
+
+ONEBIT_DEFINE_COMMAND(perplexity, onebit::cli::Perplexity);

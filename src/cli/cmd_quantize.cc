@@ -1,0 +1,119 @@
+// `onebit quantize`: a full-precision model through a method that needs no training.
+#include <chrono>
+#include <fmt/format.h>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "arch/packed_format.h"
+#include "base/log.h"
+#include "cli/command_table.h"
+#include "cli/flags.h"
+#include "cli/number_text.h"
+#include "cli/pack_flags.h"
+#include "quant/quantize_model.h"
+
+namespace onebit::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class Quantize final : public Command {
+ public:
+  void define(CLI::App& app) override {
+    define_model(app, source_);
+    define_path(app, "-o,--output", out_, "the packed GGUF to write")->required();
+    std::vector<std::string> methods;
+    for (const quant::Method* method : quant::all_methods()) methods.emplace_back(method->name);
+    define_choice(app, "--method", method_, "how matrices are quantised", methods);
+    define_one_bit(app, one_bit_);
+    define_pack(app, pack_);
+    define_threads(app, threads_);
+  }
+
+  void run(Context& context) override {
+    const arch::Checkpoint source = arch::Checkpoint::open(source_);
+    quant::QuantizeOptions options;
+    options.method = &quant::find_method(method_);
+    options.method_options.svid = {.init = quant::parse_init(one_bit_.init),
+                                   .split = quant::parse_split(one_bit_.split)};
+    options.method_options.form = one_bit_.parsed_form();
+    options.method_options.scales = formats::parse_dtype(pack_.scales);
+    options.embedding = formats::parse_dtype(pack_.embedding);
+    options.head = formats::parse_dtype(pack_.head);
+    options.threads = threads_;
+
+    Console& console = context.console;
+    console.print(row("matrix", "shape", "rel. error", "bits/weight"));
+    Json matrices = Json::array();
+    const auto begin = std::chrono::steady_clock::now();
+    const auto progress = console.progress("quantize", "tensors");
+    const quant::QuantizeTotals totals = quant::quantize_model(
+        source, out_, options,
+        [&](const quant::MatrixReport& report) {
+          console.print(row(report.name, formats::to_string(report.shape),
+                            fmt::format("{:.6f}", report.relative_error),
+                            fmt::format("{:.4f}", report.bits_per_weight())));
+          matrices.push_back({{"name", report.name},
+                              {"shape", report.shape},
+                              {"relative_error", report.relative_error},
+                              {"bits_per_weight", report.bits_per_weight()}});
+        },
+        *progress, context.interrupts.token());
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    print_totals(console, totals, seconds.count());
+    print_json(console, totals, std::move(matrices), seconds.count());
+  }
+
+ private:
+  static std::string row(std::string_view name, std::string_view shape, std::string_view error,
+                         std::string_view bits) {
+    return fmt::format("{:<20} {:<16} {:>12} {:>12}\n", name, shape, error, bits);
+  }
+
+  static double bits(std::uint64_t bytes, std::int64_t weights) {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+  }
+
+  void print_totals(Console& console, const quant::QuantizeTotals& totals, double seconds) const {
+    console.print(fmt::format(
+        "\n{} matrices: {} weights, {}, relative error {:.6f}, {:.4f} bits per weight\n",
+        totals.matrices, grouped(totals.weights), bytes_text(totals.matrix_bytes),
+        totals.relative_error, bits(totals.matrix_bytes, totals.weights)));
+    console.print(fmt::format("whole file: {} parameters, {}, {:.4f} bits per weight\n",
+                              grouped(totals.parameters), bytes_text(totals.file_bytes),
+                              bits(totals.file_bytes, totals.parameters)));
+    console.print(fmt::format("wrote {} in {:.1f} s\n", out_, seconds));
+  }
+
+  void print_json(Console& console, const quant::QuantizeTotals& totals, Json matrices,
+                  double seconds) const {
+    console.print_json({{"model", source_},
+                        {"output", out_},
+                        {"method", method_},
+                        {"init", one_bit_.init},
+                        {"split", one_bit_.split},
+                        {"form", one_bit_.form},
+                        {"matrices", std::move(matrices)},
+                        {"totals",
+                         {{"matrices", totals.matrices},
+                          {"weights", totals.weights},
+                          {"relative_error", totals.relative_error},
+                          {"bits_per_weight", bits(totals.matrix_bytes, totals.weights)},
+                          {"parameters", totals.parameters},
+                          {"file_bytes", totals.file_bytes},
+                          {"file_bits_per_weight", bits(totals.file_bytes, totals.parameters)}}},
+                        {"seconds", seconds}});
+  }
+
+  std::string source_;
+  std::string out_;
+  std::string method_ = "onebit";
+  OneBitFlags one_bit_;
+  PackFlags pack_;
+  int threads_ = 0;
+};
+
+}  // namespace
+}  // namespace onebit::cli
+
+ONEBIT_DEFINE_COMMAND(quantize, onebit::cli::Quantize);

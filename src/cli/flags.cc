@@ -1,0 +1,83 @@
+#include "cli/flags.h"
+
+#include <chrono>
+#include <fmt/format.h>
+#include <random>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace onebit::cli {
+
+void define_model(CLI::App& app, std::string& model, const char* name) {
+  app.add_option(name, model, "a GGUF file or a Hugging Face folder")
+      ->required()
+      ->type_name("");  // the name says it
+}
+
+CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
+                           const std::string& description,
+                           const std::vector<std::string>& choices) {
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
+  return app.add_option(flags, value, fmt::format("{}: {}", description, list))
+      ->check(CLI::Validator(
+          [choices, list](std::string& word) {
+            for (const std::string& choice : choices) {
+              if (word == choice) return std::string();
+            }
+            return fmt::format("found '{}', expected one of {}", word, list);
+          },
+          ""))
+      ->type_name("NAME")
+      ->capture_default_str();
+}
+
+CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
+                         const char* description) {
+  return app.add_option(flags, value, description)->type_name("PATH");
+}
+
+void define_threads(CLI::App& app, int& threads) {
+  define_number(app, "-t,--threads", threads, "threads; 0: one per hardware thread", 0, 1024);
+}
+
+void define_seed(CLI::App& app, std::int64_t& seed) {
+  define_number(app, "-s,--seed", seed, "seed of the random draws; -1: another every time",
+                std::int64_t{-1}, std::numeric_limits<std::int64_t>::max());
+}
+
+std::uint64_t actual_seed(std::int64_t seed) {
+  if (seed >= 0) return static_cast<std::uint64_t>(seed);
+  return std::random_device()();
+}
+
+void define_runtime(CLI::App& app, RuntimeFlags& flags) {
+  define_threads(app, flags.threads);
+  define_choice(app, "--device", flags.device, "where to run", {"cpu", "cuda"});
+  define_choice(app, "--activations", flags.activations,
+                "what 1-bit matrices multiply, exact floats or int8 rounded per token",
+                {"f32", "i8"});
+}
+
+runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
+  if (flags.device != "cpu") {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("device: found {}, expected cpu (the runtime has no other)", flags.device));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  runtime::ModelOptions options;
+  options.threads = flags.threads;
+  options.isa = context.isa;
+  options.activations =
+      flags.activations == "i8" ? runtime::Activations::kI8 : runtime::Activations::kF32;
+  runtime::Model model = runtime::Model::load(flags.model, options);
+  log(LogLevel::kDebug,
+      fmt::format("{}: {} layers, {} kernels, {} threads, loaded in {:.2f} s", flags.model,
+                  model.config().layers, model.kernels().name, model.threads(),
+                  std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()));
+  return model;
+}
+
+}  // namespace onebit::cli

@@ -1,0 +1,57 @@
+// Flags that several commands share, so that they read and check alike everywhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "runtime/model.h"
+
+namespace onebit::cli {
+
+/// MODEL (or TEACHER), a positional.
+void define_model(CLI::App& app, std::string& model, const char* name = "MODEL");
+
+/// One word out of a few, which the help lists after `description`.
+CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
+                           const std::string& description, const std::vector<std::string>& choices);
+
+/// A number within [low, high], its default in the help.
+template <class Number>
+CLI::Option* define_number(CLI::App& app, const char* flags, Number& value, const char* description,
+                           Number low, Number high) {
+  return app.add_option(flags, value, description)
+      ->check(CLI::Range(low, high).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+/// An existing file to read, or a place to write.
+CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
+                         const char* description);
+
+void define_threads(CLI::App& app, int& threads);
+
+/// --seed; -1 stands for one that differs every time: see actual_seed.
+void define_seed(CLI::App& app, std::int64_t& seed);
+std::uint64_t actual_seed(std::int64_t seed);
+
+/// What a command that runs a model on the runtime needs.
+struct RuntimeFlags {
+  std::string model;
+  int threads = 0;
+  std::string device = "cpu";
+  std::string activations = "i8";
+};
+
+/// --threads, --device and --activations.
+void define_runtime(CLI::App& app, RuntimeFlags& flags);
+
+/// Throws as Model::load; Error{kUnsupported} for a device that is not the CPU.
+runtime::Model load_model(const Context& context, const RuntimeFlags& flags);
+
+/// Longest text sizes and counts that the flags take: far beyond use, safe to multiply.
+inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
+
+}  // namespace onebit::cli

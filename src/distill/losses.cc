@@ -1,0 +1,106 @@
+#include "distill/losses.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "nn/fused.h"
+
+namespace onebit::distill {
+namespace {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Hands the gradient that the forward pass has already formed to autograd.
+struct PrecomputedGradient : torch::autograd::Function<PrecomputedGradient> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& value,
+                        const Tensor& gradient) {
+    ctx->save_for_backward({gradient});
+    ONEBIT_CHECK(gradient.sizes() == input.sizes());
+    return value.clone();
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const Tensor gradient = ctx->get_saved_variables()[0];
+    return {gradient * grads[0].to(gradient.scalar_type()), {}, {}};
+  }
+};
+
+/// Largest norm that counts as zero, as torch.nn.functional.normalize has it.
+constexpr double kMinNorm = 1e-12;
+
+}  // namespace
+
+LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
+                     const Tensor& hidden_teacher, const Tensor& head_teacher, const Tensor& tokens,
+                     const LogitLossOptions& options) {
+  ONEBIT_CHECK(hidden_student.dim() == 3 && hidden_student.sizes() == hidden_teacher.sizes());
+  ONEBIT_CHECK(tokens.dim() == 2 && tokens.size(0) == hidden_student.size(0) &&
+               tokens.size(1) == hidden_student.size(1) && options.chunk > 0);
+  const std::int64_t batch = tokens.size(0);
+  const std::int64_t length = tokens.size(1);
+  const std::int64_t count = batch * length;
+  const std::int64_t predicted = std::max<std::int64_t>(1, batch * (length - 1));
+  const double kl_weight =
+      options.alpha * options.scale /
+      static_cast<double>(options.reduction == LogitReduction::kPerSequence ? batch : count);
+  const double ce_weight = (1.0 - options.alpha) / static_cast<double>(predicted);
+
+  Tensor gradient;
+  double kl_sum = 0;
+  double ce_sum = 0;
+  {
+    const torch::NoGradGuard no_grad;
+    const Tensor student = hidden_student.detach().flatten(0, 1);
+    const Tensor teacher = hidden_teacher.detach().flatten(0, 1);
+    // The last token of a sequence has no label.
+    const Tensor labels =
+        torch::cat({tokens.narrow(1, 1, length - 1), torch::full({batch, 1}, -1, tokens.options())},
+                   1)
+            .flatten();
+    gradient = torch::empty_like(student);
+    for (std::int64_t begin = 0; begin < count; begin += options.chunk) {
+      const std::int64_t rows = std::min(options.chunk, count - begin);
+      Tensor logits = torch::mm(student.narrow(0, begin, rows), head_student.t());
+      const Tensor target = torch::mm(teacher.narrow(0, begin, rows), head_teacher.t());
+      const nn::DivergenceSums sums =
+          nn::divergence(logits, target, labels.narrow(0, begin, rows), kl_weight, ce_weight);
+      kl_sum += sums.kl;
+      ce_sum += sums.cross_entropy;
+      Tensor out = gradient.narrow(0, begin, rows);
+      torch::mm_out(out, logits, head_student);
+    }
+  }
+  LogitLoss result;
+  result.kl_per_token = kl_sum / static_cast<double>(count);
+  result.ce_per_token = ce_sum / static_cast<double>(predicted);
+  const torch::ScalarType type =
+      hidden_student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const Tensor value = torch::full({}, kl_weight * kl_sum + ce_weight * ce_sum,
+                                   hidden_student.options().dtype(type).requires_grad(false));
+  result.loss = PrecomputedGradient::apply(hidden_student, value, gradient.view_as(hidden_student));
+  return result;
+}
+
+Tensor hidden_loss(const std::vector<Tensor>& student, const std::vector<Tensor>& teacher,
+                   std::size_t count) {
+  ONEBIT_CHECK(count <= student.size() && count <= teacher.size() && count > 0);
+  Tensor total;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Tensor term = nn::normalized_distance(student[i], teacher[i], kMinNorm);
+    total = total.defined() ? total + term : term;
+  }
+  return total;
+}
+
+Tensor attention_loss(const std::vector<Tensor>& student, const std::vector<Tensor>& teacher) {
+  ONEBIT_CHECK(student.size() == teacher.size() && !student.empty());
+  Tensor total;
+  for (std::size_t i = 0; i < student.size(); ++i) {
+    const Tensor term = (student[i] - teacher[i].detach()).square().sum(-1).mean();
+    total = total.defined() ? total + term : term;
+  }
+  return total;
+}
+
+}  // namespace onebit::distill

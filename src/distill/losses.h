@@ -1,0 +1,54 @@
+// What distillation minimises:
+//   L = α·s·KL(teacher ‖ student) + (1 − α)·CE(labels) + β·hidden + γ·attention
+// with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 8-10;
+// its code differs from the paper in details that are named below, and the code is followed).
+//
+// B sequences of T tokens, N = B·T, D model, V vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <torch/torch.h>
+#include <vector>
+
+namespace onebit::distill {
+
+/// How the divergence of all tokens becomes one number.
+enum class LogitReduction : std::uint8_t {
+  kPerSequence,  ///< sum over tokens and vocabulary / B, as the reference: grows with T
+  kPerToken,     ///< sum over tokens and vocabulary / N
+};
+
+struct LogitLossOptions {
+  double alpha = 1.0;  ///< 1: the labels are not used
+  double scale = 0.01;
+  LogitReduction reduction = LogitReduction::kPerSequence;
+  /// Tokens whose logits exist at one time: 2 · chunk · V numbers of the compute type and as many
+  /// f32. Small enough for the cache, large enough for a full matrix product.
+  std::int64_t chunk = 128;
+};
+
+struct LogitLoss {
+  torch::Tensor loss;       ///< scalar, differentiable: α·s·KL + (1 − α)·CE
+  double kl_per_token = 0;  ///< mean KL(teacher ‖ student) in nats, not weighted
+  double ce_per_token = 0;  ///< mean −log p_student(label) over B·(T−1) predicted tokens
+};
+
+/// hidden_*: [B, T, D] after the output norm; head_*: [V, D] in the same type; tokens: int64 [B,
+/// T], the labels being the tokens that follow. Only the student's hidden states get a gradient:
+/// the heads are frozen, so it is formed chunk by chunk during the forward pass and no [N, V]
+/// tensor outlives its chunk. Softmax and sums are f32 for bf16 (f64 for f64).
+LogitLoss logit_loss(const torch::Tensor& hidden_student, const torch::Tensor& head_student,
+                     const torch::Tensor& hidden_teacher, const torch::Tensor& head_teacher,
+                     const torch::Tensor& tokens, const LogitLossOptions& options);
+
+/// Σ over states of the mean over tokens of ‖a/‖a‖ − b/‖b‖‖², norms over features, ‖·‖ at least
+/// 1e-12. Reference: states 0 … L−1; `count` says how many of the given states take part. Gradient
+/// for `student` only.
+torch::Tensor hidden_loss(const std::vector<torch::Tensor>& student,
+                          const std::vector<torch::Tensor>& teacher, std::size_t count);
+
+/// Σ over layers of the mean over B·heads·T rows of ‖a − b‖², a and b rows of attention weights.
+torch::Tensor attention_loss(const std::vector<torch::Tensor>& student,
+                             const std::vector<torch::Tensor>& teacher);
+
+}  // namespace onebit::distill

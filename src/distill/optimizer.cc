@@ -1,0 +1,55 @@
+#include "distill/optimizer.h"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <utility>
+
+#include "base/error.h"
+
+namespace onebit::distill {
+
+AdamW::AdamW(std::vector<nn::Parameter> parameters, AdamOptions options)
+    : parameters_(std::move(parameters)), options_(options) {
+  for (const nn::Parameter& parameter : parameters_) {
+    const torch::Tensor value = parameter.value.detach();
+    first_.push_back(torch::zeros_like(value));
+    second_.push_back(torch::zeros_like(value));
+  }
+}
+
+double AdamW::step(double learning_rate) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> values, gradients, first, second, counts;
+  // libtorch's fused update takes the number of the step as a tensor; all share one.
+  const torch::Tensor count = torch::full({}, static_cast<double>(steps_ + 1));
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const torch::Tensor& gradient = parameters_[i].value.grad();
+    if (!gradient.defined()) continue;
+    values.push_back(parameters_[i].value);
+    gradients.push_back(gradient);
+    first.push_back(first_[i]);
+    second.push_back(second_[i]);
+    counts.push_back(count);
+  }
+  if (values.empty()) return 0;
+  const double norm = torch::stack(torch::_foreach_norm(gradients)).norm().item<double>();
+  if (!std::isfinite(norm)) {
+    throw Error(ErrorCode::kNumeric,
+                fmt::format("step {}: the gradient's norm is {}, expected a finite number",
+                            steps_ + 1, norm));
+  }
+  if (options_.max_grad_norm > 0) {
+    const double scale = options_.max_grad_norm / (norm + 1e-6);
+    if (scale < 1) torch::_foreach_mul_(gradients, scale);
+  }
+  torch::_fused_adamw_(values, gradients, first, second, {}, counts, learning_rate, options_.beta1,
+                       options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false,
+                       /*maximize=*/false);
+  ++steps_;
+  // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
+  for (const torch::Tensor& value : values) value.unsafeGetTensorImpl()->bump_version();
+  for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
+  return norm;
+}
+
+}  // namespace onebit::distill

@@ -1,0 +1,242 @@
+// Twenty steps of distillation on a real model against a PyTorch script written from the formulas
+// (tools/golden/make_training.py): losses, gradients, latent weights, scales and flipped signs.
+#include <cmath>
+#include <gtest/gtest.h>
+#include <map>
+
+#include "base/test_paths.h"
+#include "distill/distiller.h"
+#include "distill/schedule.h"
+#include "file/safetensors.h"
+#include "nn/load.h"
+#include "nn/test_golden.h"
+
+namespace onebit::distill {
+namespace {
+
+using testing::GoldenTensors;
+using torch::Tensor;
+
+constexpr std::int64_t kSteps = 20;
+constexpr std::int64_t kProjections = 16;
+constexpr double kTolerance = 1e-8;
+
+std::filesystem::path stories() { return testing::model("stories260k.gguf"); }
+std::filesystem::path golden(const char* name) { return testing::golden("training") / name; }
+
+/// SplitMix64 seeded with 0: the generator of the golden file's ±1 projections.
+std::uint64_t splitmix64(std::uint64_t index) {
+  std::uint64_t z = (index + 1) * 0x9E3779B97F4A7C15ULL;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+  return z ^ (z >> 31);
+}
+
+Tensor project(const Tensor& tensor) {
+  const Tensor flat = tensor.detach().to(torch::kFloat64).contiguous();
+  const std::int64_t count = flat.numel();
+  const std::int64_t words = (count + 63) / 64;
+  const double* data = flat.const_data_ptr<double>();
+  Tensor result = torch::zeros({kProjections}, torch::kFloat64);
+  for (std::int64_t p = 0; p < kProjections; ++p) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::uint64_t word = splitmix64(static_cast<std::uint64_t>(p * words + i / 64));
+      sum += ((word >> (i % 64)) & 1U) != 0 ? -data[i] : data[i];
+    }
+    result[p] = sum;
+  }
+  return result;
+}
+
+/// ‖tensor − golden‖ / ‖golden‖: exact where the golden file has the tensor, else estimated from
+/// its projections (unbiased in the square; 16 projections give it within a factor of 2 or so).
+double relative_error(const GoldenTensors& golden, const std::string& name, const Tensor& tensor) {
+  if (golden.has(name)) {
+    const Tensor expected = golden.get(name);
+    return ((tensor.detach() - expected).norm() / expected.norm()).item<double>();
+  }
+  const Tensor difference = project(tensor) - golden.get(name + ".projections");
+  return (difference.square().mean().sqrt() / golden.get(name + ".norm")).item<double>();
+}
+
+struct Models {
+  std::unique_ptr<nn::DecoderModel> teacher;
+  std::unique_ptr<nn::DecoderModel> student;
+};
+
+/// The golden run's start: latent = 0.01 · sign(W), g and h as the script found them.
+Models make_models(const GoldenTensors& start, torch::ScalarType compute,
+                   nn::OneBitOptions options) {
+  const arch::Checkpoint checkpoint = arch::Checkpoint::open(stories());
+  Models models;
+  models.teacher = nn::load_dense(checkpoint, compute);
+  models.student = nn::make_student(
+      checkpoint, models.teacher->frozen(), compute, options,
+      [&](const arch::TensorSpec& spec, std::int64_t layer, const Tensor& w) {
+        const std::string name = arch::gguf_name(spec, layer);
+        return nn::OneBitStart{
+            nn::latent_start(w.to(torch::kFloat64), nn::LatentStart::kSign, nn::kLatentScale),
+            start.get(name + ".g"), start.get(name + ".h")};
+      });
+  return models;
+}
+
+bool is_latent(const nn::Parameter& parameter) { return parameter.name.ends_with(".latent"); }
+
+/// Everything that tools/accept_training.py compares tensor by tensor with the script's run.
+void write_tensors(const std::map<std::string, Tensor>& tensors) {
+  file::SafetensorsWriter writer(std::filesystem::path(ONEBIT_BINARY_DIR) /
+                                 "training_run.safetensors");
+  for (const auto& [name, value] : tensors) {
+    writer.declare(name, formats::DType::kF64, value.sizes().vec());
+  }
+  for (const auto& [name, value] : tensors) {
+    const Tensor flat = value.contiguous();
+    writer.write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+  }
+  writer.finish();
+}
+
+/// How far a run is from the golden one: the largest relative error of each kind.
+struct Deviation {
+  double losses = 0;
+  double gradients = 0;
+  double parameters = 0;
+  std::int64_t weights = 0;
+  std::int64_t flips = 0;            ///< signs that the run flipped
+  std::int64_t different_flips = 0;  ///< signs that only one of the two runs flipped
+};
+
+void worsen(double& worst, double error) {
+  worst = std::isnan(error) || error > worst ? error : worst;
+}
+
+Deviation train_and_compare(torch::ScalarType compute, nn::SignGradient sign_gradient) {
+  const GoldenTensors start(golden("start.safetensors"));
+  const GoldenTensors expected(golden("run.safetensors"));
+  const Models models = make_models(start, compute, {arch::Form::kPaper, sign_gradient});
+  const std::vector<nn::Parameter> parameters = models.student->parameters();
+  const Tensor tokens = start.get("tokens").to(torch::kInt64);
+  std::map<std::string, Tensor> first_signs;
+  std::map<std::string, Tensor> tensors;
+  Deviation deviation;
+
+  Distiller distiller(*models.teacher, *models.student, {}, {});
+  distiller.accumulate(tokens[0], 1.0);
+  for (const nn::Parameter& p : parameters) {
+    worsen(deviation.gradients, relative_error(expected, "gradient/" + p.name, p.value.grad()));
+    tensors["gradient/" + p.name] = p.value.grad().clone();
+    p.value.mutable_grad().reset();
+    if (is_latent(p)) first_signs[p.name] = p.value.detach().lt(0);
+  }
+  const Tensor table = expected.get("losses");
+  const Schedule schedule{.peak = 2e-3, .warmup = 0, .total = kSteps, .decay = Decay::kCosine};
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const Tensor batch = tokens[step];
+    const StepMetrics m = distiller.step({&batch, 1}, schedule.at(step));
+    const double kl_per_sequence = m.kl_per_token * static_cast<double>(batch.size(1));
+    const double row[] = {m.loss, kl_per_sequence, m.ce_per_token, m.hidden, m.grad_norm};
+    for (int i = 0; i < 5; ++i) {
+      const double golden_value = table[step][i].item<double>();
+      worsen(deviation.losses, std::abs(row[i] - golden_value) / std::abs(golden_value));
+    }
+  }
+  for (const nn::Parameter& p : parameters) {
+    worsen(deviation.parameters, relative_error(expected, "end/" + p.name, p.value));
+    tensors["end/" + p.name] = p.value.detach();
+    if (!is_latent(p)) continue;
+    const Tensor flipped = p.value.detach().lt(0).logical_xor(first_signs[p.name]).flatten();
+    const Tensor bytes = expected.get("flipped/" + p.name).to(torch::kInt64).bitwise_and(0xFF);
+    const Tensor bits = bytes.unsqueeze(1).bitwise_right_shift(torch::arange(8)).bitwise_and(1);
+    const Tensor golden_flipped = bits.flatten().narrow(0, 0, flipped.numel()).to(torch::kBool);
+    deviation.weights += flipped.numel();
+    deviation.flips += flipped.sum().item<std::int64_t>();
+    deviation.different_flips += flipped.logical_xor(golden_flipped).sum().item<std::int64_t>();
+  }
+  if (compute == torch::kFloat64 && sign_gradient == nn::SignGradient::kTanh) {
+    write_tensors(tensors);
+  }
+  return deviation;
+}
+
+TEST(TrainingGolden, RotaryFrequenciesAreTheScripts) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const Tensor expected = GoldenTensors(golden("start.safetensors")).get("inv_freq");
+  const std::vector<float> ours =
+      arch::rope_frequencies(arch::Checkpoint::open(stories()).config());
+  ASSERT_EQ(static_cast<std::int64_t>(ours.size()), expected.numel());
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    EXPECT_EQ(ours[i], expected[static_cast<std::int64_t>(i)].item<float>()) << i;
+  }
+}
+
+TEST(TrainingGolden, Float64MatchesTheScript) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const Deviation d = train_and_compare(torch::kFloat64, nn::SignGradient::kTanh);
+  EXPECT_LE(d.losses, kTolerance);
+  EXPECT_LE(d.gradients, kTolerance);
+  EXPECT_LE(d.parameters, kTolerance);
+  EXPECT_GE(d.flips, d.weights / 100);
+  EXPECT_EQ(d.different_flips, 0);
+}
+
+// The comparison must notice the one formula that a working training loop could get wrong unseen.
+TEST(TrainingGolden, IdentityGradientIsNoticed) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const Deviation d = train_and_compare(torch::kFloat64, nn::SignGradient::kIdentity);
+  EXPECT_GT(d.gradients, 100 * kTolerance);
+  EXPECT_GT(d.parameters, 100 * kTolerance);
+  EXPECT_GT(d.losses, 100 * kTolerance);
+}
+
+TEST(TrainingGolden, Float32StaysClose) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const Deviation d = train_and_compare(torch::kFloat32, nn::SignGradient::kTanh);
+  EXPECT_LE(d.losses, 1e-4);
+  EXPECT_LE(d.gradients, 1e-4);
+}
+
+struct Variant {
+  const char* name;
+  LossOptions loss;
+  arch::Form form = arch::Form::kPaper;
+};
+
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
+class LossVariant : public ::testing::TestWithParam<Variant> {};
+
+TEST_P(LossVariant, GradientsMatchTheScript) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const GoldenTensors start(golden("start.safetensors"));
+  const GoldenTensors expected(golden("variants.safetensors"));
+  const Variant& variant = GetParam();
+  const std::string prefix = std::string(variant.name) + "/";
+  const Models models = make_models(start, torch::kFloat64, {variant.form, {}});
+  Distiller distiller(*models.teacher, *models.student, variant.loss, {});
+  const Tensor tokens = start.get("tokens").to(torch::kInt64)[0];
+  const StepMetrics m = distiller.accumulate(tokens, 1.0);
+  const Tensor losses = expected.get(prefix + "losses");  // total, KL, CE, hidden, attention
+  EXPECT_NEAR(m.loss / losses[0].item<double>(), 1, kTolerance);
+  EXPECT_NEAR(m.ce_per_token / losses[2].item<double>(), 1, kTolerance);
+  EXPECT_NEAR(m.hidden / losses[3].item<double>(), 1, kTolerance);
+  if (variant.loss.gamma != 0) {
+    EXPECT_NEAR(m.attention / losses[4].item<double>(), 1, kTolerance);
+  }
+  for (const nn::Parameter& p : models.student->parameters()) {
+    EXPECT_LE(relative_error(expected, prefix + p.name, p.value.grad()), kTolerance) << p.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TrainingGolden, LossVariant,
+    ::testing::Values(Variant{"alpha", {.logit = {.alpha = 0.7}}},
+                      Variant{"per_token", {.logit = {.reduction = LogitReduction::kPerToken}}},
+                      Variant{"hidden_last", {.hidden_last = true}},
+                      Variant{"gamma", {.gamma = 0.5}},
+                      Variant{"foldable", {}, arch::Form::kFoldable}),
+    [](const auto& parameter) { return std::string(parameter.param.name); });
+
+}  // namespace
+}  // namespace onebit::distill

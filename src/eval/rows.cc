@@ -1,0 +1,89 @@
+// How a file's text becomes the one string that perplexity tokenises.
+#include <algorithm>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "eval/perplexity.h"
+
+namespace onebit::eval {
+namespace {
+
+constexpr std::string_view kRowSeparator = "\n\n";
+
+/// The line at `rest`'s beginning with its newline, taken off `rest`.
+std::string_view take_line(std::string_view& rest) {
+  const std::size_t newline = rest.find('\n');
+  const std::size_t size = newline == std::string_view::npos ? rest.size() : newline + 1;
+  const std::string_view line = rest.substr(0, size);
+  rest.remove_prefix(size);
+  return line;
+}
+
+bool is_blank(std::string_view line) {
+  return line.find_first_not_of(" \t\n\v\f\r") == std::string_view::npos;
+}
+
+void append_row(std::string& text, std::string_view row, bool first) {
+  if (!first) text += kRowSeparator;
+  text += row;
+}
+
+std::string join_wikitext(std::string_view content) {
+  std::string text;
+  text.reserve(content.size() * 2);
+  for (bool first = true; !content.empty(); first = false) {
+    const std::string_view line = take_line(content);
+    append_row(text, is_blank(line) ? "" : line, first);
+  }
+  return text;
+}
+
+std::string join_jsonl(std::string_view file_name, std::string_view content) {
+  std::string text;
+  text.reserve(content.size());
+  bool first = true;
+  for (std::int64_t number = 1; !content.empty(); ++number) {
+    const std::string_view line = take_line(content);
+    if (is_blank(line)) continue;
+    const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (object.is_discarded()) {
+      throw Error(ErrorCode::kCorrupt, fmt::format("{}, line {}: found text that is not JSON, "
+                                                   "expected one object a line",
+                                                   file_name, number));
+    }
+    const auto row = object.is_object() ? object.find("text") : object.end();
+    if (row == object.end() || !row->is_string()) {
+      throw Error(
+          ErrorCode::kCorrupt,
+          fmt::format("{}, line {}: found {}, expected an object with a string \"text\"", file_name,
+                      number, object.is_object() ? "an object without it" : object.type_name()));
+    }
+    append_row(text, row->get_ref<const std::string&>(), first);
+    first = false;
+  }
+  return text;
+}
+
+Rows by_name(std::string_view file_name) {
+  if (file_name.ends_with(".raw")) return Rows::kWikitext;
+  if (file_name.ends_with(".jsonl")) return Rows::kJsonl;
+  return Rows::kWhole;
+}
+
+}  // namespace
+
+std::string join_rows(std::string_view file_name, std::string_view content, Rows rows) {
+  switch (rows == Rows::kAuto ? by_name(file_name) : rows) {
+    case Rows::kWikitext:
+      return join_wikitext(content);
+    case Rows::kJsonl:
+      return join_jsonl(file_name, content);
+    case Rows::kAuto:
+    case Rows::kWhole:
+      break;
+  }
+  return std::string(content);
+}
+
+}  // namespace onebit::eval

@@ -1,0 +1,123 @@
+#include "nn/decoder.h"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "arch/arch_spec.h"
+#include "base/check.h"
+#include "nn/fused.h"
+
+namespace onebit::nn {
+
+using arch::Role;
+using torch::Tensor;
+
+DecoderModel::DecoderModel(arch::ModelConfig config, FrozenWeights frozen,
+                           torch::ScalarType compute, const LinearFactory& linear)
+    : config_(std::move(config)), frozen_(std::move(frozen)), compute_(compute) {
+  ONEBIT_CHECK(compute == torch::kFloat32 || compute == torch::kFloat64 ||
+               compute == torch::kBFloat16);
+  ONEBIT_CHECK((frozen_.embedding.scalar_type() == torch::kFloat64) ==
+               (compute == torch::kFloat64));
+  ONEBIT_CHECK(frozen_.attn_norm.size() == static_cast<std::size_t>(config_.layers) &&
+               frozen_.ffn_norm.size() == static_cast<std::size_t>(config_.layers));
+  // The file's q and k rows are laid out as GGUF's; an architecture with the other layout needs its
+  // own rotation here.
+  ONEBIT_CHECK(config_.arch->gguf_rope == arch::RopePairs::kNeighbours);
+  head_ = frozen_.head.to(compute);
+  blocks_.resize(static_cast<std::size_t>(config_.layers));
+  for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+    for (const arch::TensorSpec& spec : config_.arch->tensors) {
+      if (!spec.linear) continue;
+      std::unique_ptr<Linear> built = linear(spec, layer);
+      ONEBIT_CHECK(built != nullptr);
+      blocks_[static_cast<std::size_t>(layer)].emplace(spec.role, std::move(built));
+    }
+  }
+}
+
+Linear& DecoderModel::linear(Role role, std::int64_t layer) const {
+  ONEBIT_CHECK(layer >= 0 && layer < config_.layers);
+  const auto& block = blocks_[static_cast<std::size_t>(layer)];
+  const auto found = block.find(role);
+  ONEBIT_CHECK(found != block.end());
+  return *found->second;
+}
+
+std::vector<Parameter> DecoderModel::parameters() const {
+  std::vector<Parameter> result;
+  for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+    for (const arch::TensorSpec& spec : config_.arch->tensors) {
+      if (spec.linear) linear(spec.role, layer).collect(arch::gguf_name(spec, layer), result);
+    }
+  }
+  return result;
+}
+
+// Angles are position · frequency, formed in the residual's type from f32 frequencies, as
+// transformers does.
+void DecoderModel::extend_rotary(std::int64_t length) {
+  if (cosine_.defined() && cosine_.size(0) >= length) return;
+  const torch::ScalarType type = frozen_.embedding.scalar_type();
+  const std::vector<float> frequencies = arch::rope_frequencies(config_);
+  const Tensor frequency =
+      torch::tensor(at::ArrayRef<float>(frequencies.data(), frequencies.size())).to(type);
+  const Tensor angle = torch::outer(torch::arange(length).to(type), frequency);
+  cosine_ = angle.cos().to(frozen_.embedding.device());
+  sine_ = angle.sin().to(frozen_.embedding.device());
+}
+
+Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, ForwardOptions options,
+                            DecoderOutput& output) {
+  const std::int64_t length = x.size(1);
+  const Tensor cosine = cosine_.narrow(0, 0, length);
+  const Tensor sine = sine_.narrow(0, 0, length);
+  const auto heads = [&](const Tensor& rows) { return rows.unflatten(-1, {-1, config_.head_dim}); };
+  // [B, heads, T, head_dim]
+  const Tensor q =
+      rotary(heads(linear(Role::kAttnQ, layer).forward(x)), cosine, sine).transpose(1, 2);
+  Tensor k = rotary(heads(linear(Role::kAttnK, layer).forward(x)), cosine, sine).transpose(1, 2);
+  Tensor v = heads(linear(Role::kAttnV, layer).forward(x)).transpose(1, 2);
+  const std::int64_t group = config_.heads / config_.kv_heads;
+  if (group > 1) {
+    k = k.repeat_interleave(group, 1);
+    v = v.repeat_interleave(group, 1);
+  }
+  Tensor mixed;
+  if (options.keep_attention) {
+    const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+    const Tensor future =
+        torch::ones({length, length}, x.options().dtype(torch::kBool)).triu(/*diagonal=*/1);
+    const Tensor scores = torch::matmul(q, k.transpose(2, 3)).to(cosine_.scalar_type()) * scale;
+    const Tensor weights =
+        torch::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
+    output.attention.push_back(weights);
+    mixed = torch::matmul(weights.to(v.scalar_type()), v);
+  } else {
+    mixed = torch::scaled_dot_product_attention(q, k, v, {}, 0.0, /*is_causal=*/true);
+  }
+  return linear(Role::kAttnOut, layer).forward(mixed.transpose(1, 2).flatten(2));
+}
+
+DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options) {
+  ONEBIT_CHECK(tokens.dim() == 2 && tokens.scalar_type() == torch::kInt64);
+  extend_rotary(tokens.size(1));
+  DecoderOutput output;
+  Tensor x = torch::embedding(frozen_.embedding, tokens);
+  for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+    const auto index = static_cast<std::size_t>(layer);
+    if (options.keep_states) output.states.push_back(x);
+    x = x + attend(layer, rms_norm(x, frozen_.attn_norm[index], config_.norm_eps, compute_),
+                   options, output);
+    const Tensor n = rms_norm(x, frozen_.ffn_norm[index], config_.norm_eps, compute_);
+    const Tensor gate = linear(Role::kFfnGate, layer).forward(n);
+    x = x +
+        linear(Role::kFfnDown, layer).forward(swiglu(gate, linear(Role::kFfnUp, layer).forward(n)));
+  }
+  if (options.keep_states) output.states.push_back(x);
+  output.hidden = rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);
+  return output;
+}
+
+}  // namespace onebit::nn

@@ -1,0 +1,84 @@
+// A decoder as libtorch computes it, built from arch::ModelConfig: teacher and student differ only
+// in the linear layers they are given.
+//
+// B sequences, T tokens, D model, L layers, V vocabulary. Embedding, norms and head are frozen.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <torch/torch.h>
+#include <vector>
+
+#include "arch/model_config.h"
+#include "nn/linear.h"
+
+namespace onebit::nn {
+
+/// The tensors that no method here trains, as f32 (f64 in golden runs). Copies share storage, so
+/// teacher and student hold one set between them.
+struct FrozenWeights {
+  torch::Tensor embedding;               ///< [V, D]
+  torch::Tensor head;                    ///< [V, D]; the embedding itself when tied
+  torch::Tensor output_norm;             ///< [D]
+  std::vector<torch::Tensor> attn_norm;  ///< L × [D]
+  std::vector<torch::Tensor> ffn_norm;   ///< L × [D]
+};
+
+/// Gives the linear layer of a matrix of the architecture, for each of its layers.
+using LinearFactory =
+    std::function<std::unique_ptr<Linear>(const arch::TensorSpec& spec, std::int64_t layer)>;
+
+struct ForwardOptions {
+  bool keep_states = false;     ///< fill DecoderOutput::states
+  bool keep_attention = false;  ///< fill DecoderOutput::attention (slow: whole matrices)
+};
+
+struct DecoderOutput {
+  /// States 0 … L, each [B, T, D] in the residual's type: state 0 is the embeddings' output, state
+  /// i the output of block i, state L that of the last block before the output norm.
+  std::vector<torch::Tensor> states;
+  std::vector<torch::Tensor> attention;  ///< L × [B, heads, T, T], softmax's output
+  torch::Tensor hidden;                  ///< [B, T, D], after the output norm, compute type
+};
+
+class DecoderModel {
+ public:
+  /// `compute`: f32, f64 or bf16, the type of activations and matrix products. The residual stream,
+  /// norms and softmax are f32 for bf16. The frozen weights are f64 if and only if compute is.
+  DecoderModel(arch::ModelConfig config, FrozenWeights frozen, torch::ScalarType compute,
+               const LinearFactory& linear);
+
+  /// tokens: int64 [B, T], every id within the vocabulary.
+  DecoderOutput forward(const torch::Tensor& tokens, ForwardOptions options);
+
+  /// The matrix that turns hidden states into logits, [V, D] in the compute type. It is applied
+  /// outside (distill/losses.h), a few tokens at a time: all logits at once would not fit.
+  const torch::Tensor& head() const noexcept { return head_; }
+
+  const arch::ModelConfig& config() const noexcept { return config_; }
+  const FrozenWeights& frozen() const noexcept { return frozen_; }
+  torch::ScalarType compute() const noexcept { return compute_; }
+
+  /// The layer of a matrix: `role` must be a linear one. Throws InternalError.
+  Linear& linear(arch::Role role, std::int64_t layer) const;
+
+  /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers.
+  std::vector<Parameter> parameters() const;
+
+ private:
+  torch::Tensor attend(std::int64_t layer, const torch::Tensor& x, ForwardOptions options,
+                       DecoderOutput& output);
+  void extend_rotary(std::int64_t length);
+
+  arch::ModelConfig config_;
+  FrozenWeights frozen_;
+  torch::ScalarType compute_;
+  torch::Tensor head_;
+  std::vector<std::map<arch::Role, std::unique_ptr<Linear>>> blocks_;
+  torch::Tensor cosine_;  ///< [longest T so far, head_dim/2]
+  torch::Tensor sine_;
+};
+
+}  // namespace onebit::nn

@@ -1,0 +1,136 @@
+#include "nn/fused.h"
+
+namespace onebit::nn {
+namespace {
+
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, double eps,
+                        torch::ScalarType dtype) {
+    const Tensor rstd = x.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
+    ctx->save_for_backward({x, weight, rstd});
+    return (x * rstd).mul_(weight).to(dtype);
+  }
+
+  // With r = rstd and a = dy ⊙ weight: dx = r·a − x·r³·mean(a ⊙ x).
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor& x = saved[0];
+    const Tensor& rstd = saved[2];
+    Tensor dx = grads[0].to(x.scalar_type()) * saved[1];
+    const Tensor projection = (dx * x).mean(-1, /*keepdim=*/true).mul_(rstd.pow(3));
+    dx.mul_(rstd).sub_(x * projection);
+    return {dx, {}, {}, {}};
+  }
+};
+
+struct RotaryFunction : torch::autograd::Function<RotaryFunction> {
+  static Tensor rotate(const Tensor& x, const Tensor& cosine, const Tensor& sine) {
+    const Tensor pairs = x.unflatten(-1, {-1, 2}).to(cosine.scalar_type());
+    const Tensor even = pairs.select(-1, 0);
+    const Tensor odd = pairs.select(-1, 1);
+    const Tensor c = cosine.unsqueeze(1);  // [T, 1, head_dim/2]: the same for every head
+    const Tensor s = sine.unsqueeze(1);
+    return torch::stack({even * c - odd * s, even * s + odd * c}, -1)
+        .flatten(-2)
+        .to(x.scalar_type());
+  }
+
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cosine,
+                        const Tensor& sine) {
+    ctx->save_for_backward({cosine, sine});
+    return rotate(x, cosine, sine);
+  }
+
+  // A rotation's transpose is the rotation by the opposite angle.
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    return {rotate(grads[0], saved[0], -saved[1]), {}, {}};
+  }
+};
+
+struct NormalizedDistanceFunction : torch::autograd::Function<NormalizedDistanceFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& b, double min_norm) {
+    const Tensor norm = a.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
+    const Tensor unit = a / norm;
+    const Tensor other = b / b.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
+    const Tensor difference = unit - other;
+    ctx->save_for_backward({unit, other, norm});
+    return difference.square().sum() / static_cast<double>(norm.numel());
+  }
+
+  // ‖â − b̂‖² = 2 − 2 â·b̂ for unit vectors, so d/da = −2/‖a‖ · (b̂ − â (â·b̂)).
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor& unit = saved[0];
+    const Tensor& other = saved[1];
+    const Tensor& norm = saved[2];
+    const Tensor cosine = (unit * other).sum(-1, /*keepdim=*/true);
+    const Tensor factor = grads[0] * 2.0 / static_cast<double>(norm.numel()) / norm;
+    return {(unit * cosine).sub_(other).mul_(factor), {}, {}};
+  }
+};
+
+}  // namespace
+
+Tensor scale_columns(const Tensor& x, const Tensor& s) { return (x * s).to(x.scalar_type()); }
+
+ScaledGrad scale_columns_backward(const Tensor& dy, const Tensor& x, const Tensor& s) {
+  return {(dy * s).to(x.scalar_type()), (dy.to(s.scalar_type()) * x).sum(0)};
+}
+
+NormedRows scale_norm(const Tensor& z, const Tensor& h, double eps) {
+  const Tensor u = z * h;
+  auto [y, mean, rstd] = torch::native_layer_norm(u, {h.size(0)}, {}, {}, eps);
+  return {y.to(z.scalar_type()), mean, rstd};
+}
+
+ScaledGrad scale_norm_backward(const Tensor& dy, const Tensor& z, const Tensor& h,
+                               const Tensor& mean, const Tensor& rstd) {
+  const Tensor u = z * h;
+  const Tensor du = std::get<0>(torch::native_layer_norm_backward(
+      dy.to(h.scalar_type()), u, {h.size(0)}, mean, rstd, {}, {}, {true, false, false}));
+  return {(du * h).to(z.scalar_type()), (du * z).sum(0)};
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, torch::ScalarType dtype) {
+  return RmsNormFunction::apply(x, weight, eps, dtype);
+}
+
+Tensor rotary(const Tensor& x, const Tensor& cosine, const Tensor& sine) {
+  return RotaryFunction::apply(x, cosine, sine);
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) { return torch::silu(gate) * up; }
+
+Tensor normalized_distance(const Tensor& a, const Tensor& b, double min_norm) {
+  return NormalizedDistanceFunction::apply(a, b.detach(), min_norm);
+}
+
+DivergenceSums divergence(Tensor& student, const Tensor& teacher, const Tensor& labels,
+                          double kl_weight, double ce_weight) {
+  const torch::NoGradGuard no_grad;
+  const torch::ScalarType type =
+      student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const Tensor log_s = torch::log_softmax(student, -1, type);
+  const Tensor log_t = torch::log_softmax(teacher, -1, type);
+  const Tensor p_t = log_t.exp();
+  DivergenceSums sums;
+  sums.kl = (p_t * (log_t - log_s)).sum(torch::kFloat64).item<double>();
+  const Tensor labelled = labels.ge(0).nonzero().squeeze(1);
+  const Tensor columns = labels.index_select(0, labelled);
+  sums.cross_entropy = -log_s.index({labelled, columns}).sum(torch::kFloat64).item<double>();
+  Tensor gradient = log_s.exp().mul_(kl_weight).sub_(p_t, kl_weight);
+  if (ce_weight != 0) {
+    Tensor ce = log_s.index_select(0, labelled).exp_();
+    ce.scatter_add_(1, columns.unsqueeze(1), torch::full({columns.size(0), 1}, -1, ce.options()));
+    gradient.index_add_(0, labelled, ce, ce_weight);
+  }
+  student.copy_(gradient);
+  return sums;
+}
+
+}  // namespace onebit::nn

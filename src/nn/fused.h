@@ -1,0 +1,68 @@
+// The element-wise halves of the layers, forward and backward, each in as few passes over memory
+// as it needs. Activations may be bf16 while scales are f32: products are formed in the scales'
+// type and rounded once. Nothing here records gradients; autograd functions call these.
+//
+// N rows (tokens), C columns (features). Every tensor is contiguous or made so.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace onebit::nn {
+
+/// y[n,c] = x[n,c] · s[c], in x's type.
+torch::Tensor scale_columns(const torch::Tensor& x, const torch::Tensor& s);
+
+/// Gradients of something ⊙ scale: for the rows in their type, for the scale in its type.
+struct ScaledGrad {
+  torch::Tensor rows;   ///< [N, C]
+  torch::Tensor scale;  ///< [C]
+};
+
+/// rows[n,c] = dy[n,c] · s[c]; scale[c] = Σ_n dy[n,c] · x[n,c].
+ScaledGrad scale_columns_backward(const torch::Tensor& dy, const torch::Tensor& x,
+                                  const torch::Tensor& s);
+
+struct NormedRows {
+  torch::Tensor rows;  ///< [N, C] in z's type
+  torch::Tensor mean;  ///< [N, 1] in the scales' type
+  torch::Tensor rstd;  ///< [N, 1]
+};
+
+/// LayerNorm without parameters of u = z ⊙ h: (u − mean) · rstd over each row, rstd =
+/// 1/√(variance + eps) with the biased variance.
+NormedRows scale_norm(const torch::Tensor& z, const torch::Tensor& h, double eps);
+
+/// Gradients of scale_norm for z and h.
+ScaledGrad scale_norm_backward(const torch::Tensor& dy, const torch::Tensor& z,
+                               const torch::Tensor& h, const torch::Tensor& mean,
+                               const torch::Tensor& rstd);
+
+/// Differentiable in x only (the weight is frozen): y = x / √(mean(x²) + eps) ⊙ weight over the
+/// last dimension, computed in x's type, returned as `dtype`. x f32 or f64.
+torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps,
+                       torch::ScalarType dtype);
+
+/// Rotary positions over neighbouring pairs: x [B, T, H, head_dim] with pair (2i, 2i+1) of every
+/// head rotated by the angle whose cosine and sine are cosine[t, i], sine[t, i] ([T, head_dim/2] in
+/// the scales' type). Differentiable in x.
+torch::Tensor rotary(const torch::Tensor& x, const torch::Tensor& cosine,
+                     const torch::Tensor& sine);
+
+/// SiLU(gate) ⊙ up, differentiable in both.
+torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
+
+/// Mean over all rows of ‖a/‖a‖ − b/‖b‖‖², norms over the last dimension and at least `min_norm`.
+/// Differentiable in a only.
+torch::Tensor normalized_distance(const torch::Tensor& a, const torch::Tensor& b, double min_norm);
+
+struct DivergenceSums {
+  double kl = 0;             ///< Σ_n Σ_v p_t (log p_t − log p_s)
+  double cross_entropy = 0;  ///< Σ_n −log p_s(label), over rows that have a label
+};
+
+/// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none. On return
+/// `student` holds the gradient of kl_weight·kl + ce_weight·cross_entropy for the student's logits.
+DivergenceSums divergence(torch::Tensor& student, const torch::Tensor& teacher,
+                          const torch::Tensor& labels, double kl_weight, double ce_weight);
+
+}  // namespace onebit::nn

@@ -1,0 +1,176 @@
+#include "nn/load.h"
+
+#include <cstring>
+#include <fmt/format.h>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace onebit::nn {
+namespace {
+
+using arch::Role;
+using torch::Tensor;
+
+torch::ScalarType master_type(torch::ScalarType compute) {
+  return compute == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+}
+
+Tensor copy_of(const std::vector<float>& values, torch::ScalarType dtype) {
+  return torch::tensor(at::ArrayRef<float>(values.data(), values.size())).to(dtype);
+}
+
+std::vector<float> values_of(const Tensor& tensor) {
+  const Tensor flat = tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+  const float* data = flat.const_data_ptr<float>();
+  return {data, data + flat.numel()};
+}
+
+/// S as [out, in] of -1 and +1.
+Tensor unpack(const formats::Sign1View& sign) {
+  Tensor result = torch::empty({sign.rows, sign.cols});
+  float* data = result.mutable_data_ptr<float>();
+  for (std::int64_t row = 0; row < sign.rows; ++row) {
+    formats::sign1_unpack_row(
+        {sign.row(row), static_cast<std::size_t>(formats::sign1_row_words(sign.cols))},
+        {data + row * sign.cols, static_cast<std::size_t>(sign.cols)});
+  }
+  return result;
+}
+
+std::vector<std::uint64_t> pack(const Tensor& latent) {
+  const Tensor w = latent.detach().to(torch::kCPU).contiguous();
+  // Through f64 or f32 the sign is the same; a tiny f64 would become zero, hence the ±1 first.
+  const Tensor sign = sign_of(w, torch::kFloat32);
+  const std::int64_t rows = sign.size(0);
+  const std::int64_t cols = sign.size(1);
+  const std::int64_t words = formats::sign1_row_words(cols);
+  std::vector<std::uint64_t> packed(static_cast<std::size_t>(rows * words));
+  const float* data = sign.const_data_ptr<float>();
+  for (std::int64_t row = 0; row < rows; ++row) {
+    formats::sign1_pack_row({data + row * cols, static_cast<std::size_t>(cols)},
+                            {packed.data() + row * words, static_cast<std::size_t>(words)});
+  }
+  return packed;
+}
+
+}  // namespace
+
+Tensor read_dense(const arch::Checkpoint& checkpoint, Role role, std::int64_t layer,
+                  torch::ScalarType dtype) {
+  const arch::ModelConfig& config = checkpoint.config();
+  const arch::TensorSpec* spec = arch::find_tensor(*config.arch, role);
+  ONEBIT_CHECK(spec != nullptr);
+  Tensor result = torch::empty(arch::shape_of(config, *spec));
+  checkpoint.read_f32(role, layer,
+                      {result.mutable_data_ptr<float>(), static_cast<std::size_t>(result.numel())});
+  checkpoint.release(role, layer);
+  return result.to(dtype);
+}
+
+FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, torch::ScalarType compute) {
+  const torch::ScalarType type = master_type(compute);
+  const arch::ModelConfig& config = checkpoint.config();
+  FrozenWeights frozen;
+  frozen.embedding = read_dense(checkpoint, Role::kTokenEmbedding, -1, type);
+  frozen.head =
+      config.tied_head ? frozen.embedding : read_dense(checkpoint, Role::kOutput, -1, type);
+  frozen.output_norm = read_dense(checkpoint, Role::kOutputNorm, -1, type);
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    frozen.attn_norm.push_back(read_dense(checkpoint, Role::kAttnNorm, layer, type));
+    frozen.ffn_norm.push_back(read_dense(checkpoint, Role::kFfnNorm, layer, type));
+  }
+  return frozen;
+}
+
+std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
+                                         torch::ScalarType compute) {
+  return std::make_unique<DecoderModel>(
+      checkpoint.config(), read_frozen(checkpoint, compute), compute,
+      [&](const arch::TensorSpec& spec, std::int64_t layer) {
+        return std::make_unique<DenseLinear>(read_dense(checkpoint, spec.role, layer, compute));
+      });
+}
+
+Tensor latent_start(const Tensor& w, LatentStart start, double scale) {
+  if (start == LatentStart::kSign) return sign_of(w, w.scalar_type()).mul_(scale);
+  const double mean = w.abs().mean().item<double>();
+  return mean > 0 ? w * (scale / mean) : w.clone();
+}
+
+std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
+                                           const FrozenWeights& frozen, torch::ScalarType compute,
+                                           OneBitOptions options, const StartOf& start) {
+  const torch::ScalarType type = master_type(compute);
+  return std::make_unique<DecoderModel>(
+      source.config(), frozen, compute, [&](const arch::TensorSpec& spec, std::int64_t layer) {
+        OneBitStart begin = start(spec, layer, read_dense(source, spec.role, layer));
+        return std::make_unique<OneBitLinear>(
+            OneBitStart{begin.latent.to(type), begin.g.to(type), begin.h.to(type)}, options);
+      });
+}
+
+std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
+                                          SignGradient gradient, double latent_scale) {
+  if (!packed.provenance()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: expected a packed 1-bit model, found a full-precision one",
+                            packed.path().string()));
+  }
+  const torch::ScalarType type = master_type(compute);
+  const OneBitOptions options{packed.provenance()->form, gradient};
+  return std::make_unique<DecoderModel>(
+      packed.config(), read_frozen(packed, compute), compute,
+      [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
+        const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(spec.role, layer);
+        if (!matrix) {
+          return std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
+        }
+        return std::make_unique<OneBitLinear>(
+            OneBitStart{unpack(matrix->sign).to(type).mul_(latent_scale), copy_of(matrix->g, type),
+                        copy_of(matrix->h, type)},
+            options);
+      });
+}
+
+void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
+                 const std::filesystem::path& out, const arch::PackOptions& options) {
+  arch::PackedWriter writer(out, source, options);
+  const FrozenWeights& frozen = student.frozen();
+  for (const auto& [role, layer] : writer.order()) {
+    const auto index = static_cast<std::size_t>(layer);  // used by the per-layer roles only
+    if (writer.is_one_bit({role, layer})) {
+      const auto* linear = dynamic_cast<const OneBitLinear*>(&student.linear(role, layer));
+      ONEBIT_CHECK(linear != nullptr);
+      writer.add_one_bit(role, layer, pack(linear->latent()), values_of(linear->g()),
+                         values_of(linear->h()));
+      continue;
+    }
+    const Tensor dense = [&] {
+      switch (role) {
+        case Role::kTokenEmbedding:
+          return frozen.embedding;
+        case Role::kOutput:
+          return frozen.head;
+        case Role::kOutputNorm:
+          return frozen.output_norm;
+        case Role::kAttnNorm:
+          return frozen.attn_norm.at(index);
+        case Role::kFfnNorm:
+          return frozen.ffn_norm.at(index);
+        default: {
+          const auto* linear = dynamic_cast<const DenseLinear*>(&student.linear(role, layer));
+          ONEBIT_CHECK(linear != nullptr);
+          return linear->weight();
+        }
+      }
+    }();
+    writer.add_dense(role, layer, values_of(dense));
+  }
+  writer.finish();
+}
+
+}  // namespace onebit::nn

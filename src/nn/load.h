@@ -1,0 +1,63 @@
+// From a model on disk to a DecoderModel: the full-precision teacher, a student about to be
+// trained, or the student of a packed file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <torch/torch.h>
+
+#include "arch/checkpoint.h"
+#include "arch/packed_writer.h"
+#include "nn/decoder.h"
+
+namespace onebit::nn {
+
+/// A dense tensor in canonical layout: [out, in] or [D], f32 unless `dtype` says otherwise. Its
+/// pages of the file are released. Throws as Checkpoint::read_f32.
+torch::Tensor read_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
+                         torch::ScalarType dtype = torch::kFloat32);
+
+/// The frozen tensors of a model, as f64 when `compute` is f64, else f32.
+FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, torch::ScalarType compute);
+
+/// The model with its matrices in full precision. Throws Error{kNotFound} for a packed one.
+std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
+                                         torch::ScalarType compute);
+
+/// How latent weights start from a matrix W.
+enum class LatentStart : std::uint8_t {
+  kSign,     ///< scale · sign(W): every weight equally far from a flip, as the reference starts
+  kWeights,  ///< scale · W / mean|W|: small weights flip first
+};
+
+/// Latent weights of `scale` times unit mean magnitude, in W's type.
+torch::Tensor latent_start(const torch::Tensor& w, LatentStart start, double scale);
+
+/// The reference implementation's scale of latent weights.
+inline constexpr double kLatentScale = 0.01;
+
+/// Gives the start of one matrix from its dense values: f32 [out, in] in canonical layout. The
+/// tensors it returns are converted to the masters' type.
+using StartOf = std::function<OneBitStart(const arch::TensorSpec& spec, std::int64_t layer,
+                                          const torch::Tensor& w)>;
+
+/// A student of a full-precision model. `frozen` is shared with the teacher. Masters are f32, or
+/// f64 when compute is.
+std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
+                                           const FrozenWeights& frozen, torch::ScalarType compute,
+                                           OneBitOptions options, const StartOf& start);
+
+/// The student that a packed file holds: latent = latent_scale · S, g and h as stored, the form
+/// from the file. Throws Error{kInvalidArgument} when the file is not packed.
+std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
+                                          SignGradient gradient, double latent_scale);
+
+/// Writes a student as a packed file. `source` is the teacher's checkpoint: sizes, tokenizer and
+/// chat template come from it, the frozen weights from the student. Matrices that stay dense must
+/// be listed in `options`. Throws as PackedWriter.
+void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
+                 const std::filesystem::path& out, const arch::PackOptions& options);
+
+}  // namespace onebit::nn

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Golden values of OneBit distillation: tests/golden/training/{start,run,variants}.safetensors.
+
+Usage: tools/golden/make_training.py STORIES260K_BIN [OUT_DIR]
+
+Needs torch 2.11, numpy and safetensors. STORIES260K_BIN is karpathy/tinyllamas' stories260K.bin
+(llama2.c's version 0: seven int32, then f32 tensors). Everything is float64 and plain PyTorch,
+written from the formulas of the reference implementation (github.com/xuyuzhuang11/OneBit):
+1-bit linears with a tanh straight-through gradient, batch-mean KL, normalised hidden states, AdamW,
+clipping at norm 1, cosine schedule. One convention differs on purpose: sign(0) = +1.
+
+start: g and h of every matrix (rank-1 fit of |W|), tokens, rotary frequencies.
+run: 20 steps on fixed tokens sampled from the teacher. Small tensors are stored whole, the others
+as 16 projections on fixed +-1 vectors (see `signs`): for a difference d, the mean over projections
+of (d . r)^2 estimates |d|^2, so no error of any one weight can hide. The set of weights whose sign
+flipped is stored whole, bit-packed.
+variants: one gradient for each option that the run does not use.
+"""
+import json
+import math
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+
+STEPS, BATCH, LENGTH, LR, PROJECTIONS = 20, 2, 32, 2e-3, 16
+MATRICES = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+WHOLE = ["blk.0.attn_q.latent", "blk.4.attn_k.latent"]  # stored in full beside their projections
+VARIANTS = {
+    "alpha": {"alpha": 0.7},
+    "per_token": {"per_token": True},
+    "hidden_last": {"hidden_last": True},
+    "gamma": {"gamma": 0.5},
+    "foldable": {"foldable": True},
+}
+
+
+class Model:
+    """Sizes, frozen tensors and matrices of the teacher, float64."""
+
+    def __init__(self, path):
+        raw = pathlib.Path(path).read_bytes()
+        header = np.frombuffer(raw, "<i4", 7)
+        self.dim, self.ffn, self.layers, self.heads, self.kv_heads, self.vocab, _ = map(int, header)
+        self.head_dim = self.dim // self.heads
+        values = torch.from_numpy(np.frombuffer(raw, "<f4", offset=28).astype(np.float64))
+        position = 0
+
+        def take(*shape):
+            nonlocal position
+            count = math.prod(shape)
+            position += count
+            return values[position - count:position].reshape(shape)
+
+        n, kv = self.layers, self.kv_heads * self.head_dim
+        self.embedding = take(self.vocab, self.dim)
+        self.attn_norm = take(n, self.dim)
+        stacks = {"attn_q": take(n, self.dim, self.dim), "attn_k": take(n, kv, self.dim),
+                  "attn_v": take(n, kv, self.dim), "attn_output": take(n, self.dim, self.dim)}
+        self.ffn_norm = take(n, self.dim)
+        stacks["ffn_gate"] = take(n, self.ffn, self.dim)
+        stacks["ffn_down"] = take(n, self.dim, self.ffn)
+        stacks["ffn_up"] = take(n, self.ffn, self.dim)
+        self.output_norm = take(self.dim)
+        self.weights = {f"blk.{i}.{m}": stacks[m][i] for i in range(n) for m in MATRICES}
+        # Frequencies in f32, as transformers has them; angles in float64.
+        exponent = torch.arange(0, self.head_dim, 2, dtype=torch.int64).float() / self.head_dim
+        self.inv_freq = 1.0 / (10000.0 ** exponent)
+
+    def rms_norm(self, x, weight):
+        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
+
+    def rotate(self, x):  # [B, T, H, head_dim], neighbouring pairs
+        angle = torch.outer(torch.arange(x.shape[1]).double(), self.inv_freq.double())
+        turn = torch.polar(torch.ones_like(angle), angle)[:, None, :]
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
+        return torch.view_as_real(pairs * turn).flatten(-2)
+
+    def forward(self, tokens, linear):
+        """linear(name, x) -> y. Returns logits, states 0..L, attention weights."""
+        x = self.embedding[tokens]
+        states, attention = [x], []
+        length = tokens.shape[1]
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        for i in range(self.layers):
+            n = self.rms_norm(x, self.attn_norm[i])
+
+            def split(name, heads):
+                return linear(f"blk.{i}.{name}", n).unflatten(-1, (heads, self.head_dim))
+
+            q = self.rotate(split("attn_q", self.heads)).transpose(1, 2)
+            k = self.rotate(split("attn_k", self.kv_heads)).transpose(1, 2)
+            v = split("attn_v", self.kv_heads).transpose(1, 2)
+            k, v = (t.repeat_interleave(self.heads // self.kv_heads, 1) for t in (k, v))
+            scores = (q @ k.transpose(2, 3) / math.sqrt(self.head_dim)).masked_fill(future, -math.inf)
+            weights = scores.softmax(-1)
+            attention.append(weights)
+            x = x + linear(f"blk.{i}.attn_output", (weights @ v).transpose(1, 2).flatten(2))
+            n = self.rms_norm(x, self.ffn_norm[i])
+            gated = F.silu(linear(f"blk.{i}.ffn_gate", n)) * linear(f"blk.{i}.ffn_up", n)
+            x = x + linear(f"blk.{i}.ffn_down", gated)
+            states.append(x)
+        return self.rms_norm(x, self.output_norm) @ self.embedding.T, states, attention
+
+
+class Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w):
+        ctx.save_for_backward(w)
+        return torch.where(w < 0, -1.0, 1.0).to(w.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (w,) = ctx.saved_tensors
+        return grad * (1.001 - torch.tanh(w) ** 2)
+
+
+def svid(w, iterations=200):
+    """|w| ~ h g^T by power iteration, the weight split evenly: the start of g and h."""
+    a = w.abs()
+    g = torch.ones(a.shape[1], dtype=a.dtype)
+    for _ in range(iterations):
+        h = a @ g
+        h = h / h.norm()
+        g = a.T @ h
+    scale = g.norm().sqrt()
+    return g / scale, h * scale
+
+
+def start_parameters(model):
+    parameters = {}
+    for name, w in model.weights.items():
+        g, h = svid(w)
+        parameters[f"{name}.latent"] = 0.01 * torch.where(w < 0, -1.0, 1.0).to(w.dtype)
+        parameters[f"{name}.g"], parameters[f"{name}.h"] = g, h
+    return {name: value.clone().requires_grad_() for name, value in parameters.items()}
+
+
+def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0, per_token=False,
+           hidden_last=False, foldable=False):
+    def one_bit(name, x):
+        y = F.linear(x * parameters[f"{name}.g"], Sign.apply(parameters[f"{name}.latent"]))
+        y = y * parameters[f"{name}.h"]
+        return y if foldable else F.layer_norm(y, y.shape[-1:], eps=1e-5)
+
+    with torch.no_grad():
+        t_logits, t_states, t_attention = model.forward(
+            tokens, lambda name, x: F.linear(x, model.weights[name]))
+    logits, states, attention = model.forward(tokens, one_bit)
+    kl = F.kl_div(F.log_softmax(logits, 2), F.softmax(t_logits, 2), reduction="batchmean")
+    if per_token:
+        kl = kl / tokens.shape[1]
+    ce = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    hidden = 0.0
+    for a, b in list(zip(states, t_states))[:model.layers + (1 if hidden_last else 0)]:
+        a, b = (F.normalize(t.flatten(0, 1), p=2, dim=1) for t in (a, b))
+        hidden = hidden + torch.mean(torch.norm(a - b, p=2, dim=1) ** 2)
+    attn = 0.0
+    for a, b in zip(attention, t_attention):
+        attn = attn + torch.mean(torch.norm(a.flatten(0, 2) - b.flatten(0, 2), p=2, dim=1) ** 2)
+    total = alpha * scale * kl + (1 - alpha) * ce + beta * hidden + gamma * attn
+    return total, kl, ce, hidden, attn
+
+
+def sample_tokens(model):
+    """[STEPS, BATCH, LENGTH] drawn from the teacher, each sequence from BOS (id 1)."""
+    generator = torch.Generator().manual_seed(260)
+    tokens = torch.ones(STEPS * BATCH, 1, dtype=torch.int64)
+    with torch.no_grad():
+        while tokens.shape[1] < LENGTH:
+            logits, _, _ = model.forward(tokens, lambda name, x: F.linear(x, model.weights[name]))
+            drawn = torch.multinomial(logits[:, -1].softmax(-1), 1, generator=generator)
+            tokens = torch.cat([tokens, drawn], 1)
+    return tokens.reshape(STEPS, BATCH, LENGTH)
+
+
+def train(model, tokens):
+    """Returns start, gradients of step 1 before clipping, end (all by name) and the step table."""
+    parameters = start_parameters(model)
+    start = {name: value.detach().clone() for name, value in parameters.items()}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=LR, betas=(0.9, 0.98), eps=1e-8,
+                                  weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / STEPS)))
+    table, gradients = [], {}
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        total, kl, ce, hidden, _ = losses(model, parameters, tokens[step])
+        total.backward()
+        if step == 0:
+            gradients = {name: value.grad.clone() for name, value in parameters.items()}
+        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        table.append([v.item() for v in (total, kl, ce, hidden, norm)])
+        optimizer.step()
+        schedule.step()
+    end = {name: value.detach() for name, value in parameters.items()}
+    return start, gradients, end, np.array(table)
+
+
+def splitmix64(start, count):
+    """Outputs number start .. start+count-1 of the generator SplitMix64 seeded with 0."""
+    with np.errstate(over="ignore"):
+        z = (np.arange(start + 1, start + count + 1, dtype=np.uint64)
+             * np.uint64(0x9E3779B97F4A7C15))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def signs(count):
+    """[PROJECTIONS, count] of +-1: element i of vector p is -1 where bit i%64 of output number
+    p * ceil(count/64) + i//64 is set."""
+    words = (count + 63) // 64
+    raw = splitmix64(0, PROJECTIONS * words).astype("<u8").view(np.uint8)
+    bits = np.unpackbits(raw, bitorder="little").reshape(PROJECTIONS, words * 64)[:, :count]
+    return 1.0 - 2.0 * bits
+
+
+def project(tensor):
+    flat = tensor.detach().numpy().ravel()
+    return signs(flat.size) @ flat
+
+
+def evidence(prefix, tensors, whole):
+    """g and h of all layers in full, latents as projections and norms, `whole` ones in full."""
+    out = {}
+    for name, value in tensors.items():
+        if not name.endswith(".latent") or name in whole:
+            out[f"{prefix}/{name}"] = value.detach().numpy()
+        if name.endswith(".latent"):
+            out[f"{prefix}/{name}.projections"] = project(value)
+            out[f"{prefix}/{name}.norm"] = np.array([value.detach().norm().item()])
+    return out
+
+
+def provenance(source):
+    return {"script": "tools/golden/make_training.py", "torch": torch.__version__,
+            "numpy": np.__version__, "model": f"karpathy/tinyllamas {pathlib.Path(source).name}",
+            "licence": "MIT"}
+
+
+def write(tensors, path, metadata):
+    save_file(tensors, path, metadata)
+    path.chmod(0o644)
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    torch.set_num_threads(1)
+    model = Model(sys.argv[1])
+    out = pathlib.Path(sys.argv[2] if len(sys.argv) == 3 else "tests/golden/training")
+    out.mkdir(parents=True, exist_ok=True)
+    tokens = sample_tokens(model)
+    start, gradients, end, table = train(model, tokens)
+
+    stored = {name: value.numpy() for name, value in start.items() if not name.endswith(".latent")}
+    stored |= {"tokens": tokens.numpy().astype(np.int32), "inv_freq": model.inv_freq.numpy()}
+    write(stored, out / "start.safetensors", provenance(sys.argv[1]))
+
+    stored = {"losses": table}
+    stored |= evidence("gradient", gradients, WHOLE) | evidence("end", end, WHOLE)
+    flipped = total = 0
+    for name, value in end.items():
+        if name.endswith(".latent"):
+            flips = ((value < 0) != (start[name] < 0)).numpy().ravel()
+            flipped, total = flipped + int(flips.sum()), total + flips.size
+            stored[f"flipped/{name}"] = np.packbits(flips, bitorder="little").view(np.int8)
+    print(f"losses: first {table[0]}, last {table[-1]}")
+    print(f"flipped {flipped} of {total} signs: {100 * flipped / total:.2f} %")
+    config = {"steps": STEPS, "lr": LR, "flipped": flipped, "weights": total}
+    metadata = provenance(sys.argv[1]) | {"config": json.dumps(config)}
+    write(stored, out / "run.safetensors", metadata)
+
+    stored = {}
+    for name, options in VARIANTS.items():
+        parameters = start_parameters(model)
+        terms = losses(model, parameters, tokens[0], **options)
+        terms[0].backward()
+        stored[f"{name}/losses"] = np.array([float(torch.as_tensor(t).detach()) for t in terms])
+        for parameter, value in parameters.items():
+            stored[f"{name}/{parameter}.projections"] = project(value.grad)
+            stored[f"{name}/{parameter}.norm"] = np.array([value.grad.norm().item()])
+    write(stored, out / "variants.safetensors", provenance(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
