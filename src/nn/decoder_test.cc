@@ -1,0 +1,148 @@
+// The decoder against transformers' logits (tools/golden/make_logits.py), and packed files through
+// a full circle.
+#include "nn/decoder.h"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/test_paths.h"
+#include "nn/load.h"
+
+namespace onebit::nn {
+namespace {
+
+using torch::Tensor;
+
+std::filesystem::path stories() { return testing::model("stories260k.gguf"); }
+
+Tensor token_row(const std::vector<std::int64_t>& ids) {
+  return torch::tensor(at::ArrayRef<std::int64_t>(ids), torch::kInt64).unsqueeze(0);
+}
+
+Tensor logits_of(DecoderModel& model, const Tensor& tokens) {
+  const torch::NoGradGuard no_grad;
+  return torch::linear(model.forward(tokens, {}).hidden, model.head());
+}
+
+void expect_golden_logits(const std::filesystem::path& model_path, const char* name,
+                          torch::ScalarType compute) {
+  ONEBIT_REQUIRE_FILE(model_path);
+  const nlohmann::json golden = nlohmann::json::parse(read_file(testing::golden("logits") / name));
+  const std::unique_ptr<DecoderModel> model =
+      load_dense(arch::Checkpoint::open(model_path), compute);
+  const Tensor logits =
+      logits_of(*model, token_row(golden.at("tokens").get<std::vector<std::int64_t>>()))[0];
+  const auto positions = golden.at("positions").get<std::vector<std::int64_t>>();
+  // Twice what f32 arithmetic alone moves transformers' own logits.
+  const double tolerance = std::max(1e-4, 2 * golden.at("f64_gap").get<double>());
+  double worst = 0;
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    const auto ids = golden.at("ids")[i].get<std::vector<std::int64_t>>();
+    const auto expected = golden.at("logits")[i].get<std::vector<double>>();
+    for (std::size_t j = 0; j < ids.size(); ++j) {
+      worst = std::max(worst, std::abs(logits[positions[i]][ids[j]].item<double>() - expected[j]));
+    }
+  }
+  EXPECT_LE(worst, tolerance);
+  const auto best = golden.at("argmax").get<std::vector<std::int64_t>>();
+  const Tensor found = logits.argmax(-1);
+  std::int64_t different = 0;
+  for (std::size_t i = 0; i < best.size(); ++i) {
+    different += found[static_cast<std::int64_t>(i)].item<std::int64_t>() != best[i] ? 1 : 0;
+  }
+  EXPECT_EQ(different, 0);
+}
+
+TEST(Decoder, StoriesLogitsMatchTransformers) {
+  expect_golden_logits(stories(), "stories260k.json", torch::kFloat32);
+}
+
+TEST(Decoder, StoriesLogitsMatchTransformersInFloat64) {
+  expect_golden_logits(stories(), "stories260k.json", torch::kFloat64);
+}
+
+TEST(Decoder, SmolLm2LogitsMatchTransformers) {
+  expect_golden_logits(testing::model("smollm2-135m-instruct.gguf"), "smollm2.json",
+                       torch::kFloat32);
+}
+
+TEST(Decoder, KeptAttentionGivesTheSameOutput) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const auto model = load_dense(arch::Checkpoint::open(stories()), torch::kFloat64);
+  const Tensor tokens = token_row({1, 50, 400, 3, 77, 401, 12}).repeat({2, 1});
+  const torch::NoGradGuard no_grad;
+  const DecoderOutput plain = model->forward(tokens, {});
+  const DecoderOutput kept = model->forward(tokens, {.keep_states = true, .keep_attention = true});
+  EXPECT_TRUE(torch::allclose(plain.hidden, kept.hidden, 1e-12, 1e-13));
+  const arch::ModelConfig& config = model->config();
+  ASSERT_EQ(kept.states.size(), static_cast<std::size_t>(config.layers) + 1);
+  ASSERT_EQ(kept.attention.size(), static_cast<std::size_t>(config.layers));
+  EXPECT_EQ(kept.attention[0].sizes(), (std::vector<std::int64_t>{2, config.heads, 7, 7}));
+  EXPECT_TRUE(torch::allclose(kept.attention[0].sum(-1), torch::ones({}, torch::kFloat64)));
+  EXPECT_TRUE(plain.states.empty());
+}
+
+// A later token must not reach back: the first positions are the same without it.
+TEST(Decoder, IsCausal) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const auto model = load_dense(arch::Checkpoint::open(stories()), torch::kFloat64);
+  const Tensor tokens = token_row({1, 50, 400, 3, 77, 401, 12});
+  const Tensor whole = logits_of(*model, tokens).narrow(1, 0, 4);
+  EXPECT_TRUE(torch::allclose(whole, logits_of(*model, tokens.narrow(1, 0, 4)), 1e-12, 1e-12));
+}
+
+TEST(Decoder, PackedFileGivesBackTheStudent) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const arch::Checkpoint source = arch::Checkpoint::open(stories());
+  torch::manual_seed(5);
+  const FrozenWeights frozen = read_frozen(source, torch::kFloat32);
+  for (const arch::Form form : {arch::Form::kPaper, arch::Form::kFoldable}) {
+    const auto student = make_student(
+        source, frozen, torch::kFloat32, {form, SignGradient::kTanh},
+        [](const arch::TensorSpec&, std::int64_t, const Tensor& w) {
+          return OneBitStart{latent_start(w, LatentStart::kWeights, 0.02),
+                             torch::rand({w.size(1)}) + 0.5, torch::rand({w.size(0)}) + 0.5};
+        });
+    const testing::TempDir folder;
+    arch::PackOptions options;
+    options.provenance = arch::provenance_of(source, "onebit", form);
+    options.embedding = formats::DType::kF32;
+    options.scales = formats::DType::kF32;
+    save_packed(*student, source, folder / "model.gguf", options);
+
+    const arch::Checkpoint packed = arch::Checkpoint::open(folder / "model.gguf");
+    const auto back = load_packed(packed, torch::kFloat32, SignGradient::kTanh, kLatentScale);
+    const Tensor tokens = token_row({1, 50, 400, 3, 77});
+    EXPECT_TRUE(torch::equal(logits_of(*back, tokens), logits_of(*student, tokens)));
+    const auto ours = student->parameters();
+    const auto theirs = back->parameters();
+    ASSERT_EQ(ours.size(), theirs.size());
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      EXPECT_EQ(ours[i].name, theirs[i].name);
+      EXPECT_TRUE(torch::equal(ours[i].value.detach().lt(0), theirs[i].value.detach().lt(0)));
+    }
+  }
+}
+
+TEST(Decoder, DenseModelIsNotAPackedOne) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const arch::Checkpoint source = arch::Checkpoint::open(stories());
+  EXPECT_THROW(load_packed(source, torch::kFloat32, SignGradient::kTanh, kLatentScale), Error);
+}
+
+TEST(LatentStart, HasTheAskedMagnitude) {
+  const Tensor w = torch::tensor({{1.0F, -2.0F}, {0.0F, 5.0F}});
+  EXPECT_TRUE(torch::equal(latent_start(w, LatentStart::kSign, 0.5),
+                           torch::tensor({{0.5F, -0.5F}, {0.5F, 0.5F}})));
+  const Tensor scaled = latent_start(w, LatentStart::kWeights, 0.5);
+  EXPECT_NEAR(scaled.abs().mean().item<double>(), 0.5, 1e-6);
+  EXPECT_TRUE(torch::allclose(scaled, w / 4));
+  EXPECT_TRUE(torch::equal(latent_start(torch::zeros({2, 2}), LatentStart::kWeights, 1),
+                           torch::zeros({2, 2})));
+}
+
+}  // namespace
+}  // namespace onebit::nn
