@@ -38,8 +38,21 @@ struct Case {
   const char* golden;  ///< the golden file, where several cases share one
   std::filesystem::path source;
   std::function<TokenizerData(const std::filesystem::path&)> load;
-  bool lossless;  ///< decode gives the very text back
+  /// The text that decoding gives back; empty where it may lack characters, since the vocabulary
+  /// lacks bytes.
+  std::function<std::string(const std::string&)> decodes_to;
 };
+
+std::string same(const std::string& line) { return line; }
+
+/// SentencePiece writes spaces as U+2581 and cannot tell one from the other.
+std::string spaces(std::string line) {
+  const std::string symbol = "\u2581";
+  for (std::size_t at = 0; (at = line.find(symbol, at)) != std::string::npos;) {
+    line.replace(at, symbol.size(), " ");
+  }
+  return line;
+}
 
 TokenizerData from_sentencepiece(const std::filesystem::path& path) {
   return text::parse_sentencepiece(read(path));
@@ -63,27 +76,27 @@ std::vector<Case> cases() {
   return {
       {"smollm2", "smollm2", testing::model("smollm2-135m-instruct.gguf"),
        [](const auto& path) { return tokenizer_from_gguf(file::GgufFile::open(path)).value(); },
-       false},
-      {"gptneox", "gptneox", shared("gptneox/tokenizer.json"), from_json, false},
+       nullptr},
+      {"gptneox", "gptneox", shared("gptneox/tokenizer.json"), from_json, nullptr},
       {"opt", "opt", shared("opt/gpt2-vocab.json"),
        [](const auto& path) {
          return text::parse_vocab_merges(read(path), read(path.parent_path() / "gpt2-merges.txt"),
                                          "");
        },
-       true},
+       same},
       {"llama3", "llama3", shared("llama3/tokenizer.model"),
-       [](const auto& path) { return text::parse_tiktoken(read(path)); }, true},
-      {"llama2", "llama2", shared("llama2/tokenizer.model"), from_sentencepiece, true},
+       [](const auto& path) { return text::parse_tiktoken(read(path)); }, same},
+      {"llama2", "llama2", shared("llama2/tokenizer.model"), from_sentencepiece, spaces},
       {"llama2_pieces", "llama2", shared("llama2/tokenizer.model"), from_sentencepiece_pieces,
-       true},
+       spaces},
       // Their tokenizers are too large to be committed: only tools/accept_tokenizer.py has them.
-      {"smollm2_json", "smollm2", golden_folder() / "smollm2.tokenizer.json", from_json, false},
-      {"llama2_json", "llama2_json", golden_folder() / "llama2.tokenizer.json", from_json, true},
-      {"llama3_json", "llama3_json", golden_folder() / "llama3.tokenizer.json", from_json, true},
+      {"smollm2_json", "smollm2", golden_folder() / "smollm2.tokenizer.json", from_json, nullptr},
+      {"llama2_json", "llama2_json", golden_folder() / "llama2.tokenizer.json", from_json, spaces},
+      {"llama3_json", "llama3_json", golden_folder() / "llama3.tokenizer.json", from_json, same},
       {"stories260k", "stories260k", golden_folder() / "stories260k.model", from_sentencepiece,
-       true},
+       spaces},
       {"stories260k_pieces", "stories260k", golden_folder() / "stories260k.model",
-       from_sentencepiece_pieces, true},
+       from_sentencepiece_pieces, spaces},
   };
 }
 
@@ -128,9 +141,14 @@ TEST_P(TokenizerGolden, IdsAreTheReferences) {
       const auto ids =
           tokenizer->encode(line, {.add_special = false, .parse_special = parse_special});
       std::string wrong = difference(ids, expected[i].get<std::vector<TokenId>>());
-      if (wrong.empty() && test_case.lossless &&
-          tokenizer->decode(ids, /*skip_special=*/false) != reference.value("decoded", lines)[i]) {
-        wrong = "decoded text is not the text";
+      if (wrong.empty() && test_case.decodes_to) {
+        // Between control tokens SentencePiece's models add spaces that decoding cannot tell.
+        const bool comparable =
+            !parse_special || ids == tokenizer->encode(line, {.add_special = false});
+        if (comparable &&
+            tokenizer->decode(ids, /*skip_special=*/false) != test_case.decodes_to(line)) {
+          wrong = "decoded text differs";
+        }
       }
       ++compared;
       if (wrong.empty()) {

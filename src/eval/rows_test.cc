@@ -1,3 +1,4 @@
+// Tests of how a text file becomes rows: wikitext (golden table), JSONL, whole files.
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
