@@ -75,9 +75,11 @@ Models make_models(const GoldenTensors& start, torch::ScalarType compute,
       checkpoint, models.teacher->frozen(), compute, options,
       [&](const arch::TensorSpec& spec, std::int64_t layer, const Tensor& w) {
         const std::string name = arch::gguf_name(spec, layer);
+        const Tensor g = start.get(name + ".g");
+        const Tensor h = start.get(name + ".h");
         return nn::OneBitStart{
-            nn::latent_start(w.to(torch::kFloat64), nn::LatentStart::kSign, nn::kLatentScale),
-            start.get(name + ".g"), start.get(name + ".h")};
+            nn::latent_start(w.to(torch::kFloat64), g, h, nn::LatentStart::kSign, nn::kLatentScale),
+            g, h};
       });
   return models;
 }
