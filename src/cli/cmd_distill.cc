@@ -45,6 +45,9 @@ struct DistillFlags {
   std::optional<std::int64_t> batch;
   std::optional<std::int64_t> accumulate;
   std::optional<std::int64_t> length;
+  std::optional<std::int64_t> block_steps;
+  std::optional<std::int64_t> block_segments;
+  std::optional<double> block_lr;
   std::string dtype = "auto";
   std::int64_t save_every = 500;
   std::int64_t eval_every = 500;
@@ -96,6 +99,9 @@ distill::Recipe recipe_of(const DistillFlags& f) {
   override_with(r.adam.weight_decay, f.weight_decay);
   override_with(r.adam.max_grad_norm, f.clip);
   override_with(r.adam.scale_rate, f.scale_rate);
+  override_with(r.block.steps, f.block_steps);
+  override_with(r.block.segments, f.block_segments);
+  override_with(r.block.learning_rate, f.block_lr);
   override_with(r.learning_rate, f.lr);
   override_with(r.warmup, f.warmup);
   override_with(r.batch, f.batch);
@@ -113,6 +119,11 @@ class Narrator final : public distill::TrainObserver {
  public:
   explicit Narrator(Console& console) : console_(console) {}
 
+  std::unique_ptr<Progress> progress(const char* label, const char* unit) override {
+    return console_.progress(label, unit);
+  }
+
+  void on_block(std::int64_t, double) override {}
   void on_step(std::int64_t, const distill::StepMetrics&) override {}
 
   void on_evaluation(std::int64_t step, const distill::Evaluation& e) override {
@@ -188,6 +199,12 @@ class Distill final : public Command {
     define_optional(app, "--batch", f.batch, "sequences of a micro-batch", kOne, kMaxCount);
     define_optional(app, "--accumulate", f.accumulate, "micro-batches of a step", kOne, kMaxCount);
     define_optional(app, "--length", f.length, "tokens of a sequence", kOne + 1, kMaxCount);
+    define_optional(app, "--block-steps", f.block_steps,
+                    "steps that each block trains alone before the whole does; 0: none",
+                    std::int64_t{0}, kMaxCount);
+    define_optional(app, "--block-segments", f.block_segments, "sequences it trains on", kOne,
+                    kMaxCount);
+    define_optional(app, "--block-lr", f.block_lr, "its peak learning rate", 0.0, 1.0);
     define_choice(app, "--dtype", f.dtype,
                   "type of activations and products; auto: what this CPU multiplies fastest",
                   {"auto", "bf16", "f32"});
@@ -236,12 +253,8 @@ class Distill final : public Command {
     options.pack.head = formats::parse_dtype(f.pack.head);
     options.pack.scales = formats::parse_dtype(f.pack.scales);
     Narrator narrator(console);
-    distill::TrainResult result;
-    {
-      const auto progress = console.progress("distill", "steps");
-      result = distill::train(teacher, recipe, train, held_out, folder, options, narrator,
-                              *progress, context.interrupts.token());
-    }
+    const distill::TrainResult result = distill::train(
+        teacher, recipe, train, held_out, folder, options, narrator, context.interrupts.token());
     report(console, folder, result, settings);
   }
 

@@ -51,4 +51,9 @@ torch::Tensor hidden_loss(const std::vector<torch::Tensor>& student,
 torch::Tensor attention_loss(const std::vector<torch::Tensor>& student,
                              const std::vector<torch::Tensor>& teacher);
 
+/// Mean over tokens of ‖a − b‖² / ‖b‖², norms over features, ‖b‖² at least 1e-12: what a block is
+/// fitted by. a, b: [B, T, D]; gradient for `student` only. Every token counts alike, however large
+/// its state: a few tokens of a pretrained model have states a thousand times the others'.
+torch::Tensor relative_error(const torch::Tensor& student, const torch::Tensor& teacher);
+
 }  // namespace onebit::distill

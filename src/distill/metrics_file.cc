@@ -12,7 +12,7 @@ namespace onebit::distill {
 
 MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t steps) : path_(std::move(path)) {
   std::string kept;
-  if (steps > 0) {
+  if (steps >= 0) {
     std::ifstream in(path_);
     for (std::string line; std::getline(in, line);) {
       const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);

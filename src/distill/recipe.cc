@@ -70,6 +70,7 @@ Recipe best_recipe() {
   recipe.latent = nn::LatentStart::kLevels;
   recipe.latent_scale = 1.0;
   recipe.sign_gradient = nn::SignGradient::kIdentity;
+  recipe.block.steps = 24;
   recipe.loss.logit.scale = 1.0;
   recipe.loss.logit.reduction = LogitReduction::kPerToken;
   recipe.loss.beta = 0;
@@ -103,6 +104,10 @@ nlohmann::ordered_json to_json(const Recipe& r) {
           {"latent", r.latent == nn::LatentStart::kSign ? "sign" : "levels"},
           {"latent_scale", r.latent_scale},
           {"sign_gradient", r.sign_gradient == nn::SignGradient::kTanh ? "tanh" : "identity"},
+          {"block_steps", r.block.steps},
+          {"block_segments", r.block.segments},
+          {"block_batch", r.block.batch},
+          {"block_lr", r.block.learning_rate},
           {"alpha", r.loss.logit.alpha},
           {"logit_scale", r.loss.logit.scale},
           {"logit_reduction",

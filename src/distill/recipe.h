@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 
 #include "arch/checkpoint.h"
+#include "distill/block_stage.h"
 #include "distill/distiller.h"
 #include "distill/schedule.h"
 #include "nn/load.h"
@@ -24,6 +25,8 @@ struct Recipe {
   nn::LatentStart latent;
   double latent_scale;
   nn::SignGradient sign_gradient;
+
+  BlockStageOptions block;  ///< before the end-to-end steps
 
   // What is minimised, and how.
   LossOptions loss;

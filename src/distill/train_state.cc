@@ -15,6 +15,7 @@ namespace {
 
 using torch::Tensor;
 
+constexpr const char* kBlocks = "onebit.blocks";
 constexpr const char* kStep = "onebit.step";
 constexpr const char* kRecipe = "onebit.recipe";
 constexpr const char* kTeacher = "onebit.teacher";
@@ -49,14 +50,14 @@ class SavedRun {
     return found->second;
   }
 
-  std::int64_t steps() const {
-    const std::string& text = metadata(kStep);
-    std::int64_t steps = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), steps);
-    if (error != std::errc{} || end != text.data() + text.size() || steps < 0) {
-      fail(ErrorCode::kCorrupt, fmt::format("{}: found '{}', expected a step", kStep, text));
+  std::int64_t number(const char* key) const {
+    const std::string& text = metadata(key);
+    std::int64_t value = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || value < 0) {
+      fail(ErrorCode::kCorrupt, fmt::format("{}: found '{}', expected a number", key, text));
     }
-    return steps;
+    return value;
   }
 
   /// The saved run and this one must be the same.
@@ -109,10 +110,11 @@ class SavedRun {
 
 }  // namespace
 
-void save_state(const std::filesystem::path& path, const AdamW& optimizer,
+void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
                 const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   file::SafetensorsWriter writer(path);
+  writer.set_metadata(kBlocks, std::to_string(blocks));
   writer.set_metadata(kStep, std::to_string(optimizer.steps()));
   writer.set_metadata(kRecipe, identity.recipe);
   writer.set_metadata(kTeacher, identity.teacher_sha256);
@@ -127,14 +129,17 @@ void save_state(const std::filesystem::path& path, const AdamW& optimizer,
   writer.finish();
 }
 
-void load_state(const std::filesystem::path& path, AdamW& optimizer, const RunIdentity& identity) {
+std::int64_t load_state(const std::filesystem::path& path, AdamW& optimizer,
+                        const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity);
-  const std::int64_t steps = saved.steps();
+  const std::int64_t steps = saved.number(kStep);
+  const std::int64_t blocks = saved.number(kBlocks);
   for_each_tensor(optimizer,
                   [&](const std::string& name, const Tensor& tensor) { saved.read(name, tensor); });
   optimizer.set_steps(steps);
+  return blocks;
 }
 
 }  // namespace onebit::distill

@@ -22,14 +22,15 @@ struct RunIdentity {
   std::string data_sha256;     ///< of the training segments
 };
 
-/// Writes parameters, moments and the number of steps taken, whole or not at all. Throws
-/// Error{kIo}.
-void save_state(const std::filesystem::path& path, const AdamW& optimizer,
+/// Writes parameters, moments and the number of steps taken, whole or not at all; `blocks` is how
+/// many blocks the stage before the steps has fitted. Throws Error{kIo}.
+void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
                 const RunIdentity& identity);
 
-/// Reads them back in place. Throws Error{kNotFound, kIo, kCorrupt} naming the tensor, and
-/// Error{kInvalidArgument} naming the first setting, or the teacher or the data, in which the saved
-/// run differs from `identity`.
-void load_state(const std::filesystem::path& path, AdamW& optimizer, const RunIdentity& identity);
+/// Reads them back in place; returns the number of fitted blocks. Throws Error{kNotFound, kIo,
+/// kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first setting, or the
+/// teacher or the data, in which the saved run differs from `identity`.
+std::int64_t load_state(const std::filesystem::path& path, AdamW& optimizer,
+                        const RunIdentity& identity);
 
 }  // namespace onebit::distill

@@ -34,8 +34,7 @@ class Run {
  public:
   Run(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
       const TokenSegments& held_out, const std::filesystem::path& folder,
-      const TrainOptions& options, TrainObserver& observer, Progress& progress,
-      std::stop_token stop)
+      const TrainOptions& options, TrainObserver& observer, std::stop_token stop)
       : source_(teacher),
         recipe_(recipe),
         train_(train),
@@ -43,21 +42,33 @@ class Run {
         folder_(folder),
         options_(options),
         observer_(observer),
-        progress_(progress),
         stop_(std::move(stop)),
         identity_{to_json(recipe).dump(), teacher.sha256(), train.sha256()},
         teacher_(nn::load_dense(teacher, recipe.compute)),
         student_(make_student()),
         distiller_(*teacher_, *student_, recipe.loss, recipe.adam) {
-    if (options.resume) load_state(state_path(), distiller_.optimizer(), identity_);
+    if (options.resume) blocks_ = load_state(state_path(), distiller_.optimizer(), identity_);
     options_.pack.provenance = arch::provenance_of(teacher, "onebit", recipe.form);
   }
 
   TrainResult operator()() {
-    const Schedule schedule = recipe_.schedule();
-    MetricsFile metrics(folder_ / "metrics.jsonl", steps());
+    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1);
     TrainResult result;
     result.start = evaluate(metrics);
+    if (recipe_.block.steps > 0 && blocks_ < source_.config().layers) {
+      fit(metrics);
+      evaluate(metrics);
+    }
+    run_steps(metrics, result);
+    save();
+    result.end = evaluate(metrics);
+    return result;
+  }
+
+ private:
+  void run_steps(MetricsFile& metrics, TrainResult& result) {
+    const Schedule schedule = recipe_.schedule();
+    const auto progress = observer_.progress("distill", "steps");
     SegmentOrder order(train_.size(), recipe_.seed);
     while (steps() < recipe_.steps) {
       const auto begin = std::chrono::steady_clock::now();
@@ -77,33 +88,28 @@ class Run {
                    {"lr", rate},
                    {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}});
       observer_.on_step(steps(), step);
-      progress_.update(static_cast<std::uint64_t>(steps()),
+      progress->update(static_cast<std::uint64_t>(steps()),
                        static_cast<std::uint64_t>(recipe_.steps),
                        fmt::format("KL {:.3f}", step.kl_per_token));
       const bool last = steps() == recipe_.steps;
       if (last) break;
       if (stop_.stop_requested()) {
         save();
-        throw Error(ErrorCode::kInterrupted,
-                    fmt::format("interrupted after step {} of {}; saved in {}, --resume goes on",
-                                steps(), recipe_.steps, folder_.string()));
+        throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
       }
       if (steps() % options_.save_every == 0) save();
       if (options_.eval_every > 0 && steps() % options_.eval_every == 0) evaluate(metrics);
     }
-    save();
-    result.end = evaluate(metrics);
-    return result;
   }
 
- private:
   std::int64_t steps() const { return distiller_.optimizer().steps(); }
   std::filesystem::path state_path() const { return folder_ / "state.safetensors"; }
 
   std::unique_ptr<nn::DecoderModel> make_student() {
     if (!options_.resume) {
       ThreadPool pool(options_.threads);
-      return start_student(source_, teacher_->frozen(), recipe_, pool, progress_, stop_);
+      const auto progress = observer_.progress("start", "matrices");
+      return start_student(source_, teacher_->frozen(), recipe_, pool, *progress, stop_);
     }
     // The state fills these in.
     return nn::make_student(
@@ -112,6 +118,38 @@ class Run {
           return nn::OneBitStart{torch::empty_like(w), torch::empty({w.size(1)}),
                                  torch::empty({w.size(0)})};
         });
+  }
+
+  [[noreturn]] void throw_interrupted(const std::string& done) const {
+    throw Error(ErrorCode::kInterrupted, fmt::format("interrupted after {}; saved in {}, --resume "
+                                                     "goes on",
+                                                     done, folder_.string()));
+  }
+
+  /// The block-wise stage, from the first block that is not fitted yet.
+  void fit(MetricsFile& metrics) {
+    // Another order than the steps': with little data both see all of it, with much each sees other
+    // parts.
+    SegmentOrder order(train_.size(), ~recipe_.seed);
+    const std::int64_t count = std::min(recipe_.block.segments, train_.size());
+    const Tensor tokens =
+        gather(train_, 0, count, [&](std::int64_t sample) { return order.at(sample); });
+    const std::int64_t layers = source_.config().layers;
+    const auto progress = observer_.progress("fit blocks", "blocks");
+    try {
+      fit_blocks(
+          *teacher_, *student_, tokens, blocks_, recipe_.block, recipe_.adam,
+          [&](std::int64_t layer, double error) {
+            blocks_ = layer + 1;
+            metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
+            observer_.on_block(layer, error);
+          },
+          *progress, stop_);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInterrupted) throw;
+      save();
+      throw_interrupted(fmt::format("{} of {} blocks", blocks_, layers));
+    }
   }
 
   std::vector<Tensor> micro_batches(SegmentOrder& order) const {
@@ -153,7 +191,7 @@ class Run {
   }
 
   void save() {
-    save_state(state_path(), distiller_.optimizer(), identity_);
+    save_state(state_path(), distiller_.optimizer(), blocks_, identity_);
     nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
     observer_.on_save(steps());
   }
@@ -165,20 +203,19 @@ class Run {
   const std::filesystem::path& folder_;
   TrainOptions options_;
   TrainObserver& observer_;
-  Progress& progress_;
   std::stop_token stop_;
   RunIdentity identity_;
   std::unique_ptr<nn::DecoderModel> teacher_;
   std::unique_ptr<nn::DecoderModel> student_;
   Distiller distiller_;
+  std::int64_t blocks_ = 0;  ///< fitted by the block-wise stage
 };
 
 }  // namespace
 
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
-                  const TrainOptions& options, TrainObserver& observer, Progress& progress,
-                  std::stop_token stop) {
+                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop) {
   ONEBIT_CHECK(train.length() == recipe.length && train.size() > 0);
   if (teacher.provenance()) {
     throw Error(ErrorCode::kUnsupported,
@@ -186,8 +223,7 @@ TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const T
                             "full-precision teacher",
                             teacher.path().string(), teacher.provenance()->method));
   }
-  return Run(teacher, recipe, train, held_out, folder, options, observer, progress,
-             std::move(stop))();
+  return Run(teacher, recipe, train, held_out, folder, options, observer, std::move(stop))();
 }
 
 }  // namespace onebit::distill

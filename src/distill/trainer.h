@@ -30,6 +30,10 @@ struct Evaluation {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
+  /// The display of a phase, which counts `unit`: "start", "fit blocks", "distill".
+  virtual std::unique_ptr<Progress> progress(const char* label, const char* unit) = 0;
+  /// A block has been fitted to the given relative error (block_stage.h).
+  virtual void on_block(std::int64_t layer, double error) = 0;
   virtual void on_step(std::int64_t step, const StepMetrics& metrics) = 0;
   virtual void on_evaluation(std::int64_t step, const Evaluation& evaluation) = 0;
   virtual void on_save(std::int64_t step) = 0;
@@ -57,8 +61,7 @@ struct TrainResult {
 /// for a fixed number of libtorch threads.
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
-                  const TrainOptions& options, TrainObserver& observer, Progress& progress,
-                  std::stop_token stop);
+                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop);
 
 /// The student that `recipe` starts from, beside a teacher whose frozen weights it shares.
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,

@@ -23,6 +23,13 @@ using ::testing::HasSubstr;
 class Observer final : public TrainObserver {
  public:
   explicit Observer(std::int64_t stop_at = -1) : stop_at_(stop_at) {}
+  std::unique_ptr<Progress> progress(const char*, const char*) override {
+    return std::make_unique<NoProgress>();
+  }
+  void on_block(std::int64_t layer, double error) override {
+    block_errors.push_back(error);
+    if (layer == stop_at_block) source.request_stop();
+  }
   void on_step(std::int64_t step, const StepMetrics& metrics) override {
     losses.push_back(metrics.loss);
     if (step == stop_at_) source.request_stop();
@@ -30,6 +37,8 @@ class Observer final : public TrainObserver {
   void on_evaluation(std::int64_t, const Evaluation&) override { ++evaluations; }
   void on_save(std::int64_t step) override { saves.push_back(step); }
 
+  std::int64_t stop_at_block = -1;
+  std::vector<double> block_errors;
   std::vector<double> losses;
   std::vector<std::int64_t> saves;
   int evaluations = 0;
@@ -65,18 +74,18 @@ class Trainer : public ::testing::Test {
     recipe.length = 16;
     recipe.steps = steps;
     recipe.accumulate = 2;
+    recipe.block.steps = 0;
     return recipe;
   }
 
   TrainResult run(const Recipe& recipe, const char* name, Observer& observer, bool resume = false) {
     const std::filesystem::path out = folder_ / name;
     std::filesystem::create_directories(out);
-    NoProgress progress;
     TrainOptions options{.save_every = 4, .eval_every = 5, .resume = resume, .pack = {}};
     options.pack.embedding = options.pack.head = formats::DType::kF32;
     return train(arch::Checkpoint::open(folder_ / "t.gguf"), recipe,
                  TokenSegments::open(folder_ / "train.tokens"),
-                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, observer, progress,
+                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, observer,
                  observer.source.get_token());
   }
 
@@ -149,6 +158,31 @@ TEST_F(Trainer, ResumedRunIsTheUnbrokenOne) {
     EXPECT_EQ(rest.losses.size(), static_cast<std::size_t>(9 - stop_at));
     EXPECT_EQ(state(name.c_str()), state("whole"));
   }
+}
+
+TEST_F(Trainer, BlocksLearnAndAreResumed) {
+  Recipe with_blocks = recipe(2);
+  with_blocks.block.steps = 20;
+  with_blocks.block.segments = 8;
+  Observer whole;
+  const TrainResult result = run(with_blocks, "whole", whole);
+  ASSERT_EQ(whole.block_errors.size(), 2U);
+  EXPECT_EQ(whole.evaluations, 3);  // start, after the blocks, end
+  Recipe short_fit = with_blocks;
+  short_fit.block.steps = 1;
+  Observer hardly;
+  run(short_fit, "hardly", hardly);
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_LT(whole.block_errors[i], hardly.block_errors[i]);
+  EXPECT_LT(result.end.kl, result.start.kl);
+
+  Observer broken;
+  broken.stop_at_block = 0;
+  EXPECT_THROW(run(with_blocks, "broken", broken), Error);
+  EXPECT_EQ(broken.block_errors.size(), 1U);
+  Observer rest;
+  run(with_blocks, "broken", rest, /*resume=*/true);
+  EXPECT_EQ(rest.block_errors, std::vector<double>{whole.block_errors[1]});
+  EXPECT_EQ(state("broken"), state("whole"));
 }
 
 TEST_F(Trainer, ResumeNamesWhatChanged) {
