@@ -1,6 +1,6 @@
 // What distillation minimises:
 //   L = α·s·KL(teacher ‖ student) + (1 − α)·CE(labels) + β·hidden + γ·attention
-// with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 8-10;
+// with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 7-9;
 // its code differs from the paper in details that are named below, and the code is followed).
 //
 // B sequences of T tokens, N = B·T, D model, V vocabulary.

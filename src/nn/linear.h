@@ -63,7 +63,7 @@ struct OneBitOptions {
 };
 
 /// y = LN(((x ⊙ g) Sᵀ) ⊙ h), S = sign(w); without LN when the form is foldable. LN has no
-/// parameters and epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 4 and section 3.2.
+/// parameters and epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 3 and section 3.2.
 class OneBitLinear final : public Linear {
  public:
   /// latent, g and h share one type and device. Throws InternalError when shapes do not fit.
