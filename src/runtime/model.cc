@@ -270,6 +270,7 @@ const arch::ModelConfig& Model::config() const noexcept { return impl_->config; 
 const arch::Checkpoint& Model::checkpoint() const noexcept { return impl_->checkpoint; }
 const kernels::KernelSet& Model::kernels() const noexcept { return impl_->kernels; }
 int Model::threads() const noexcept { return impl_->pool.threads(); }
+ThreadPool& Model::pool() noexcept { return impl_->pool; }
 std::int64_t Model::prompt_chunk() const noexcept { return impl_->prompt_chunk; }
 
 std::span<const float> Model::forward(std::span<const text::TokenId> tokens, KvCache& cache) {
