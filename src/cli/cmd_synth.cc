@@ -29,7 +29,7 @@ class Synth final : public Command {
                   std::int64_t{2}, kMaxCount);
     define_number(
         app, "--batch", options_.batch,
-        "texts under way together; 0: 64, or what 2 GiB of keys and values allow. Changes "
+        "texts under way together; 0: 96, or what 2 GiB of keys and values allow. Changes "
         "speed and memory, not the texts",
         std::int64_t{0}, std::int64_t{4096});
     define_sampling(app, sampling_);

@@ -16,7 +16,8 @@ namespace {
 using text::TokenId;
 using text::TokenType;
 
-constexpr std::uint64_t kDefaultBatch = 64;
+/// As many tokens as the dense kernels serve with one decoding of a weight.
+constexpr std::uint64_t kDefaultBatch = 96;
 constexpr std::int64_t kMaxBatch = 4096;
 constexpr std::int64_t kMaxSamples = std::int64_t{1} << 31;  // times a context is no overflow
 constexpr std::uint64_t kCacheBudget = std::uint64_t{1} << 31;
@@ -208,11 +209,12 @@ std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length)
 
 SynthTotals synthesize(Model& model, const SynthOptions& options, const OnSample& on_sample,
                        Progress& progress, std::stop_token stop) {
+  const std::int64_t context = model.config().context;
   require("samples", options.samples, 0, kMaxSamples);
-  require("length of a sample", options.length, 2, model.config().context);
+  require("length of a sample", options.length, 2, context);
   require("batch", options.batch, 0, kMaxBatch);
-  require("greedy tokens", options.greedy_least, 0, options.length);
-  require("greedy tokens at most", options.greedy_most, options.greedy_least, options.length);
+  require("greedy tokens", options.greedy_least, 0, context);
+  require("greedy tokens at most", options.greedy_most, options.greedy_least, context);
   return Synthesizer(model, options).run(on_sample, progress, stop);
 }
 

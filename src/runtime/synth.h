@@ -40,7 +40,7 @@ struct SynthTotals {
   std::int64_t generated = 0;  ///< of these, chosen by the model
 };
 
-/// 64 sequences, or as many as 2 GiB of keys and values allow, at least one.
+/// 96 sequences, or as many as 2 GiB of keys and values allow, at least one.
 std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length);
 
 /// Generates options.samples samples; a sequence that ends makes room for the next, so that every
