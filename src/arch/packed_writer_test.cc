@@ -27,44 +27,9 @@ using test_models::TinyModel;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-/// What a test packs of one matrix: signs of its weights, g and h from their first row and column.
-struct Packed {
-  std::vector<std::uint64_t> words;
-  std::vector<float> g;
-  std::vector<float> h;
-};
-
-Packed pack(const TinyModel& model, const TensorId& id) {
-  const formats::Shape shape = shape_of(model.config, *find_tensor(*model.config.arch, id.role));
-  const std::span<const float> w = model.weights.at(id);
-  const auto rows = static_cast<std::size_t>(shape[0]);
-  const auto cols = static_cast<std::size_t>(shape[1]);
-  const auto row_words = static_cast<std::size_t>(formats::sign1_row_words(shape[1]));
-  Packed result;
-  result.words.resize(rows * row_words);
-  for (std::size_t r = 0; r < rows; ++r) {
-    formats::sign1_pack_row(w.subspan(r * cols, cols),
-                            std::span(result.words).subspan(r * row_words, row_words));
-    result.h.push_back(w[r * cols]);
-  }
-  result.g.assign(w.begin(), w.begin() + shape[1]);
-  return result;
-}
-
-void write_packed(const std::filesystem::path& out, const TinyModel& model,
-                  const Checkpoint& source, const PackOptions& options) {
-  PackedWriter writer(out, source, options);
-  for (const TensorId& id : writer.order()) {
-    if (writer.is_one_bit(id)) {
-      const Packed packed = pack(model, id);
-      writer.add_one_bit(id.role, id.layer, packed.words, packed.g, packed.h);
-    } else {
-      writer.add_dense(id.role, id.layer, model.weights.at(id));
-    }
-  }
-  EXPECT_FALSE(std::filesystem::exists(out)) << "a file before finish()";
-  writer.finish();
-}
+using test_models::pack;
+using test_models::Packed;
+using test_models::write_packed;
 
 /// What a type stores of values.
 std::vector<float> stored(DType type, const std::vector<float>& values) {

@@ -3,9 +3,12 @@
 // different. Header only and free of GoogleTest, so that any test program may use it.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -13,6 +16,7 @@
 #include "arch/gguf_config.h"
 #include "arch/gguf_tokenizer.h"
 #include "arch/hf_config.h"
+#include "arch/packed_writer.h"
 #include "base/atomic_file.h"
 #include "base/rng.h"
 #include "file/gguf.h"
@@ -80,7 +84,29 @@ inline text::TokenizerData tiny_tokenizer() {
   return data;
 }
 
+/// Blocks of random bits of a quantised type, each drawn until its values are within [-0.3, 0.3].
+inline std::vector<std::byte> random_blocks(formats::DType type, std::int64_t count,
+                                            std::uint64_t seed) {
+  const formats::DTypeInfo& info = formats::info(type);
+  std::vector<std::byte> bytes(*formats::byte_count(type, {count}));
+  std::vector<float> values(static_cast<std::size_t>(info.block_size));
+  Rng rng(seed);
+  for (std::size_t at = 0; at < bytes.size(); at += info.block_bytes) {
+    const std::span<std::byte> block = std::span(bytes).subspan(at, info.block_bytes);
+    do {
+      for (std::byte& b : block) b = static_cast<std::byte>(rng.next() >> 56);
+      formats::dequantize(type, block, values);
+    } while (
+        !std::all_of(values.begin(), values.end(), [](float v) { return std::abs(v) <= 0.3; }));
+  }
+  return bytes;
+}
+
+/// The values in `type`; other values of their size in a type that the program only reads.
 inline std::vector<std::byte> encode(formats::DType type, const std::vector<float>& values) {
+  if (!formats::can_quantize(type)) {
+    return random_blocks(type, std::ssize(values), std::bit_cast<std::uint32_t>(values.front()));
+  }
   std::vector<std::byte> bytes(*formats::byte_count(type, {std::ssize(values)}));
   formats::quantize(type, values, bytes);
   return bytes;
@@ -153,6 +179,46 @@ inline void write_gguf(const TinyModel& model, const std::filesystem::path& path
   for (const TensorId& id : tensor_ids(model.config)) {
     writer.write(name(id), encode(stored_type(id), model.weights.at(id)));
   }
+  writer.finish();
+}
+
+/// What a test packs of one matrix: signs of its weights, g and h from their first row and column.
+struct Packed {
+  std::vector<std::uint64_t> words;
+  std::vector<float> g;
+  std::vector<float> h;
+};
+
+inline Packed pack(const TinyModel& model, const TensorId& id) {
+  const formats::Shape shape = shape_of(model.config, *find_tensor(*model.config.arch, id.role));
+  const std::span<const float> w = model.weights.at(id);
+  const auto rows = static_cast<std::size_t>(shape[0]);
+  const auto cols = static_cast<std::size_t>(shape[1]);
+  const auto row_words = static_cast<std::size_t>(formats::sign1_row_words(shape[1]));
+  Packed result;
+  result.words.resize(rows * row_words);
+  for (std::size_t r = 0; r < rows; ++r) {
+    formats::sign1_pack_row(w.subspan(r * cols, cols),
+                            std::span(result.words).subspan(r * row_words, row_words));
+    result.h.push_back(w[r * cols]);
+  }
+  result.g.assign(w.begin(), w.begin() + shape[1]);
+  return result;
+}
+
+/// Packs every matrix that `options` does not keep dense. `source` is the model on disk.
+inline void write_packed(const std::filesystem::path& out, const TinyModel& model,
+                         const Checkpoint& source, const PackOptions& options) {
+  PackedWriter writer(out, source, options);
+  for (const TensorId& id : writer.order()) {
+    if (writer.is_one_bit(id)) {
+      const Packed packed = pack(model, id);
+      writer.add_one_bit(id.role, id.layer, packed.words, packed.g, packed.h);
+    } else {
+      writer.add_dense(id.role, id.layer, model.weights.at(id));
+    }
+  }
+  if (std::filesystem::exists(out)) throw std::runtime_error("a packed file before finish()");
   writer.finish();
 }
 

@@ -30,6 +30,7 @@ std::string_view reason_name(FinishReason reason) {
     case FinishReason::kStopText:
       return "stop";
     case FinishReason::kLength:
+    case FinishReason::kContext:
       return "length";
     case FinishReason::kInterrupted:
       break;
@@ -126,6 +127,7 @@ class Run final : public Command {
         runtime::generate(model, cache, prompt, sampler, generate_, printer(context.console),
                           context.interrupts.token());
     finish_line(context.console, result.text);
+    warn_if_full(result);
     Speed speed;
     speed.add(result);
     log(LogLevel::kInfo, speed.text());
@@ -177,6 +179,7 @@ class Run final : public Command {
       const GenerateResult result =
           chat.say(message, generate_, printer(context.console), context.interrupts.token());
       finish_line(context.console, result.text);
+      warn_if_full(result);
       speed.add(result);
       if (result.reason != FinishReason::kInterrupted) return;
     } catch (const Error& error) {
@@ -200,6 +203,13 @@ class Run final : public Command {
 
   static void finish_line(Console& console, std::string_view text) {
     if (!text.ends_with('\n')) console.print("\n");
+  }
+
+  void warn_if_full(const GenerateResult& result) const {
+    if (result.reason != FinishReason::kContext) return;
+    log(LogLevel::kWarning,
+        fmt::format("the context of {} tokens is full: the text ends here (see --ctx-size)",
+                    context_));
   }
 
   RuntimeFlags runtime_;

@@ -78,7 +78,7 @@ GenerateResult generate(Model& model, KvCache& cache, std::span<const TokenId> p
       result.reason = FinishReason::kInterrupted;
       break;
     }
-    if (options.max_tokens >= 0 && std::ssize(result.tokens) >= options.max_tokens) break;
+    if (options.max_tokens == 0) break;
     const TokenId token = sampler.sample(logits.first(choices), history);
     if (tokenizer.is_end(token) && !options.ignore_end) {
       result.reason = FinishReason::kEnd;
@@ -92,9 +92,12 @@ GenerateResult generate(Model& model, KvCache& cache, std::span<const TokenId> p
       result.reason = go_on ? FinishReason::kStopText : FinishReason::kInterrupted;
       break;
     }
-    if (cache.length() == cache.capacity()) break;
     // The last token that is asked for needs no evaluation: nothing follows it.
-    if (options.max_tokens >= 0 && std::ssize(result.tokens) == options.max_tokens) break;
+    if (std::ssize(result.tokens) == options.max_tokens) break;
+    if (cache.length() == cache.capacity()) {
+      result.reason = FinishReason::kContext;
+      break;
+    }
     logits = model.forward({&token, 1}, cache);
   }
   if (!show(stream.finish())) result.reason = FinishReason::kInterrupted;

@@ -24,7 +24,8 @@ struct GenerateOptions {
 enum class FinishReason : std::uint8_t {
   kEnd,          ///< an end-of-sequence token
   kStopText,     ///< one of GenerateOptions::stop
-  kLength,       ///< max_tokens, or the context is full
+  kLength,       ///< max_tokens
+  kContext,      ///< the cache is full
   kInterrupted,  ///< the stop token, or OnText returned false
 };
 

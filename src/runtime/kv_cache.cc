@@ -11,6 +11,7 @@ namespace onebit::runtime {
 namespace {
 
 constexpr std::uint64_t kCacheLine = 64;
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
 
 }  // namespace
 
@@ -19,28 +20,31 @@ KvCache::KvCache(const arch::ModelConfig& config, std::int64_t capacity)
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim),
       capacity_(capacity),
-      blocks_((capacity + kBlock - 1) / kBlock) {
+      blocks_((capacity - 1) / kBlock + 1) {
   if (capacity <= 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("context length: found {}, expected at least 1", capacity));
   }
-  // layers · kv_dim comes from a validated configuration; the capacity is the user's.
-  const auto position_floats = static_cast<std::uint64_t>(layers_ * kv_heads_ * head_dim_);
-  const auto positions = static_cast<std::uint64_t>(blocks_) * kBlock;
-  const auto bytes = checked_mul(2 * position_floats * sizeof(float), positions);
+  const std::uint64_t size = bytes(config, capacity);
   // calloc hands out untouched zero pages: a long context costs memory only where it is used.
-  void* memory =
-      bytes && *bytes < (std::uint64_t{1} << 62) ? std::calloc(*bytes + kCacheLine, 1) : nullptr;
+  void* memory = size < kMaxBytes ? std::calloc(size + kCacheLine, 1) : nullptr;
   if (memory == nullptr) {
     throw Error(ErrorCode::kResource,
                 fmt::format("key/value cache of {} tokens: no memory for {} bytes a token",
-                            capacity, 2 * position_floats * sizeof(float)));
+                            capacity, bytes(config, kBlock) / kBlock));
   }
   memory_.reset(static_cast<float*>(memory));
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
   const std::uint64_t skip = (kCacheLine - address % kCacheLine) % kCacheLine;
   keys_ = memory_.get() + skip / sizeof(float);
-  values_ = keys_ + position_floats * positions;
+  values_ = keys_ + size / (2 * sizeof(float));
+}
+
+std::uint64_t KvCache::bytes(const arch::ModelConfig& config, std::int64_t capacity) noexcept {
+  // layers · kv_dim comes from a validated configuration; the capacity is the user's.
+  const auto position = static_cast<std::uint64_t>(config.layers * config.kv_dim());
+  const auto blocks = (static_cast<std::uint64_t>(capacity) + kBlock - 1) / kBlock;
+  return checked_mul(2 * sizeof(float) * position, blocks * kBlock).value_or(~std::uint64_t{0});
 }
 
 void KvCache::truncate(std::int64_t length) {

@@ -20,6 +20,9 @@ class KvCache {
   /// positive, Error{kResource} when there is no memory for it.
   KvCache(const arch::ModelConfig& config, std::int64_t capacity);
 
+  /// What a full cache of this capacity, a positive one, takes; all ones when that has no number.
+  static std::uint64_t bytes(const arch::ModelConfig& config, std::int64_t capacity) noexcept;
+
   std::int64_t capacity() const noexcept { return capacity_; }
   std::int64_t length() const noexcept { return length_; }  ///< tokens held
 

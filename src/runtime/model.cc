@@ -35,7 +35,7 @@ struct ActivationRows {
   Buffer<float> x;         ///< residual stream, [T, D]
   Buffer<float> normed;    ///< [T, D]
   Buffer<float> q;         ///< [T, query_dim]
-  Buffer<float> rotated;   ///< q rotated and scaled, [H, T, head_dim]
+  Buffer<float> rotated;   ///< q rotated and scaled, [kv_heads, T, H / kv_heads, head_dim]
   Buffer<float> k;         ///< [T, kv_dim]
   Buffer<float> v;         ///< [T, kv_dim]
   Buffer<float> attended;  ///< [T, query_dim]
@@ -180,6 +180,7 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
                                    std::int64_t rows) {
   const std::int64_t head_dim = config.head_dim;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  const std::int64_t group = config.heads / config.kv_heads;
   const std::int64_t per_part = parts.front().tokens;
   for_tokens(pool, rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
@@ -187,8 +188,8 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
       const std::int64_t position = cache.length() + t % per_part;
       const float* q = a.q.data() + t * config.query_dim();
       for (std::int64_t h = 0; h < config.heads; ++h) {
-        rope.rotate(q + h * head_dim, position, scale,
-                    a.rotated.data() + (h * rows + t) * head_dim);
+        const std::int64_t to = ((h / group) * rows + t) * group + h % group;
+        rope.rotate(q + h * head_dim, position, scale, a.rotated.data() + to * head_dim);
       }
       float* k = a.k.data() + t * config.kv_dim();
       for (std::int64_t h = 0; h < config.kv_heads; ++h) {
@@ -270,6 +271,7 @@ const arch::ModelConfig& Model::config() const noexcept { return impl_->config; 
 const arch::Checkpoint& Model::checkpoint() const noexcept { return impl_->checkpoint; }
 const kernels::KernelSet& Model::kernels() const noexcept { return impl_->kernels; }
 int Model::threads() const noexcept { return impl_->pool.threads(); }
+ThreadPool& Model::pool() noexcept { return impl_->pool; }
 std::int64_t Model::prompt_chunk() const noexcept { return impl_->prompt_chunk; }
 
 std::span<const float> Model::forward(std::span<const text::TokenId> tokens, KvCache& cache) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "arch/checkpoint.h"
+#include "base/thread_pool.h"
 #include "kernels/kernels.h"
 #include "runtime/kv_cache.h"
 #include "text/tokenizer.h"
@@ -52,6 +53,8 @@ class Model {
   const arch::Checkpoint& checkpoint() const noexcept;
   const kernels::KernelSet& kernels() const noexcept;
   int threads() const noexcept;
+  /// The threads of the layers, idle between two calls: for a caller's own work on what came out.
+  ThreadPool& pool() noexcept;
   std::int64_t prompt_chunk() const noexcept;
 
   /// Runs `tokens` (at least one) after what the cache holds and appends them to it. Returns the

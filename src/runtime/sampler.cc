@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <string_view>
 
 #include "base/error.h"
@@ -11,6 +12,8 @@ namespace onebit::runtime {
 namespace {
 
 using text::TokenId;
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 /// Best first: higher logit, then lower id.
 bool better(const std::pair<float, TokenId>& a, const std::pair<float, TokenId>& b) {
@@ -28,9 +31,24 @@ void require(bool holds, std::string_view option, double found, std::string_view
               fmt::format("logits: found no finite value among {}, expected at least one", vocab));
 }
 
+/// Σ w in double: eight sums side by side, since one alone waits for itself at every step.
+double sum(std::span<const float> w) {
+  constexpr std::size_t kSums = 8;
+  double sums[kSums] = {};
+  std::size_t i = 0;
+  for (; i + kSums <= w.size(); i += kSums) {
+    for (std::size_t j = 0; j < kSums; ++j) sums[j] += w[i + j];
+  }
+  for (; i < w.size(); ++i) sums[0] += w[i];
+  double total = 0;
+  for (const double s : sums) total += s;
+  return total;
+}
+
 }  // namespace
 
-Sampler::Sampler(const SamplerOptions& options) : options_(options), rng_(options.seed) {
+Sampler::Sampler(const SamplerOptions& options, const kernels::KernelSet& kernels)
+    : options_(options), kernels_(&kernels), rng_(options.seed) {
   const auto finite = [](float v) { return std::isfinite(v); };
   require(finite(options.temperature) && options.temperature >= 0, "temperature",
           options.temperature, "0 or more");
@@ -45,6 +63,15 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), rng_(option
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history) {
   if (options_.temperature == 0 && options_.repeat_penalty == 1.0F) return argmax(logits);
+  if (draws_among_all()) {
+    const float top = logits[static_cast<std::size_t>(argmax(logits))];
+    scores_.resize(logits.size());
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const float logit = std::isfinite(logits[i]) ? logits[i] : kNever;
+      scores_[i] = (logit - top) / options_.temperature;
+    }
+    return static_cast<TokenId>(draw());
+  }
   candidates_.clear();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     candidates_.emplace_back(logits[i], static_cast<TokenId>(i));
@@ -58,7 +85,12 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
   keep_top_k();
   keep_top_p();
   keep_min_p();
-  return draw();
+  return draw_candidate();
+}
+
+bool Sampler::draws_among_all() const noexcept {
+  return options_.temperature > 0 && options_.repeat_penalty == 1.0F && options_.top_k == 0 &&
+         options_.top_p == 1.0F && options_.min_p == 0.0F;
 }
 
 /// Candidates are still in the order of their ids.
@@ -109,27 +141,32 @@ void Sampler::keep_min_p() {
                 [&](const Candidate& c) { return c.first < least && c.first != best.first; });
 }
 
-TokenId Sampler::draw() {
+TokenId Sampler::draw_candidate() {
   // In the order of ids, so that the draw does not depend on how the candidates were selected.
   const auto by_id = [](const Candidate& a, const Candidate& b) { return a.second < b.second; };
   if (!std::is_sorted(candidates_.begin(), candidates_.end(), by_id)) {
     std::sort(candidates_.begin(), candidates_.end(), by_id);
   }
-  const double top = std::min_element(candidates_.begin(), candidates_.end(), better)->first;
-  double total = 0;
-  weights_.clear();
+  const float top = std::min_element(candidates_.begin(), candidates_.end(), better)->first;
+  scores_.clear();
   for (const Candidate& c : candidates_) {
-    total += weights_.emplace_back(std::exp((c.first - top) / options_.temperature));
+    scores_.push_back((c.first - top) / options_.temperature);
   }
-  double left = rng_.uniform() * total;
-  std::size_t chosen = candidates_.size();
-  for (std::size_t i = 0; i < candidates_.size(); ++i) {
-    if (weights_[i] == 0) continue;
+  return candidates_[draw()].second;
+}
+
+/// An index drawn from softmax(scores_), whose highest is 0.
+std::size_t Sampler::draw() {
+  kernels_->softmax(scores_.data(), std::ssize(scores_));
+  double left = rng_.uniform() * sum(scores_);
+  std::size_t chosen = scores_.size();
+  for (std::size_t i = 0; i < scores_.size(); ++i) {
+    if (scores_[i] == 0) continue;
     chosen = i;  // rounding can leave a remainder: the last possible token takes it
-    left -= weights_[i];
+    left -= static_cast<double>(scores_[i]);
     if (left < 0) break;
   }
-  return candidates_[chosen].second;
+  return chosen;
 }
 
 TokenId argmax(std::span<const float> logits) {

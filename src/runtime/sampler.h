@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "kernels/kernels.h"
 #include "text/tokenizer.h"
 
 namespace onebit::runtime {
@@ -24,8 +25,12 @@ struct SamplerOptions {
 
 class Sampler {
  public:
-  /// Throws Error{kInvalidArgument} for a value outside its range.
-  explicit Sampler(const SamplerOptions& options);
+  /// Throws Error{kInvalidArgument} for a value outside its range. `kernels` compute the softmax.
+  explicit Sampler(const SamplerOptions& options,
+                   const kernels::KernelSet& kernels = kernels::best_kernels());
+
+  /// Begins the sequence of draws that options.seed = `seed` gives.
+  void reseed(std::uint64_t seed) { rng_ = Rng(seed); }
 
   /// `logits` is f32 [vocab]; `history` the tokens so far (for the repeat penalty; ids without a
   /// logit are ignored). Tokens with a logit that is not finite are never chosen. Ties go to the
@@ -41,17 +46,21 @@ class Sampler {
  private:
   using Candidate = std::pair<float, text::TokenId>;
 
+  bool draws_among_all() const noexcept;
   void penalise(std::span<const text::TokenId> history);
   void keep_top_k();
   void keep_top_p();
   void keep_min_p();
-  text::TokenId draw();
+  text::TokenId draw_candidate();
+  std::size_t draw();
 
   SamplerOptions options_;
+  const kernels::KernelSet* kernels_;
   Rng rng_;
   std::vector<Candidate> candidates_;
   std::vector<text::TokenId> penalised_;
   std::vector<double> weights_;
+  std::vector<float> scores_;  ///< (logit - highest) / temperature of what is drawn from
 };
 
 /// The id of the highest finite logit, the lowest on a tie. Error{kNumeric} when none is finite.

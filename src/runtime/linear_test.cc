@@ -1,0 +1,182 @@
+// Linear layers: the int8 product exactly, the copies that loading makes, shared calls.
+#include "runtime/linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <limits>
+#include <utility>
+
+#include "arch/test_models.h"
+#include "base/test_paths.h"
+
+namespace onebit::runtime {
+namespace {
+
+using formats::DType;
+
+std::vector<float> random_floats(std::int64_t count, std::uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = static_cast<float>(rng.uniform() * 2 - 1);
+  return values;
+}
+
+/// A 1-bit layer with its words, [rows, cols].
+struct RandomLayer {
+  RandomLayer(std::int64_t rows, std::int64_t cols, bool output_norm, std::uint64_t seed)
+      : weights(random_floats(rows * cols, seed)),
+        words(static_cast<std::size_t>(rows * formats::sign1_row_words(cols))) {
+    const auto row_words = static_cast<std::size_t>(formats::sign1_row_words(cols));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      formats::sign1_pack_row(
+          std::span(weights).subspan(static_cast<std::size_t>(r * cols),
+                                     static_cast<std::size_t>(cols)),
+          std::span(words).subspan(static_cast<std::size_t>(r) * row_words, row_words));
+    }
+    OneBitLayer layer;
+    layer.matrix = {
+        {words.data(), rows, cols}, random_floats(cols, seed + 1), random_floats(rows, seed + 2)};
+    layer.output_norm = output_norm;
+    linear = std::move(layer);
+  }
+
+  const arch::OneBitMatrix& matrix() const { return std::get<OneBitLayer>(linear).matrix; }
+
+  std::vector<float> weights;  ///< whose signs are S
+  std::vector<std::uint64_t> words;
+  Linear linear;
+};
+
+/// What kI8 computes before a LayerNorm, in its own order of operations: exact.
+float rounded_product(const RandomLayer& layer, std::int64_t r, const float* x) {
+  const arch::OneBitMatrix& m = layer.matrix();
+  const auto cols = static_cast<std::size_t>(m.sign.cols);
+  float largest = 0;
+  for (std::size_t c = 0; c < cols; ++c) largest = std::max(largest, std::abs(x[c] * m.g[c]));
+  const float scale = largest / 127.0F;
+  std::int32_t dot = 0;
+  for (std::size_t c = 0; c < cols; ++c) {
+    const auto q = static_cast<std::int32_t>(std::nearbyint(x[c] * m.g[c] / scale));
+    dot += layer.weights[static_cast<std::size_t>(r) * cols + c] < 0 ? -q : q;
+  }
+  return static_cast<float>(dot) * scale * m.h[static_cast<std::size_t>(r)];
+}
+
+TEST(LinearRunner, Int8ProductsAreExact) {
+  for (const kernels::KernelSet* set : kernels::available_kernels()) {
+    for (const int threads : {1, 3}) {
+      ThreadPool pool(threads);
+      LinearRunner runner(*set, pool, /*int8_activations=*/true);
+      for (const std::int64_t cols : {1, 63, 64, 130}) {
+        // Three layers in one call, none of them whole units of work, and a longer one than before.
+        const RandomLayer a(1, cols, false, 1);
+        const RandomLayer b(33, cols, false, 2);
+        const RandomLayer c(97, cols, false, 3);
+        for (const std::int64_t tokens : {1, 2, 9}) {
+          const std::vector<float> x = random_floats(tokens * cols, 4);
+          std::vector<float> y[] = {std::vector<float>(static_cast<std::size_t>(tokens * 1)),
+                                    std::vector<float>(static_cast<std::size_t>(tokens * 33)),
+                                    std::vector<float>(static_cast<std::size_t>(tokens * 97))};
+          const RandomLayer* layers[] = {&a, &b, &c};
+          const LinearJob jobs[] = {
+              {&a.linear, y[0].data()}, {&b.linear, y[1].data()}, {&c.linear, y[2].data()}};
+          runner.run(jobs, x.data(), tokens);
+          for (std::size_t j = 0; j < 3; ++j) {
+            const std::int64_t rows = out_features(layers[j]->linear);
+            for (std::int64_t t = 0; t < tokens; ++t) {
+              for (std::int64_t r = 0; r < rows; ++r) {
+                ASSERT_EQ(y[j][static_cast<std::size_t>(t * rows + r)],
+                          rounded_product(*layers[j], r, x.data() + t * cols))
+                    << set->name << " in " << cols << " token " << t << " row " << r;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(LinearRunner, TheOutputNormComesLast) {
+  const kernels::KernelSet& set = kernels::best_kernels();
+  ThreadPool pool(2);
+  const std::int64_t rows = 70;
+  const std::int64_t cols = 100;
+  const std::vector<float> x = random_floats(2 * cols, 5);
+  for (const bool int8 : {false, true}) {
+    LinearRunner runner(set, pool, int8);
+    std::vector<float> plain(2 * rows);
+    std::vector<float> normed(2 * rows);
+    const RandomLayer without(rows, cols, false, 6);
+    const RandomLayer with(rows, cols, true, 6);
+    const LinearJob jobs[] = {{&without.linear, plain.data()}, {&with.linear, normed.data()}};
+    runner.run(jobs, x.data(), 2);
+    for (std::int64_t t = 0; t < 2; ++t) {
+      set.layer_norm(plain.data() + t * rows, 1e-5F, plain.data() + t * rows, rows);
+    }
+    EXPECT_EQ(plain, normed) << (int8 ? "int8" : "f32");
+  }
+}
+
+TEST(LinearRunner, ARowWithoutFiniteValuesShows) {
+  ThreadPool pool(1);
+  LinearRunner runner(kernels::best_kernels(), pool, /*int8_activations=*/true);
+  const RandomLayer layer(5, 8, false, 7);
+  std::vector<float> x = random_floats(8, 8);
+  x[3] = std::numeric_limits<float>::infinity();
+  std::vector<float> y(5);
+  const LinearJob jobs[] = {{&layer.linear, y.data()}};
+  runner.run(jobs, x.data(), 1);
+  for (const float v : y) EXPECT_TRUE(std::isnan(v));
+}
+
+/// The weights that multiplying by unit vectors shows: [rows, cols].
+std::vector<float> weights_of(const Linear& w) {
+  ThreadPool pool(1);
+  LinearRunner runner(kernels::best_kernels(), pool, false);
+  const std::int64_t cols = in_features(w);
+  const std::int64_t rows = out_features(w);
+  std::vector<float> unit(static_cast<std::size_t>(cols * cols));
+  for (std::int64_t c = 0; c < cols; ++c) unit[static_cast<std::size_t>(c * cols + c)] = 1;
+  std::vector<float> columns(static_cast<std::size_t>(cols * rows));
+  const LinearJob jobs[] = {{&w, columns.data()}};
+  runner.run(jobs, unit.data(), cols);
+  std::vector<float> result(columns.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < cols; ++c) {
+      result[static_cast<std::size_t>(r * cols + c)] =
+          columns[static_cast<std::size_t>(c * rows + r)];
+    }
+  }
+  return result;
+}
+
+// Every value is the file's, whatever copy of it the layer holds.
+TEST(LoadLinear, KeepsEveryValueOfEveryType) {
+  arch::ModelConfig config = arch::test_models::tiny_config();
+  config.dim = config.ffn = 256;  // a whole block of the K types
+  config.heads = config.kv_heads = 4;
+  config.head_dim = 64;
+  const arch::test_models::TinyModel model = arch::test_models::random_model(config, 9);
+  const testing::TempDir dir;
+  const std::pair<DType, DType> held_as[] = {
+      {DType::kF32, DType::kF32},   {DType::kF16, DType::kF16},   {DType::kBF16, DType::kBF16},
+      {DType::kQ8_0, DType::kQ8_0}, {DType::kQ4_1, DType::kQ4_1}, {DType::kQ4_0, DType::kQ8_0},
+      {DType::kQ5_0, DType::kQ8_0}, {DType::kQ5_1, DType::kF32},  {DType::kQ2_K, DType::kF32},
+      {DType::kQ3_K, DType::kF32},  {DType::kQ4_K, DType::kF32},  {DType::kQ5_K, DType::kF32},
+      {DType::kQ6_K, DType::kF32}};
+  for (const auto& [stored, held] : held_as) {
+    SCOPED_TRACE(formats::info(stored).name);
+    arch::test_models::write_gguf(model, dir / "m.gguf", stored);
+    const arch::Checkpoint checkpoint = arch::Checkpoint::open(dir / "m.gguf");
+    const Linear linear = load_linear(checkpoint, arch::Role::kAttnQ, 1);
+    EXPECT_EQ(std::get<DenseMatrix>(linear).view.dtype, held);
+    std::vector<float> expected(model.weights.at({arch::Role::kAttnQ, 1}).size());
+    checkpoint.read_f32(arch::Role::kAttnQ, 1, expected);
+    EXPECT_EQ(weights_of(linear), expected);
+  }
+}
+
+}  // namespace
+}  // namespace onebit::runtime

@@ -1,0 +1,335 @@
+// The forward pass against a float64 one, in every stored type and form; and what must not change
+// its results: threads, chunks, batches, what a cache held before.
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <functional>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "arch/test_models.h"
+#include "base/error.h"
+#include "base/test_paths.h"
+#include "runtime/test_reference.h"
+
+namespace onebit::runtime {
+namespace {
+
+using arch::Form;
+using arch::ModelConfig;
+using arch::RopeScaling;
+using arch::test_models::TinyModel;
+using formats::DType;
+using ::testing::HasSubstr;
+using text::TokenId;
+using Ids = std::vector<TokenId>;
+using Floats = std::vector<float>;
+
+/// Enough positions for three blocks of keys, the last of them begun.
+constexpr std::int64_t kTokens = 2 * KvCache::kBlock + 7;
+
+Ids random_tokens(std::int64_t count, std::int64_t vocab, std::uint64_t seed = 9) {
+  Rng rng(seed);
+  Ids tokens;
+  while (std::ssize(tokens) < count) {
+    tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
+  }
+  return tokens;
+}
+
+ModelConfig long_config() {
+  ModelConfig config = arch::test_models::tiny_config();
+  config.context = 256;
+  return config;
+}
+
+/// The tiny model with rows that hold whole blocks of quantised types.
+ModelConfig block_config() {
+  ModelConfig config = long_config();
+  config.dim = 64;
+  config.heads = 8;
+  config.kv_heads = 4;
+  config.head_dim = 8;
+  config.ffn = 96;
+  return config;
+}
+
+std::vector<Floats> all_logits(Model& model, const Ids& tokens) {
+  KvCache cache(model.config(), std::ssize(tokens));
+  const auto vocab = static_cast<std::size_t>(model.config().vocab);
+  std::vector<Floats> result;
+  model.forward_each(tokens, cache, 0, [&](std::int64_t first, std::span<const float> rows) {
+    EXPECT_EQ(first, std::ssize(result));
+    for (; !rows.empty(); rows = rows.subspan(vocab)) {
+      result.emplace_back(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(vocab));
+    }
+  });
+  return result;
+}
+
+/// The largest difference over all positions, and the largest logit.
+struct Difference {
+  double worst = 0;
+  double scale = 0;
+};
+
+Difference against_reference(const std::filesystem::path& path, const std::string& isa) {
+  Model model = Model::load(path, {.threads = 2, .activations = Activations::kF32, .isa = isa});
+  testing::ReferenceModel reference(model.checkpoint());
+  const Ids tokens = random_tokens(kTokens, model.config().vocab);
+  const std::vector<Floats> found = all_logits(model, tokens);
+  EXPECT_EQ(found.size(), tokens.size());
+  Difference result;
+  for (std::size_t t = 0; t < found.size(); ++t) {
+    const std::vector<double> expected = reference.next(tokens[t]);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      result.worst = std::max(result.worst, std::abs(found[t][i] - expected[i]));
+      result.scale = std::max(result.scale, std::abs(expected[i]));
+    }
+  }
+  return result;
+}
+
+void expect_reference(const std::filesystem::path& path) {
+  for (const kernels::KernelSet* set : kernels::available_kernels()) {
+    SCOPED_TRACE(set->name);
+    const Difference d = against_reference(path, std::string(set->name));
+    // Two layers of sums over at most 96 terms, each off by 96 · 2^-24 of its terms' size at worst,
+    // and a few such sums one after the other.
+    EXPECT_LE(d.worst, 16 * 96 * 0x1p-24 * d.scale);
+    EXPECT_GT(d.scale, 0.1);
+  }
+}
+
+class RuntimeModel : public ::testing::Test {
+ protected:
+  std::filesystem::path write(const ModelConfig& config, DType type = DType::kF32) {
+    const std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
+    arch::test_models::write_gguf(arch::test_models::random_model(config, 5), path, type);
+    return path;
+  }
+
+  std::filesystem::path write_packed(const ModelConfig& config, Form form) {
+    const TinyModel model = arch::test_models::random_model(config, 6);
+    const std::filesystem::path source = dir_ / fmt::format("{}.gguf", files_++);
+    arch::test_models::write_gguf(model, source);
+    const arch::Checkpoint from = arch::Checkpoint::open(source);
+    arch::PackOptions options;
+    options.provenance = arch::provenance_of(from, "onebit", form);
+    options.embedding = options.head = DType::kF32;
+    options.scales = DType::kF32;
+    options.dense = {{{arch::Role::kAttnV, 1}, DType::kF16}};
+    const std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
+    arch::test_models::write_packed(path, model, from, options);
+    return path;
+  }
+
+  testing::TempDir dir_;
+  int files_ = 0;
+};
+
+TEST_F(RuntimeModel, LogitsOfEveryShape) {
+  const std::vector<std::function<void(ModelConfig&)>> changes = {
+      [](ModelConfig&) {},
+      [](ModelConfig& c) { c.tied_head = true; },
+      [](ModelConfig& c) { c.kv_heads = 6; },
+      [](ModelConfig& c) { c.kv_heads = 1; },
+      [](ModelConfig& c) { c.heads = 30, c.kv_heads = 1, c.head_dim = 2; },
+      [](ModelConfig& c) { c.norm_eps = 0.1; },
+      [](ModelConfig& c) {
+        c.rope = {.theta = 500, .scaling = RopeScaling::kLinear, .factor = 4, .factors = {}};
+      },
+      [](ModelConfig& c) {
+        c.rope = {.theta = 500,
+                  .scaling = RopeScaling::kLlama3,
+                  .factor = 8,
+                  .low_freq_factor = 1,
+                  .high_freq_factor = 4,
+                  .original_context = 32,
+                  .factors = {}};
+      }};
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    SCOPED_TRACE(i);
+    ModelConfig config = long_config();
+    changes[i](config);
+    expect_reference(write(config));
+  }
+}
+
+TEST_F(RuntimeModel, LogitsInEveryStoredType) {
+  for (const bool tied : {false, true}) {
+    ModelConfig config = block_config();
+    config.tied_head = tied;
+    for (const DType type : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_1, DType::kQ4_0,
+                             DType::kQ5_0, DType::kQ5_1}) {
+      SCOPED_TRACE(formats::info(type).name);
+      expect_reference(write(config, type));
+    }
+  }
+}
+
+TEST_F(RuntimeModel, LogitsOfPackedModels) {
+  for (const Form form : {Form::kPaper, Form::kFoldable}) {
+    SCOPED_TRACE(form == Form::kPaper ? "paper" : "foldable");
+    expect_reference(write_packed(long_config(), form));
+    expect_reference(write_packed(block_config(), form));
+  }
+}
+
+// Rounding an activation to one of 255 steps moves it by at most 1/254 of the row's largest; what
+// reaches the logits is of that order, not more, and not nothing.
+TEST_F(RuntimeModel, Int8ActivationsComeClose) {
+  for (const Form form : {Form::kPaper, Form::kFoldable}) {
+    const std::filesystem::path path = write_packed(block_config(), form);
+    const Ids tokens = random_tokens(kTokens, block_config().vocab);
+    Model exact = Model::load(path, {.activations = Activations::kF32, .isa = {}});
+    Model rounded = Model::load(path, {.activations = Activations::kI8, .isa = {}});
+    const std::vector<Floats> a = all_logits(exact, tokens);
+    const std::vector<Floats> b = all_logits(rounded, tokens);
+    double error = 0;
+    double norm = 0;
+    for (std::size_t t = 0; t < a.size(); ++t) {
+      for (std::size_t i = 0; i < a[t].size(); ++i) {
+        error += std::pow(b[t][i] - a[t][i], 2);
+        norm += std::pow(a[t][i], 2);
+      }
+    }
+    EXPECT_GT(error, 0);
+    EXPECT_LT(std::sqrt(error / norm), 0.03);
+  }
+}
+
+TEST_F(RuntimeModel, AFolderGivesTheSameBits) {
+  const TinyModel model = arch::test_models::random_model(long_config(), 7);
+  arch::test_models::write_hf(model, dir_ / "hf");
+  arch::test_models::write_gguf(model, dir_ / "m.gguf");
+  const Ids tokens = random_tokens(20, model.config.vocab);
+  Model folder = Model::load(dir_ / "hf", {});
+  Model gguf = Model::load(dir_ / "m.gguf", {});
+  EXPECT_EQ(all_logits(folder, tokens), all_logits(gguf, tokens));
+}
+
+TEST_F(RuntimeModel, ThreadsAndChunksChangeNothing) {
+  for (const std::filesystem::path& path :
+       {write(long_config()), write_packed(long_config(), Form::kPaper)}) {
+    const Ids tokens = random_tokens(kTokens, long_config().vocab);
+    Model first = Model::load(path, {.threads = 1, .isa = {}});
+    const std::vector<Floats> expected = all_logits(first, tokens);
+    for (const int threads : {1, 3}) {
+      for (const std::int64_t chunk : {1, 5, 64, 100}) {
+        SCOPED_TRACE(fmt::format("{} threads, chunks of {}", threads, chunk));
+        Model model = Model::load(path, {.threads = threads, .isa = {}, .prompt_chunk = chunk});
+        EXPECT_EQ(model.threads(), threads);
+        EXPECT_EQ(all_logits(model, tokens), expected);
+        KvCache cache(model.config(), kTokens);
+        const std::span<const float> last = model.forward(tokens, cache);
+        EXPECT_EQ(Floats(last.begin(), last.end()), expected.back());
+        EXPECT_EQ(cache.length(), kTokens);
+      }
+    }
+  }
+}
+
+TEST_F(RuntimeModel, ABatchGivesWhatEachSequenceGivesAlone) {
+  for (const std::filesystem::path& path :
+       {write(long_config()), write_packed(long_config(), Form::kFoldable)}) {
+    Model model = Model::load(path, {.threads = 2, .isa = {}});
+    const std::vector<std::int64_t> lengths = {1, 63, 64, 65, 90, 2, 128};  // before the batch
+    std::vector<Ids> sequences;
+    std::vector<std::vector<Floats>> expected;
+    std::vector<KvCache> caches;
+    for (std::size_t s = 0; s < lengths.size(); ++s) {
+      sequences.push_back(random_tokens(lengths[s] + 3, model.config().vocab, s));
+      expected.push_back(all_logits(model, sequences[s]));
+      caches.emplace_back(model.config(), lengths[s] + 3);
+      model.forward(std::span(sequences[s]).first(static_cast<std::size_t>(lengths[s])), caches[s]);
+    }
+    const auto vocab = static_cast<std::size_t>(model.config().vocab);
+    for (std::int64_t step = 0; step < 3; ++step) {
+      std::vector<BatchItem> items;
+      for (std::size_t s = 0; s < lengths.size(); ++s) {
+        items.push_back({sequences[s][static_cast<std::size_t>(lengths[s] + step)], &caches[s]});
+      }
+      const std::span<const float> logits = model.forward_batch(items);
+      ASSERT_EQ(logits.size(), lengths.size() * vocab);
+      for (std::size_t s = 0; s < lengths.size(); ++s) {
+        const std::span<const float> row = logits.subspan(s * vocab, vocab);
+        EXPECT_EQ(Floats(row.begin(), row.end()),
+                  expected[s][static_cast<std::size_t>(lengths[s] + step)])
+            << "sequence " << s << " step " << step;
+      }
+    }
+  }
+}
+
+TEST_F(RuntimeModel, ATruncatedCacheForgets) {
+  Model model = Model::load(write(long_config()), {});
+  const Ids tokens = random_tokens(kTokens, model.config().vocab);
+  const Ids others = random_tokens(kTokens, model.config().vocab, 10);
+  const std::vector<Floats> expected = all_logits(model, tokens);
+  for (const std::int64_t keep : {0, 1, 63, 64, 65, 128, 130}) {
+    const auto kept = static_cast<std::size_t>(keep);
+    KvCache cache(model.config(), kTokens);
+    if (keep > 0) model.forward(std::span(tokens).first(kept), cache);
+    model.forward(std::span(others).subspan(kept), cache);
+    cache.truncate(keep);
+    EXPECT_EQ(cache.length(), keep);
+    const std::span<const float> last = model.forward(std::span(tokens).subspan(kept), cache);
+    EXPECT_EQ(Floats(last.begin(), last.end()), expected.back()) << "after " << keep;
+  }
+}
+
+std::string message_of(ErrorCode code, const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), code) << e.what();
+    return e.what();
+  }
+  ADD_FAILURE() << "no error";
+  return {};
+}
+
+TEST_F(RuntimeModel, RefusesWhatCannotRun) {
+  const std::filesystem::path path = write(long_config());
+  Model model = Model::load(path, {});
+  KvCache cache(model.config(), 4);
+  const Ids good = {1, 2, 3};
+  model.forward(good, cache);
+  EXPECT_THAT(message_of(ErrorCode::kResource, [&] { model.forward(good, cache); }),
+              HasSubstr("found 3 tokens after the 3 held, expected at most 4 in all"));
+  const BatchItem item = {1, &cache};
+  for (const TokenId bad : {-1, 37}) {
+    EXPECT_THAT(message_of(ErrorCode::kInvalidArgument, [&] { model.forward(Ids{bad}, cache); }),
+                HasSubstr(fmt::format("found id {}, expected 0 to 36", bad)));
+  }
+  message_of(ErrorCode::kInvalidArgument, [&] { model.forward({}, cache); });
+  message_of(ErrorCode::kInvalidArgument, [&] { model.forward_batch({}); });
+  EXPECT_EQ(cache.length(), 3);
+  model.forward_batch({&item, 1});
+  message_of(ErrorCode::kResource, [&] { model.forward_batch({&item, 1}); });
+  EXPECT_EQ(cache.length(), 4);
+
+  message_of(ErrorCode::kInvalidArgument, [&] { Model::load(path, {.threads = -1, .isa = {}}); });
+  message_of(ErrorCode::kInvalidArgument,
+             [&] { Model::load(path, {.isa = {}, .prompt_chunk = 0}); });
+  message_of(ErrorCode::kUnsupported, [&] { Model::load(path, {.isa = "avx9"}); });
+  message_of(ErrorCode::kNotFound, [&] { Model::load(dir_ / "nothing", {}); });
+}
+
+TEST_F(RuntimeModel, CacheSizes) {
+  const ModelConfig config = long_config();
+  // 2 · 4 bytes, 2 layers, 2 heads of 10, whole blocks of 64.
+  EXPECT_EQ(KvCache::bytes(config, 1), 8U * 2 * 20 * 64);
+  EXPECT_EQ(KvCache::bytes(config, 64), 8U * 2 * 20 * 64);
+  EXPECT_EQ(KvCache::bytes(config, 65), 8U * 2 * 20 * 128);
+  message_of(ErrorCode::kInvalidArgument, [&] { const KvCache cache(config, 0); });
+  EXPECT_THAT(
+      message_of(ErrorCode::kResource, [&] { const KvCache cache(config, std::int64_t{1} << 62); }),
+      HasSubstr("no memory for 320 bytes a token"));
+}
+
+}  // namespace
+}  // namespace onebit::runtime
