@@ -37,7 +37,7 @@ step 3 "1-bit start, without training"
 step 4 "distillation ($STEPS steps, 8 to 9 minutes)"
 [ -f "$out/run/model.gguf" ] ||
   "$onebit" distill "$teacher" -o "$out/run" --data demo/novels/train.jsonl --data demo/synth.jsonl \
-    --steps "$STEPS" --seed "$seed" --eval-file demo/novels/held_out.txt --eval-every 100
+    --steps "$STEPS" --seed "$seed" --eval-every 50 --json >"$out/distill.json"
 
 step 5 "measure all three on the novel kept out"
 measure() {

@@ -12,6 +12,7 @@
 #include "cli/flags.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
+#include "cli/synth_file.h"
 #include "distill/trainer.h"
 
 namespace onebit::cli {
@@ -156,7 +157,9 @@ class Distill final : public Command {
     define_model(app, f.teacher, "TEACHER");
     define_path(app, "-o,--output", f.out, "the run's folder: checkpoints, metrics, model.gguf")
         ->required();
-    app.add_option("--data", f.data, "JSONL or text to train on (repeatable); see synth")
+    app.add_option("--data", f.data,
+                   "JSONL or text to train on (repeatable); none: the teacher writes a text for "
+                   "each sequence of --steps")
         ->type_name("PATH")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -223,6 +226,7 @@ class Distill final : public Command {
   }
 
   void run(Context& context) override {
+    const auto begin = std::chrono::steady_clock::now();
     const DistillFlags& f = flags_;
     Console& console = context.console;
     if (f.device != "cpu") {
@@ -255,7 +259,8 @@ class Distill final : public Command {
     Narrator narrator(console);
     const distill::TrainResult result = distill::train(
         teacher, recipe, train, held_out, folder, options, narrator, context.interrupts.token());
-    report(console, folder, result, settings);
+    const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
+    report(console, folder, result, settings, wall.count());
   }
 
  private:
@@ -298,7 +303,9 @@ class Distill final : public Command {
         distill::prepare_data({files.begin(), files.end()}, teacher.tokenizer(), options, first,
                               second, *progress, context.interrupts.token());
       };
-      prepare(flags_.data, train, held_out);
+      std::vector<std::string> files = flags_.data;
+      if (files.empty()) files.push_back(synthesize(context, recipe, folder));
+      prepare(files, train, held_out);
       if (!flags_.eval_file.empty()) {
         const std::filesystem::path nothing = folder / "data" / "unused.tokens";
         prepare({flags_.eval_file}, held_out, nothing);
@@ -315,6 +322,25 @@ class Distill final : public Command {
     return text;
   }
 
+  /// The teacher's own text for a run without data; the file that holds it.
+  std::string synthesize(Context& context, const distill::Recipe& recipe,
+                         const std::filesystem::path& folder) const {
+    if (!flags_.steps) {
+      throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
+    }
+    RuntimeFlags runtime;
+    runtime.model = flags_.teacher;
+    runtime.threads = flags_.threads;
+    runtime::Model model = load_model(context, runtime);
+    runtime::SynthOptions options;
+    options.samples = *flags_.steps * recipe.sequences_per_step();
+    options.length = recipe.length;
+    options.sampling.seed = recipe.seed;
+    const std::filesystem::path file = folder / "data" / "synth.jsonl";
+    write_samples(context, model, options, file);
+    return file.string();
+  }
+
   static std::int64_t steps_of(double epochs, std::int64_t segments, const distill::Recipe& r) {
     const double steps =
         epochs * static_cast<double>(segments) / static_cast<double>(r.sequences_per_step());
@@ -322,14 +348,15 @@ class Distill final : public Command {
   }
 
   void report(Console& console, const std::filesystem::path& folder,
-              const distill::TrainResult& result, const Json& settings) const {
+              const distill::TrainResult& result, const Json& settings, double wall) const {
     const double rate = static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9);
     if (result.end.tokens > 0) {
       console.print(fmt::format("held-out KL {:.4f} at start, {:.4f} at the end ({} tokens)\n",
                                 result.start.kl, result.end.kl, grouped(result.end.tokens)));
     }
-    console.print(fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s\n",
-                              grouped(result.tokens), result.seconds, rate));
+    console.print(
+        fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s; {:.0f} s in all\n",
+                    grouped(result.tokens), result.seconds, rate, wall));
     const std::filesystem::path model = folder / "model.gguf";
     console.print(fmt::format("wrote {} ({})\n", model.string(),
                               bytes_text(std::filesystem::file_size(model))));
@@ -345,6 +372,7 @@ class Distill final : public Command {
                         {"tokens", result.tokens},
                         {"seconds", result.seconds},
                         {"tokens_per_second", rate},
+                        {"wall_seconds", wall},
                         {"recipe", settings}});
   }
 

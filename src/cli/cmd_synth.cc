@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/atomic_file.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/number_text.h"
 #include "cli/sampling_flags.h"
-#include "runtime/synth.h"
+#include "cli/synth_file.h"
 
 namespace onebit::cli {
 namespace {
@@ -37,22 +36,10 @@ class Synth final : public Command {
   }
 
   void run(Context& context) override {
-    AtomicFile out(out_);  // a place that cannot be written is known before the work
     runtime::Model model = load_model(context, runtime_);
     options_.sampling = sampling_.drawn();
     const auto begin = std::chrono::steady_clock::now();
-    runtime::SynthTotals totals;
-    {
-      const auto progress = context.console.progress("synth", "tokens");
-      totals = runtime::synthesize(
-          model, options_,
-          [&](const runtime::SynthSample& sample) {
-            const nlohmann::ordered_json row = {{"text", sample.text}, {"tokens", sample.tokens}};
-            out.write(row.dump() + '\n');
-          },
-          *progress, context.interrupts.token());
-    }
-    out.commit();
+    const runtime::SynthTotals totals = write_samples(context, model, options_, out_);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     const double per_second = static_cast<double>(totals.generated) / seconds.count();
     context.console.print(

@@ -31,7 +31,9 @@ Tensor advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states
 /// Trains one block; the mean loss over the last quarter of its steps.
 double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
                  const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam) {
-  AdamW optimizer(student.block_parameters(layer), adam);
+  AdamOptions own = adam;
+  own.scale_rate = options.scale_rate;
+  AdamW optimizer(student.block_parameters(layer), own);
   const Schedule schedule{.peak = options.learning_rate, .total = options.steps};
   const std::int64_t count = input.size(0);
   const std::int64_t batch = std::min(options.batch, count);

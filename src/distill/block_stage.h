@@ -18,16 +18,17 @@ namespace onebit::distill {
 struct BlockStageOptions {
   std::int64_t steps = 0;       ///< optimiser steps of a block; 0: no such stage
   std::int64_t segments = 48;   ///< sequences that all blocks are fitted on
-  std::int64_t batch = 2;       ///< sequences of a step
+  std::int64_t batch = 1;       ///< sequences of a step
   double learning_rate = 1e-2;  ///< of the latent weights; falls to zero along a cosine
+  double scale_rate = 0.4;      ///< learning rate of g and h as a multiple of it
 };
 
 /// Minimises relative_error(losses.h) block by block, from block `first` on; blocks before it are
 /// as an earlier call left them. `tokens`: int64 [segments, T]. `adam` as in the stage that
-/// follows. `done(layer, loss)` is called after each block with the mean loss over its last quarter
-/// of steps. The residual states of all segments are held three times in f32: 3·segments·T·D·4
-/// bytes. A stop throws Error{kInterrupted} between two blocks. Throws Error{kNumeric} as
-/// AdamW::step.
+/// follows, but for its scale_rate. `done(layer, loss)` is called after each block with the mean
+/// loss over its last quarter of steps. The residual states of all segments are held three times in
+/// f32: 3·segments·T·D·4 bytes. A stop throws Error{kInterrupted} between two blocks. Throws
+/// Error{kNumeric} as AdamW::step.
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
                 const std::function<void(std::int64_t layer, double loss)>& done,

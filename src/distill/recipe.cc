@@ -70,13 +70,13 @@ Recipe best_recipe() {
   recipe.latent = nn::LatentStart::kLevels;
   recipe.latent_scale = 1.0;
   recipe.sign_gradient = nn::SignGradient::kIdentity;
-  recipe.block.steps = 24;
+  recipe.block.steps = 48;
   recipe.loss.logit.scale = 1.0;
   recipe.loss.logit.reduction = LogitReduction::kPerToken;
   recipe.loss.beta = 0;
   recipe.adam.weight_decay = 0;
-  recipe.adam.scale_rate = 0.1;
-  recipe.learning_rate = 1e-2;
+  recipe.adam.scale_rate = 0.6;
+  recipe.learning_rate = 3e-3;
   recipe.warmup = 5;
   recipe.decay = Decay::kCosine;
   recipe.batch = 4;
@@ -108,6 +108,7 @@ nlohmann::ordered_json to_json(const Recipe& r) {
           {"block_segments", r.block.segments},
           {"block_batch", r.block.batch},
           {"block_lr", r.block.learning_rate},
+          {"block_scale_rate", r.block.scale_rate},
           {"alpha", r.loss.logit.alpha},
           {"logit_scale", r.loss.logit.scale},
           {"logit_reduction",

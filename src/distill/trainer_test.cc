@@ -2,6 +2,7 @@
 // had never stopped, and what it leaves behind is what it says.
 #include "distill/trainer.h"
 
+#include <fmt/format.h>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -199,8 +200,9 @@ TEST_F(Trainer, ResumeNamesWhatChanged) {
     return "";
   };
   Recipe changed = recipe(9);
-  changed.learning_rate *= 2;
-  EXPECT_THAT(error_of(changed), HasSubstr("has lr = 0.01, found 0.02 now"));
+  changed.learning_rate = 0.5;
+  EXPECT_THAT(error_of(changed),
+              HasSubstr(fmt::format("has lr = {}, found 0.5 now", recipe(9).learning_rate)));
   EXPECT_THAT(error_of(recipe(10)), HasSubstr("steps = 9, found 10 now"));
 
   // Another teacher, then a torn state.
