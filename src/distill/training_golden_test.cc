@@ -1,6 +1,7 @@
 // Twenty steps of distillation on a real model against a PyTorch script written from the formulas
 // (tools/golden/make_training.py): losses, gradients, latent weights, scales and flipped signs.
 #include <cmath>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <map>
 
@@ -86,7 +87,7 @@ Models make_models(const GoldenTensors& start, torch::ScalarType compute,
 
 bool is_latent(const nn::Parameter& parameter) { return parameter.name.ends_with(".latent"); }
 
-/// Everything that tools/accept_training.py compares tensor by tensor with the script's run.
+/// Everything that tools/accept/training.py compares tensor by tensor with the script's run.
 void write_tensors(const std::map<std::string, Tensor>& tensors) {
   file::SafetensorsWriter writer(std::filesystem::path(ONEBIT_BINARY_DIR) /
                                  "training_run.safetensors");
@@ -109,6 +110,15 @@ struct Deviation {
   std::int64_t flips = 0;            ///< signs that the run flipped
   std::int64_t different_flips = 0;  ///< signs that only one of the two runs flipped
 };
+
+/// Into the test program's report, from which tools/accept/training.py prints them.
+void record(const Deviation& d) {
+  const auto text = [](double value) { return fmt::format("{:.3e}", value); };
+  ::testing::Test::RecordProperty("losses", text(d.losses));
+  ::testing::Test::RecordProperty("gradients", text(d.gradients));
+  ::testing::Test::RecordProperty("parameters", text(d.parameters));
+  ::testing::Test::RecordProperty("different_flips", std::to_string(d.different_flips));
+}
 
 void worsen(double& worst, double error) {
   worst = std::isnan(error) || error > worst ? error : worst;
@@ -159,6 +169,7 @@ Deviation train_and_compare(torch::ScalarType compute, nn::SignGradient sign_gra
   if (compute == torch::kFloat64 && sign_gradient == nn::SignGradient::kTanh) {
     write_tensors(tensors);
   }
+  record(deviation);
   return deviation;
 }
 
