@@ -78,7 +78,7 @@ timed() {
 
 inside "apt-get update -qq && apt-get install -y -qq --no-install-recommends git make"
 git -C "$root" bundle create -q "$dir/root/onebit.bundle" HEAD
-inside "git clone -q /root/onebit.bundle /root/onebit"
+inside "git -c advice.detachedHead=false clone -q /root/onebit.bundle /root/onebit"
 failed=0
 for target in "${targets[@]:-demo test}"; do
   for one in $target; do timed "make $one" "make $one" 0; done

@@ -30,8 +30,8 @@ class Report:
         self._line(figure, value, bound, "pass" if held else "FAIL")
         self.failed |= not held
 
-    def note(self, figure, value):
-        self._line(figure, value, "-", "-")
+    def note(self, figure, value, remark="-"):
+        self._line(figure, value, remark, "-")
 
     def exit_status(self):
         return 1 if self.failed else 0

@@ -29,10 +29,9 @@ def main():
             report.check(f"LLaMA-{name}: GB in {what}", f"{value:.3f}", f"{paper} within {GB}",
                          abs(value - paper) <= GB)
         rounded = 100 * (1 - one_bit / full)
-        why = (f"from its rounded sizes {rounded:.1f}" if abs(rounded - saved) <= GB else
-               f"its rounded sizes give {rounded:.1f}: a slip")
-        report.note(f"LLaMA-{name}: % saved (paper {saved}; {why})",
-                    f"{100 * (1 - sizes[1] / sizes[0]):.3f}")
+        why = "from rounded sizes" if abs(rounded - saved) <= GB else f"a slip: rounded sizes give {rounded:.1f}"
+        report.note(f"LLaMA-{name}: % saved", f"{100 * (1 - sizes[1] / sizes[0]):.3f}",
+                    f"paper {saved}, {why}")
     bits = int(figures.test_properties("formats_test", "Sign1.RowSizesOfThePaper")["RowSizesOfThePaper"]["bits"])
     for per, count, expected in (("weight", 4096**2, 1.0078), ("stored parameter", 4096**2 + 2 * 4096, 1.0073)):
         report.check(f"4096 x 4096: bits per {per}", f"{bits / count:.6f}", f"{expected} to the digit",

@@ -7,7 +7,7 @@ Runs the training of tools/golden/make_training.py anew and distill_test, which 
 in training_run.safetensors in the build folder, and compares each gradient of step 1, each parameter
 after step 20 and the set of flipped signs, none of it projected. Losses are compared by the test with
 those that the script wrote to tests/golden/training, and so are the runs that must differ (identity
-gradient) and that may differ more (f32).
+gradient) and that may differ more (f32; the test says what it does where rounding decides a sign).
 """
 import pathlib
 import sys
@@ -49,7 +49,7 @@ def main():
         for part in PARTS:
             names = [name for name in expected if name.startswith(kind) and name.endswith("." + part)]
             worst = max(((ours[name] - expected[name]).norm() / expected[name].norm()).item() for name in names)
-            report.check(f"f64: {kind} of {part}, largest |difference| / |script's|", f"{worst:.2e}",
+            report.check(f"f64: {kind} of {part}, largest relative norm", f"{worst:.2e}",
                          f"<= {BOUND:.0e}", worst <= BOUND)
     identity = runs["IdentityGradientIsNoticed"]
     for what in ("losses", "gradients", "parameters"):
@@ -57,9 +57,13 @@ def main():
         report.check(f"identity gradient: {what}, largest relative error", f"{value:.2e}",
                      f"> {BOUND:.0e}: noticed", value > BOUND)
     report.note("identity gradient: signs that only one run flipped", identity["different_flips"])
-    losses = float(runs["Float32StaysClose"]["losses"])
+    f32 = runs["Float32StaysClose"]
+    losses = float(f32["losses"])
     report.check("f32: losses, largest relative error", f"{losses:.2e}", f"<= {BOUND_F32:.0e}",
                  losses <= BOUND_F32)
+    report.note(f"f32: latents at zero moved to f64's side, by <= {f32['widest_tie']}", f32["ties"])
+    for name, run in runs.items():
+        report.check(f"test {name}", run["result"], "pass", run["result"] == "pass")
     return report.exit_status()
 
 
