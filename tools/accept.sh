@@ -30,7 +30,7 @@ declare -A SCRIPTS=(
 )
 
 # One figure that the point's script could not print, as tools/accept/figures.py prints them.
-fail() { printf '%-9s | %-52s | %12s | %-20s | FAIL\n' "$@"; }
+fail() { printf '%-10s | %-52s | %12s | %-20s | FAIL\n' "$@"; }
 
 run_script() {
   local point=$1 script=${SCRIPTS[$1]}

@@ -71,7 +71,7 @@ timed() {
   seconds=$((SECONDS - begin))
   [ "$3" = 0 ] || bound="< $(($3 / 60)) min"
   if [ "$status" != 0 ] || { [ "$3" != 0 ] && [ "$seconds" -ge "$3" ]; }; then verdict=FAIL; fi
-  printf '%-9s | %-52s | %12s | %-20s | %s\n' fresh "$1" \
+  printf '%-10s | %-52s | %12s | %-20s | %s\n' fresh "$1" \
     "$((seconds / 60)) min $((seconds % 60)) s" "$bound" "$verdict"
   [ "$verdict" = pass ] || failed=1
 }

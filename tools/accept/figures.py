@@ -37,7 +37,7 @@ class Report:
         return 1 if self.failed else 0
 
     def _line(self, figure, value, bound, verdict):
-        print(f"{self.point:<9} | {figure:<52} | {value:>12} | {bound:<20} | {verdict}", flush=True)
+        print(f"{self.point:<10} | {figure:<52} | {value:>12} | {bound:<20} | {verdict}", flush=True)
 
 
 def run_json(*arguments):
