@@ -23,7 +23,7 @@ target_link_options(onebit_torch INTERFACE -Wl,--allow-shlib-undefined
                     -Wl,--unresolved-symbols=ignore-in-shared-libs)
 
 # One precompiled header for every target that uses libtorch (about 700 MB per set of flags).
-file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "")
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/torch_pch.cc CONTENT "")  # written once: no rebuilds
 add_library(onebit_torch_pch STATIC ${PROJECT_BINARY_DIR}/torch_pch.cc)
 target_link_libraries(onebit_torch_pch PUBLIC onebit_flags onebit_torch fmt::fmt)
 target_precompile_headers(onebit_torch_pch PRIVATE <torch/torch.h>)

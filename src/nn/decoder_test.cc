@@ -94,6 +94,19 @@ TEST(Decoder, IsCausal) {
   EXPECT_TRUE(torch::allclose(whole, logits_of(*model, tokens.narrow(1, 0, 4)), 1e-12, 1e-12));
 }
 
+TEST(Decoder, BlocksInTurnAreTheForwardPass) {
+  ONEBIT_REQUIRE_FILE(stories());
+  const auto model = load_dense(arch::Checkpoint::open(stories()), torch::kFloat32);
+  const Tensor tokens = token_row({1, 50, 400, 3, 77, 401, 12});
+  const DecoderOutput whole = model->forward(tokens, {.keep_states = true});
+  Tensor x = model->embed(tokens);
+  for (std::int64_t layer = 0; layer < model->config().layers; ++layer) {
+    EXPECT_TRUE(torch::equal(x, whole.states[static_cast<std::size_t>(layer)])) << layer;
+    x = model->forward_block(layer, x);
+  }
+  EXPECT_TRUE(torch::equal(x, whole.states.back()));
+}
+
 TEST(Decoder, PackedFileGivesBackTheStudent) {
   ONEBIT_REQUIRE_FILE(stories());
   const arch::Checkpoint source = arch::Checkpoint::open(stories());

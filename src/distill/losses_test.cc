@@ -1,0 +1,45 @@
+// The loss of the block-wise stage, against its definition. The other losses are held against a
+// PyTorch script in training_golden_test.cc.
+#include "distill/losses.h"
+
+#include <gtest/gtest.h>
+
+namespace onebit::distill {
+namespace {
+
+using torch::Tensor;
+
+TEST(RelativeError, IsTheMeanOverTokens) {
+  // Two tokens: errors 1 and 4 + 4, targets of squared norm 4 and 25.
+  const Tensor teacher = torch::tensor({{{2.0, 0.0}, {3.0, 4.0}}}, torch::kFloat64);
+  const Tensor student = torch::tensor({{{2.0, 1.0}, {5.0, 2.0}}}, torch::kFloat64);
+  EXPECT_DOUBLE_EQ(relative_error(student, teacher).item<double>(), (1.0 / 4 + 8.0 / 25) / 2);
+  EXPECT_EQ(relative_error(teacher, teacher).item<double>(), 0);
+}
+
+TEST(RelativeError, ScalesWithTheErrorOnly) {
+  torch::manual_seed(1);
+  const Tensor teacher = torch::randn({2, 3, 5}, torch::kFloat64);
+  const Tensor student = teacher + 0.1 * torch::randn({2, 3, 5}, torch::kFloat64);
+  const double once = relative_error(student, teacher).item<double>();
+  // A token's size does not matter, only its relative error.
+  const Tensor size = torch::rand({2, 3, 1}, torch::kFloat64) * 1000 + 1;
+  EXPECT_NEAR(relative_error(student * size, teacher * size).item<double>(), once, 1e-12 * once);
+}
+
+TEST(RelativeError, GradientIsTheStudentsAlone) {
+  torch::manual_seed(2);
+  const Tensor teacher = torch::randn({1, 4, 3}, torch::kFloat64).requires_grad_();
+  const Tensor student = torch::randn({1, 4, 3}, torch::kFloat64).requires_grad_();
+  relative_error(student, teacher).backward();
+  EXPECT_FALSE(teacher.grad().defined());
+  const Tensor expected =
+      2 * (student - teacher) / teacher.square().sum(-1, /*keepdim=*/true) / 4;  // 4 tokens
+  EXPECT_TRUE(torch::allclose(student.grad(), expected.detach(), 1e-12, 1e-14));
+  // A target of zero is not divided by.
+  const Tensor finite = relative_error(student, torch::zeros({1, 4, 3}, torch::kFloat64));
+  EXPECT_TRUE(torch::isfinite(finite).item<bool>());
+}
+
+}  // namespace
+}  // namespace onebit::distill
