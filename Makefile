@@ -37,10 +37,10 @@ tsan: setup
 	@ctest --test-dir build/tsan --output-on-failure
 
 format-fix:
-	@git ls-files 'src/*.h' 'src/*.cc' 'bench/*.cc' | xargs clang-format-14 -i
+	@git ls-files 'src/*.h' 'src/*.cc' 'tests/*.cc' 'bench/*.cc' | xargs clang-format-14 -i
 
 format-check:
-	@git ls-files 'src/*.h' 'src/*.cc' 'bench/*.cc' | xargs clang-format-14 --dry-run -Werror
+	@git ls-files 'src/*.h' 'src/*.cc' 'tests/*.cc' 'bench/*.cc' | xargs clang-format-14 --dry-run -Werror
 
 tidy-check: setup
 	@cmake --preset tidy >/dev/null && cmake --build build/tidy -j $(JOBS)
