@@ -3,7 +3,7 @@ BUILD  ?= build/dev
 JOBS   ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
 
-.PHONY: all setup build demo test unit fuzz accept asan tsan format-fix format-check tidy-check clean
+.PHONY: all setup build demo test unit fuzz accept asan tsan cli-docs format-fix format-check tidy-check clean
 
 all: build
 
@@ -35,6 +35,9 @@ asan: setup
 tsan: setup
 	@cmake --preset tsan >/dev/null && cmake --build build/tsan -j $(JOBS)
 	@ctest --test-dir build/tsan --output-on-failure
+
+cli-docs: build
+	@tools/cli_docs.py $(BUILD)/bin/onebit $(BUILD)/bin/onebit-toolkit
 
 format-fix:
 	@git ls-files 'src/*.h' 'src/*.cc' 'tests/*.cc' 'bench/*.cc' | xargs clang-format-14 -i

@@ -42,6 +42,19 @@ void check_values(std::span<const float> values, DType type, const std::string& 
   }
 }
 
+/// See add_one_bit().
+void check_scale(std::span<const float> values, DType type, const std::string& name) {
+  constexpr float kSmallestNormalF16 = 0x1p-14F;
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  if (type != DType::kF16 || largest == 0 || largest >= kSmallestNormalF16) return;
+  throw Error(
+      ErrorCode::kNumeric,
+      fmt::format("tensor {}: found {} as the largest scale, expected at least 2^-14, which "
+                  "f16 holds with full precision; choose f32",
+                  name, largest));
+}
+
 }  // namespace
 
 std::map<TensorId, DType> all_linear(const ModelConfig& config, DType type) {
@@ -149,6 +162,11 @@ struct PackedWriter::Impl {
     writer.write(name, buffer);
   }
 
+  void write_scale(const std::string& name, std::span<const float> values) {
+    check_scale(values, options.scales, name);
+    write_values(name, options.scales, values);
+  }
+
   ModelConfig config;
   PackOptions options;
   std::vector<TensorId> order;
@@ -183,8 +201,8 @@ void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const st
   }
   const std::string base = gguf_name(impl_->spec(id), layer);
   impl_->writer.write(base + std::string(kSignSuffix), std::as_bytes(words));
-  impl_->write_values(base + std::string(kInScaleSuffix), impl_->options.scales, g);
-  impl_->write_values(base + std::string(kOutScaleSuffix), impl_->options.scales, h);
+  impl_->write_scale(base + std::string(kInScaleSuffix), g);
+  impl_->write_scale(base + std::string(kOutScaleSuffix), h);
 }
 
 void PackedWriter::add_dense(Role role, std::int64_t layer, std::span<const float> values) {

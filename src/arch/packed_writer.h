@@ -48,8 +48,10 @@ class PackedWriter {
   /// Whether a tensor of order() is to be added with add_one_bit().
   bool is_one_bit(const TensorId& id) const;
 
-  /// Adds one 1-bit matrix: words as Sign1View lays them out. Non-finite g or h, or a value outside
-  /// binary16 when scales are f16, throws Error{kNumeric} naming the tensor.
+  /// Adds one 1-bit matrix: words as Sign1View lays them out. Throws Error{kNumeric} naming the
+  /// tensor for non-finite g or h, and when scales are f16 for a value above binary16 or a vector
+  /// that is all below it: not zero, and none as large as 2^-14, so that precision or all is lost.
+  /// A small value beside larger ones is rounded as binary16 rounds it, by at most 2^-25.
   void add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,
                    std::span<const float> g, std::span<const float> h);
 

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <limits>
+#include <tuple>
 
 #include "arch/checkpoint_impl.h"
 #include "arch/packed_format.h"
@@ -284,6 +285,22 @@ TEST_F(PackedFile, RefusesTypesThatDoNotFit) {
   EXPECT_FALSE(std::filesystem::exists(dir_ / "p.gguf"));
 }
 
+/// What add_one_bit() says of these scales in the first matrix, or "" when it takes them.
+std::string refusal(const std::filesystem::path& out, const Checkpoint& source,
+                    const TinyModel& model, PackOptions options, const Packed& matrix) {
+  PackedWriter writer(out, source, std::move(options));
+  for (const TensorId id : {TensorId{Role::kTokenEmbedding, -1}, TensorId{Role::kAttnNorm, 0}}) {
+    writer.add_dense(id.role, id.layer, model.weights.at(id));
+  }
+  try {
+    writer.add_one_bit(Role::kAttnQ, 0, matrix.words, matrix.g, matrix.h);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNumeric);
+    return error.what();
+  }
+  return "";
+}
+
 TEST_F(PackedFile, RefusesValuesThatAreNotFiniteOnceStored) {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -298,24 +315,39 @@ TEST_F(PackedFile, RefusesValuesThatAreNotFiniteOnceStored) {
   for (const Case& c : cases) {
     PackOptions options = tiny_options();
     options.scales = c.scales;
-    PackedWriter writer(dir_ / "p.gguf", source(), options);
-    writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));
-    writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0}));
     Packed q = pack(model_, {Role::kAttnQ, 0});
     q.h[7] = c.value;
-    try {
-      writer.add_one_bit(Role::kAttnQ, 0, q.words, q.g, q.h);
-      EXPECT_TRUE(c.good) << c.value;
-    } catch (const Error& error) {
-      EXPECT_FALSE(c.good) << c.value;
-      EXPECT_EQ(error.code(), ErrorCode::kNumeric);
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("blk.0.attn_q.out_scale"), HasSubstr("element 7")));
+    const std::string said = refusal(dir_ / "p.gguf", source(), model_, options, q);
+    EXPECT_EQ(said.empty(), c.good) << c.value;
+    if (!c.good) {
+      EXPECT_THAT(said, AllOf(HasSubstr("blk.0.attn_q.out_scale"), HasSubstr("element 7")));
     }
   }
   PackedWriter writer(dir_ / "p.gguf", source(), tiny_options());
   auto embedding = model_.weights.at({Role::kTokenEmbedding, -1});
   embedding[5] = 1e6F;
   EXPECT_THROW(writer.add_dense(Role::kTokenEmbedding, -1, embedding), Error);
+}
+
+TEST_F(PackedFile, RefusesScalesThatAreAllBelowF16) {
+  const std::tuple<DType, float, bool> cases[] = {
+      {DType::kF16, 0x1p-14F, true},
+      {DType::kF16, std::nextafter(0x1p-14F, 0.0F), false},
+      {DType::kF16, -1e-9F, false},
+      {DType::kF16, 0.0F, true},  // 0: a zero matrix
+      {DType::kF32, -1e-9F, true}};
+  for (const auto& [type, largest, good] : cases) {
+    PackOptions options = tiny_options();
+    options.scales = type;
+    Packed q = pack(model_, {Role::kAttnQ, 0});
+    std::fill(q.g.begin(), q.g.end(), largest / 2);
+    q.g[3] = largest;
+    const std::string said = refusal(dir_ / "p.gguf", source(), model_, options, q);
+    EXPECT_EQ(said.empty(), good) << largest;
+    if (!good) {
+      EXPECT_THAT(said, AllOf(HasSubstr("blk.0.attn_q.in_scale"), HasSubstr("choose f32")));
+    }
+  }
 }
 
 TEST_F(PackedFile, MisuseIsAProgrammerError) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -23,6 +24,14 @@ constexpr std::size_t kBufferBytes = std::size_t{1} << 20;  // few system calls,
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path destination) : destination_(std::move(destination)) {
+  std::error_code ignored;  // what cannot be looked at is open()'s to report
+  const std::filesystem::file_status there = std::filesystem::status(destination_, ignored);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    throw Error(ErrorCode::kIo,
+                fmt::format("cannot create {}: found a {}, expected a file or nothing",
+                            destination_.string(),
+                            std::filesystem::is_directory(there) ? "folder" : "device or pipe"));
+  }
   temporary_ = destination_;
   temporary_ += fmt::format(".tmp-{}", ::getpid());
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -13,7 +13,8 @@ namespace onebit {
 
 class AtomicFile {
  public:
-  /// Creates the temporary file. Throws Error{kIo} (missing or unwritable folder).
+  /// Creates the temporary file. Throws Error{kIo}: missing or unwritable folder; a destination
+  /// that is there and no regular file, since a rename would replace a device such as /dev/null.
   explicit AtomicFile(std::filesystem::path destination);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/atomic_file.h"
 #include "base/check.h"
@@ -60,6 +62,23 @@ TEST(AtomicFile, MissingFolderIsOneClearError) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);
     EXPECT_THAT(error.what(), HasSubstr("/nonexistent-folder/out: No such file"));
   }
+}
+
+TEST(AtomicFile, NeverReplacesAFolderOrADevice) {
+  const testing::TempDir dir;
+  const std::filesystem::path pipe = dir / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::filesystem::path& place : {dir.path(), pipe}) {
+    try {
+      AtomicFile file(place);
+      FAIL() << place;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kIo);
+      EXPECT_THAT(error.what(), HasSubstr(place == pipe ? "found a device or pipe, expected a file"
+                                                        : "found a folder, expected a file"));
+    }
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
 }
 
 TEST(AtomicFile, FullDiskIsAnErrorAndLeavesNothing) {

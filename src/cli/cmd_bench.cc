@@ -76,7 +76,7 @@ class Bench final : public Command {
     app.add_option("-t,--threads", threads_,
                    "numbers of threads to try, comma separated; default: one per hardware thread")
         ->delimiter(',')
-        ->check(CLI::Range(1, 1024).description(""))
+        ->check(number_within(1, 1024))
         ->type_name("N,…");
     define_number(app, "-r,--repetitions", repetitions_, "runs of each test", std::int64_t{1},
                   std::int64_t{1000});
@@ -118,9 +118,10 @@ class Bench final : public Command {
     const arch::ModelConfig& config = model.config();
     const std::int64_t longest = std::max(prompt_, generate_);
     if (longest > config.context) {
-      throw Error(ErrorCode::kInvalidArgument, fmt::format("tokens of a test: found {}, expected "
-                                                           "at most {}, the model's context",
-                                                           longest, config.context));
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: found a test of {} tokens, expected at most {}, the model's "
+                              "context (-p and -n give a test's tokens)",
+                              runtime_.model, longest, config.context));
     }
     Rng rng(0);  // which tokens makes no difference to the time, but must to the result
     std::vector<text::TokenId> tokens(static_cast<std::size_t>(longest));

@@ -1,15 +1,25 @@
 // `onebit distill`: a 1-bit student of a full-precision teacher, trained by knowledge distillation.
+#include <ATen/Parallel.h>
+#include <chrono>
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
+#include "cli/number_text.h"
 #include "cli/pack_flags.h"
+#include "distill/trainer.h"
 
 namespace onebit::cli {
 namespace {
 
-/// What the command line says of a run. A recipe gives every number that is left unset.
+using Json = nlohmann::ordered_json;
+
+/// What the command line says of a run. What is left unset is the recipe's.
 struct DistillFlags {
   std::string teacher;
   std::string out;
@@ -19,23 +29,115 @@ struct DistillFlags {
   std::optional<double> alpha;
   std::optional<double> beta;
   std::optional<double> gamma;
+  std::optional<double> logit_scale;
+  std::string logit_reduction;
+  bool hidden_last = false;
+  std::string latent;
+  std::string sign_gradient;
   std::optional<double> lr;
+  std::optional<double> scale_rate;
+  std::optional<double> weight_decay;
+  std::optional<double> clip;
   std::optional<std::int64_t> warmup;
+  std::string decay;
   std::optional<std::int64_t> steps;
   std::optional<double> epochs;
   std::optional<std::int64_t> batch;
   std::optional<std::int64_t> accumulate;
   std::optional<std::int64_t> length;
   std::optional<std::int64_t> block_steps;
-  std::string dtype = "bf16";
+  std::optional<std::int64_t> block_segments;
+  std::optional<double> block_lr;
+  std::string dtype = "auto";
   std::int64_t save_every = 500;
   std::int64_t eval_every = 500;
+  double held_out = 0.005;
   std::string eval_file;
   std::string device = "cpu";
   int threads = 0;
   std::int64_t seed = 0;
-  OneBitFlags one_bit;
+  OneBitFlags one_bit{.form = "", .init = "", .split = ""};
   PackFlags pack;
+};
+
+template <class T>
+void override_with(T& value, const std::optional<T>& flag) {
+  if (flag) value = *flag;
+}
+
+/// The recipe with what the command line changes. Steps come later: they may depend on the data.
+distill::Recipe recipe_of(const DistillFlags& f) {
+  distill::Recipe r = distill::recipe_by_name(f.recipe);
+  if (!f.one_bit.form.empty()) r.form = f.one_bit.parsed_form();
+  if (!f.one_bit.init.empty()) r.svid.init = quant::parse_init(f.one_bit.init);
+  if (!f.one_bit.split.empty()) r.svid.split = quant::parse_split(f.one_bit.split);
+  if (!f.latent.empty()) {
+    r.latent = f.latent == "sign" ? nn::LatentStart::kSign : nn::LatentStart::kLevels;
+    r.latent_scale = f.latent == "sign" ? nn::kLatentScale : 1.0;
+  } else if (r.svid.init == quant::Init::kCopy) {
+    r.latent = nn::LatentStart::kLevels;  // W itself: g = h = 1
+    r.latent_scale = 1.0;
+  }
+  if (!f.sign_gradient.empty()) {
+    r.sign_gradient =
+        f.sign_gradient == "tanh" ? nn::SignGradient::kTanh : nn::SignGradient::kIdentity;
+  }
+  if (!f.logit_reduction.empty()) {
+    r.loss.logit.reduction = f.logit_reduction == "token" ? distill::LogitReduction::kPerToken
+                                                          : distill::LogitReduction::kPerSequence;
+  }
+  if (!f.decay.empty()) {
+    r.decay = f.decay == "cosine"   ? distill::Decay::kCosine
+              : f.decay == "linear" ? distill::Decay::kLinear
+                                    : distill::Decay::kConstant;
+  }
+  r.loss.hidden_last = f.hidden_last;
+  override_with(r.loss.logit.alpha, f.alpha);
+  override_with(r.loss.logit.scale, f.logit_scale);
+  override_with(r.loss.beta, f.beta);
+  override_with(r.loss.gamma, f.gamma);
+  override_with(r.adam.weight_decay, f.weight_decay);
+  override_with(r.adam.max_grad_norm, f.clip);
+  override_with(r.adam.scale_rate, f.scale_rate);
+  override_with(r.block.steps, f.block_steps);
+  override_with(r.block.segments, f.block_segments);
+  override_with(r.block.learning_rate, f.block_lr);
+  override_with(r.learning_rate, f.lr);
+  override_with(r.warmup, f.warmup);
+  override_with(r.batch, f.batch);
+  override_with(r.accumulate, f.accumulate);
+  override_with(r.length, f.length);
+  r.compute = f.dtype == "auto"   ? distill::fastest_compute()
+              : f.dtype == "bf16" ? torch::kBFloat16
+                                  : torch::kFloat32;
+  r.seed = actual_seed(f.seed);
+  return r;
+}
+
+/// Tells people how the run goes.
+class Narrator final : public distill::TrainObserver {
+ public:
+  explicit Narrator(Console& console) : console_(console) {}
+
+  std::unique_ptr<Progress> progress(const char* label, const char* unit) override {
+    return console_.progress(label, unit);
+  }
+
+  void on_block(std::int64_t, double) override {}
+  void on_step(std::int64_t, const distill::StepMetrics&) override {}
+
+  void on_evaluation(std::int64_t step, const distill::Evaluation& e) override {
+    console_.message(LogLevel::kInfo,
+                     fmt::format("step {}: held-out KL {:.4f}, perplexity {:.2f} ({} tokens)", step,
+                                 e.kl, std::exp(e.cross_entropy), grouped(e.tokens)));
+  }
+
+  void on_save(std::int64_t step) override {
+    console_.message(LogLevel::kDebug, fmt::format("step {}: saved", step));
+  }
+
+ private:
+  Console& console_;
 };
 
 template <class Number>
@@ -66,9 +168,29 @@ class Distill final : public Command {
                     0.0, 1.0);
     define_optional(app, "--beta", f.beta, "weight of the hidden-state term", 0.0, 1e6);
     define_optional(app, "--gamma", f.gamma, "weight of the attention term", 0.0, 1e6);
-    define_optional(app, "--lr", f.lr, "peak learning rate", 0.0, 1.0);
+    define_optional(app, "--logit-scale", f.logit_scale, "factor of the divergence in the loss",
+                    0.0, 1e6);
+    define_choice(app, "--logit-reduction", f.logit_reduction,
+                  "the divergence's sum is divided by the sequences (the reference) or the tokens",
+                  {"sequence", "token"});
+    app.add_flag("--hidden-last", f.hidden_last,
+                 "the hidden-state term also supervises the last block, unlike the reference");
+    define_choice(app, "--latent", f.latent,
+                  "latent weights start as 0.01 times the sign, or as weights in units of h gT",
+                  {"sign", "levels"});
+    define_choice(app, "--sign-gradient", f.sign_gradient,
+                  "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is",
+                  {"tanh", "identity"});
+    define_optional(app, "--lr", f.lr, "peak learning rate of the latent weights", 0.0, 1.0);
+    define_optional(app, "--scale-rate", f.scale_rate, "rate of g and h as a multiple of --lr", 0.0,
+                    1e6);
+    define_optional(app, "--weight-decay", f.weight_decay, "AdamW's, on everything trained", 0.0,
+                    1e3);
+    define_optional(app, "--clip", f.clip, "largest norm of the gradient; 0: any", 0.0, 1e9);
     define_optional(app, "--warmup", f.warmup, "steps of linear warm-up", std::int64_t{0},
                     kMaxCount);
+    define_choice(app, "--decay", f.decay, "of the rate after the warm-up",
+                  {"cosine", "linear", "constant"});
     CLI::Option* steps =
         define_optional(app, "--steps", f.steps, "optimiser steps of the run", kOne, kMaxCount);
     define_optional(app, "--epochs", f.epochs, "passes over the data, in place of --steps", 0.0,
@@ -80,11 +202,19 @@ class Distill final : public Command {
     define_optional(app, "--block-steps", f.block_steps,
                     "steps that each block trains alone before the whole does; 0: none",
                     std::int64_t{0}, kMaxCount);
-    define_choice(app, "--dtype", f.dtype, "what activations are computed in", {"bf16", "f32"});
+    define_optional(app, "--block-segments", f.block_segments, "sequences it trains on", kOne,
+                    kMaxCount);
+    define_optional(app, "--block-lr", f.block_lr, "its peak learning rate", 0.0, 1.0);
+    define_choice(app, "--dtype", f.dtype,
+                  "type of activations and products; auto: what this CPU multiplies fastest",
+                  {"auto", "bf16", "f32"});
     define_number(app, "--save-every", f.save_every, "steps between checkpoints", kOne, kMaxCount);
     define_number(app, "--eval-every", f.eval_every, "steps between evaluations; 0: none",
                   std::int64_t{0}, kMaxCount);
-    define_path(app, "--eval-file", f.eval_file, "the text of the evaluations");
+    define_path(app, "--eval-file", f.eval_file,
+                "text of the evaluations, in place of a share of the data");
+    define_number(app, "--held-out", f.held_out, "share of the documents kept for evaluation", 0.0,
+                  0.5);
     define_choice(app, "--device", f.device, "where to run", {"cpu", "cuda"});
     define_one_bit(app, f.one_bit);
     define_pack(app, f.pack);
@@ -92,11 +222,132 @@ class Distill final : public Command {
     define_seed(app, f.seed);
   }
 
-  void run(Context&) override {
-    throw Error(ErrorCode::kUnsupported, "distill: this build has no trainer");
+  void run(Context& context) override {
+    const DistillFlags& f = flags_;
+    Console& console = context.console;
+    if (f.device != "cpu") {
+      throw Error(ErrorCode::kUnsupported, "--device cuda: this build trains on the CPU only");
+    }
+    if (f.threads > 0) at::set_num_threads(f.threads);
+    const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
+    distill::Recipe recipe = recipe_of(f);
+    const std::filesystem::path folder = f.out;
+    prepare_folder(folder);
+    const auto [train, held_out] = prepare_text(context, teacher, recipe, folder);
+    recipe.steps = f.steps ? *f.steps : steps_of(f.epochs.value_or(1), train.size(), recipe);
+    const Json settings = distill::to_json(recipe);
+    write_file(folder / "recipe.json", settings.dump(2) + "\n");
+    console.message(
+        LogLevel::kInfo,
+        fmt::format("{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out",
+                    recipe.steps, recipe.sequences_per_step(), recipe.length,
+                    grouped(recipe.steps * recipe.sequences_per_step() * recipe.length),
+                    grouped(train.size()), grouped(held_out.size())));
+
+    distill::TrainOptions options{.save_every = f.save_every,
+                                  .eval_every = f.eval_every,
+                                  .resume = f.resume,
+                                  .pack = {},
+                                  .threads = f.threads};
+    options.pack.embedding = formats::parse_dtype(f.pack.embedding);
+    options.pack.head = formats::parse_dtype(f.pack.head);
+    options.pack.scales = formats::parse_dtype(f.pack.scales);
+    Narrator narrator(console);
+    const distill::TrainResult result = distill::train(
+        teacher, recipe, train, held_out, folder, options, narrator, context.interrupts.token());
+    report(console, folder, result, settings);
   }
 
  private:
+  void prepare_folder(const std::filesystem::path& folder) const {
+    const bool begun = std::filesystem::exists(folder / "state.safetensors");
+    if (flags_.resume && !begun) {
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: found no state.safetensors to resume from", folder.string()));
+    }
+    if (!flags_.resume && begun) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: holds a run already; --resume goes on with it, another folder "
+                              "begins a new one",
+                              folder.string()));
+    }
+    std::error_code error;
+    std::filesystem::create_directories(folder / "data", error);
+    if (error) {
+      throw Error(ErrorCode::kIo, fmt::format("{}: {}", folder.string(), error.message()));
+    }
+  }
+
+  struct Text {
+    distill::TokenSegments train;
+    distill::TokenSegments held_out;
+  };
+
+  /// Training and held-out segments. A resumed run finds what it was begun with.
+  Text prepare_text(Context& context, const arch::Checkpoint& teacher,
+                    const distill::Recipe& recipe, const std::filesystem::path& folder) const {
+    const std::filesystem::path train = folder / "data" / "train.tokens";
+    const std::filesystem::path held_out = folder / "data" / "held_out.tokens";
+    if (!flags_.resume) {
+      const auto progress = context.console.progress("tokenise", "bytes");
+      distill::DataOptions options;
+      options.length = recipe.length;
+      options.held_out = flags_.eval_file.empty() ? flags_.held_out : 0.0;
+      const auto prepare = [&](const std::vector<std::string>& files, const auto& first,
+                               const auto& second) {
+        distill::prepare_data({files.begin(), files.end()}, teacher.tokenizer(), options, first,
+                              second, *progress, context.interrupts.token());
+      };
+      prepare(flags_.data, train, held_out);
+      if (!flags_.eval_file.empty()) {
+        const std::filesystem::path nothing = folder / "data" / "unused.tokens";
+        prepare({flags_.eval_file}, held_out, nothing);
+        std::filesystem::remove(nothing);
+      }
+    }
+    Text text{distill::TokenSegments::open(train), distill::TokenSegments::open(held_out)};
+    if (text.train.length() != recipe.length) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: the saved run has length = {}, found {} now; resume with the "
+                              "same settings, or start a new run in another folder",
+                              folder.string(), text.train.length(), recipe.length));
+    }
+    return text;
+  }
+
+  static std::int64_t steps_of(double epochs, std::int64_t segments, const distill::Recipe& r) {
+    const double steps =
+        epochs * static_cast<double>(segments) / static_cast<double>(r.sequences_per_step());
+    return std::max<std::int64_t>(1, std::llround(steps));
+  }
+
+  void report(Console& console, const std::filesystem::path& folder,
+              const distill::TrainResult& result, const Json& settings) const {
+    const double rate = static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9);
+    if (result.end.tokens > 0) {
+      console.print(fmt::format("held-out KL {:.4f} at start, {:.4f} at the end ({} tokens)\n",
+                                result.start.kl, result.end.kl, grouped(result.end.tokens)));
+    }
+    console.print(fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s\n",
+                              grouped(result.tokens), result.seconds, rate));
+    const std::filesystem::path model = folder / "model.gguf";
+    console.print(fmt::format("wrote {} ({})\n", model.string(),
+                              bytes_text(std::filesystem::file_size(model))));
+    const auto evaluation = [](const distill::Evaluation& e) -> Json {
+      if (e.tokens == 0) return nullptr;
+      return {{"kl", e.kl}, {"cross_entropy", e.cross_entropy}, {"tokens", e.tokens}};
+    };
+    console.print_json({{"teacher", flags_.teacher},
+                        {"output", flags_.out},
+                        {"model", model.string()},
+                        {"start", evaluation(result.start)},
+                        {"end", evaluation(result.end)},
+                        {"tokens", result.tokens},
+                        {"seconds", result.seconds},
+                        {"tokens_per_second", rate},
+                        {"recipe", settings}});
+  }
+
   DistillFlags flags_;
 };
 

@@ -22,6 +22,9 @@ std::string joined_types(const ModelSummary& summary) {
   return text;
 }
 
+/// Only then does a packed file have a form.
+bool has_one_bit(const ModelSummary& summary) { return summary.types.contains("sign1"); }
+
 Json tensors_json(const ModelSummary& summary) {
   Json list = Json::array();
   for (const TensorSummary& tensor : summary.tensors) {
@@ -80,7 +83,10 @@ class Info final : public Command {
     row(console, "whole file",
         fmt::format("{:.4f} bits per weight", summary.file_bits_per_weight()));
     if (const auto& made = checkpoint.provenance()) {
-      row(console, "method", fmt::format("{}, form {}", made->method, arch::form_name(made->form)));
+      row(console, "method",
+          has_one_bit(summary)
+              ? fmt::format("{}, form {}", made->method, arch::form_name(made->form))
+              : made->method);
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));
       row(console, "made by", made->program);
     }
@@ -128,10 +134,10 @@ class Info final : public Command {
                    {"file_bits_per_weight", summary.file_bits_per_weight()}};
     if (const auto& made = checkpoint.provenance()) {
       object["packed"] = {{"method", made->method},
-                          {"form", arch::form_name(made->form)},
                           {"source_name", made->source_name},
                           {"source_sha256", made->source_sha256},
                           {"program", made->program}};
+      if (has_one_bit(summary)) object["packed"]["form"] = arch::form_name(made->form);
     }
     object["kernels"] = kernels.name;
     for (const kernels::KernelSet* set : kernels::available_kernels()) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/atomic_file.h"
+#include "base/error.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/number_text.h"
@@ -21,6 +22,21 @@ const std::map<std::string, eval::Rows> kRows = {{"auto", eval::Rows::kAuto},
                                                  {"wikitext", eval::Rows::kWikitext},
                                                  {"whole", eval::Rows::kWhole},
                                                  {"jsonl", eval::Rows::kJsonl}};
+
+constexpr const char* kNotes =
+    "Protocols. paper: the whole text is tokenised, one BOS at its beginning if the\n"
+    "tokenizer adds one, cut into windows of -c tokens that do not overlap; a partial last\n"
+    "window is dropped; all tokens of a window but its first are predicted. llama.cpp: the\n"
+    "same windows, BOS in place of the first token of each if the tokenizer adds one; only\n"
+    "the second half of a window is predicted.\n"
+    "\n"
+    "Rows are joined with two newlines. wikitext: every line with its newline is a row, a\n"
+    "blank one an empty row, and the empty string after the final newline is none. jsonl:\n"
+    "every line is an object whose \"text\" is a row. whole: the file is one row.\n"
+    "\n"
+    "The last line is 'Final estimate: PPL = 24.1512 +/- 0.1834', the standard error being\n"
+    "that of the mean over predicted tokens. --json: ppl, ppl_stderr, tokens, windows,\n"
+    "scored, mean_nll; with a teacher kl_mean, kl_stderr, kl_p99 (nats), same_top (a share).\n";
 
 class Perplexity final : public Command {
  public:
@@ -42,6 +58,7 @@ class Perplexity final : public Command {
     define_number(app, "--max-windows", options_.max_windows, "stop after so many; 0: all",
                   std::int64_t{0}, kMaxCount);
     define_runtime(app, runtime_);
+    app.footer(kNotes);
   }
 
   void run(Context& context) override {
@@ -59,13 +76,27 @@ class Perplexity final : public Command {
       teacher_scorer.emplace(*teacher);
     }
     const auto progress = context.console.progress("perplexity", "tokens");
-    const eval::PerplexityResult result = eval::perplexity(
-        scorer, teacher_scorer ? &*teacher_scorer : nullptr, model.checkpoint().tokenizer(), text,
-        options_, *progress, context.interrupts.token());
-    print(context.console, result);
+    print(context.console,
+          measure(scorer, teacher_scorer ? &*teacher_scorer : nullptr,
+                  model.checkpoint().tokenizer(), text, *progress, context.interrupts.token()));
   }
 
  private:
+  /// eval knows neither files nor flags: its errors get them here.
+  eval::PerplexityResult measure(eval::Scorer& scorer, eval::Scorer* teacher,
+                                 const text::Tokenizer& tokenizer, std::string_view text,
+                                 Progress& progress, const std::stop_token& stop) const {
+    try {
+      return eval::perplexity(scorer, teacher, tokenizer, text, options_, progress, stop);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) throw;
+      const std::string_view hint =
+          error.code() == ErrorCode::kInvalidArgument ? " (-c gives a window's tokens)" : "";
+      throw Error(error.code(),
+                  fmt::format("{} on {}: {}{}", runtime_.model, file_, error.what(), hint));
+    }
+  }
+
   void print(Console& console, const eval::PerplexityResult& result) const {
     console.print(fmt::format("{} tokens, {} windows of {}, {} predictions scored\n",
                               grouped(result.tokens), result.windows, options_.window,

@@ -17,6 +17,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kNotes =
+    "Prints a row a matrix: name, shape, relative error |W - W'|^2 / |W|^2 in Frobenius\n"
+    "norms, stored bits per weight, scales included; then totals over the matrices and over\n"
+    "the whole file. --json: matrices (name, shape, relative_error, bits_per_weight), totals.\n"
+    "The form foldable needs no LayerNorm at run time; paper is the form of the publication.\n";
+
 class Quantize final : public Command {
  public:
   void define(CLI::App& app) override {
@@ -28,6 +34,7 @@ class Quantize final : public Command {
     define_one_bit(app, one_bit_);
     define_pack(app, pack_);
     define_threads(app, threads_);
+    app.footer(kNotes);
   }
 
   void run(Context& context) override {
@@ -43,6 +50,7 @@ class Quantize final : public Command {
     options.threads = threads_;
 
     Console& console = context.console;
+    console.outlive_stdout();
     console.print(row("matrix", "shape", "rel. error", "bits/weight"));
     Json matrices = Json::array();
     const auto begin = std::chrono::steady_clock::now();

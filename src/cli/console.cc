@@ -170,7 +170,10 @@ std::unique_ptr<Progress> Console::progress(std::string label, std::string unit)
 void Console::write_stdout(std::string_view text) {
   clear_bar();
   const int error = write_all(STDOUT_FILENO, text);
-  if (error == EPIPE) throw BrokenPipe{};
+  if (error == EPIPE) {
+    if (outlive_stdout_) return;
+    throw BrokenPipe{};
+  }
   if (error != 0) {
     throw Error(ErrorCode::kIo,
                 fmt::format("cannot write to standard output: {}", std::strerror(error)));

@@ -31,6 +31,9 @@ class Console {
   void set_json(bool json) { json_ = json; }
   bool json() const { return json_; }
 
+  /// For a command whose result is a file: when nobody reads stdout any more it goes on, unheard.
+  void outlive_stdout() { outlive_stdout_ = true; }
+
   /// Result text, as it is, at once. Left out when --json was given. Throws BrokenPipe, or
   /// Error{kIo} when stdout cannot be written (a full disk).
   void print(std::string_view text);
@@ -60,6 +63,7 @@ class Console {
   std::mutex mutex_;
   Verbosity verbosity_ = Verbosity::kInfo;
   bool json_ = false;
+  bool outlive_stdout_ = false;
   bool terminal_;              ///< stderr is one
   bool bar_drawn_ = false;     ///< the cursor stands in a bar's line
   bool at_line_start_ = true;  ///< of stdout

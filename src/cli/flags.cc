@@ -9,9 +9,22 @@
 
 namespace onebit::cli {
 
+namespace {
+
+CLI::Validator not_empty() {
+  return {[](std::string& word) {
+            return word.empty() ? std::string("found an empty name, expected a path")
+                                : std::string();
+          },
+          ""};
+}
+
+}  // namespace
+
 void define_model(CLI::App& app, std::string& model, const char* name) {
   app.add_option(name, model, "a GGUF file or a Hugging Face folder")
       ->required()
+      ->check(not_empty())
       ->type_name("");  // the name says it
 }
 
@@ -35,7 +48,7 @@ CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
 
 CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
                          const char* description) {
-  return app.add_option(flags, value, description)->type_name("PATH");
+  return app.add_option(flags, value, description)->check(not_empty())->type_name("PATH");
 }
 
 void define_threads(CLI::App& app, int& threads) {
@@ -64,7 +77,7 @@ runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
   if (flags.device != "cpu") {
     throw Error(
         ErrorCode::kUnsupported,
-        fmt::format("device: found {}, expected cpu (the runtime has no other)", flags.device));
+        fmt::format("--device: found {}, expected cpu: this command has no other", flags.device));
   }
   const auto begin = std::chrono::steady_clock::now();
   runtime::ModelOptions options;

@@ -1,8 +1,12 @@
 // Flags that several commands share, so that they read and check alike everywhere.
 #pragma once
 
+#include <charconv>
+#include <concepts>
 #include <cstdint>
+#include <fmt/format.h>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/command.h"
@@ -10,19 +14,44 @@
 
 namespace onebit::cli {
 
-/// MODEL (or TEACHER), a positional.
+/// MODEL (or TEACHER), a positional. An empty name is wrong usage, here and in define_path().
 void define_model(CLI::App& app, std::string& model, const char* name = "MODEL");
 
 /// One word out of a few, which the help lists after `description`.
 CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
                            const std::string& description, const std::vector<std::string>& choices);
 
+/// Longest text sizes and counts that the flags take: far beyond use, safe to multiply.
+inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
+
+/// Accepts what reads as a number within [low, high] from its first character to its last.
+template <class Number>
+CLI::Validator number_within(Number low, Number high) {
+  return {
+      [low, high](std::string& word) -> std::string {
+        Number value = {};
+        const char* const end = word.data() + word.size();
+        const auto [stop, error] = std::from_chars(word.data(), end, value);
+        const bool whole = error == std::errc() && stop == end;
+        if (whole && value >= low && value <= high) return {};  // NaN is within nothing
+        if constexpr (std::integral<Number>) {
+          if (high >= kMaxCount) {
+            return fmt::format("found '{}', expected a whole number of at least {}", word, low);
+          }
+          return fmt::format("found '{}', expected a whole number from {} to {}", word, low, high);
+        } else {
+          return fmt::format("found '{}', expected a number from {:g} to {:g}", word, low, high);
+        }
+      },
+      ""};
+}
+
 /// A number within [low, high], its default in the help.
 template <class Number>
 CLI::Option* define_number(CLI::App& app, const char* flags, Number& value, const char* description,
                            Number low, Number high) {
   return app.add_option(flags, value, description)
-      ->check(CLI::Range(low, high).description(""))
+      ->check(number_within(low, high))
       ->type_name("N")
       ->capture_default_str();
 }
@@ -50,8 +79,5 @@ void define_runtime(CLI::App& app, RuntimeFlags& flags);
 
 /// Throws as Model::load; Error{kUnsupported} for a device that is not the CPU.
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags);
-
-/// Longest text sizes and counts that the flags take: far beyond use, safe to multiply.
-inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
 
 }  // namespace onebit::cli

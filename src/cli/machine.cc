@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fmt/format.h>
 #include <memory>
 #include <new>
 #include <sys/resource.h>
@@ -36,7 +37,11 @@ std::uint64_t sum(const Vector* data, std::int64_t count) {
 double read_bandwidth(int threads) {
   constexpr std::int64_t kCount = kProbeBytes / static_cast<std::int64_t>(sizeof(Vector));
   std::unique_ptr<Vector[]> buffer(new (std::nothrow) Vector[kCount]);
-  if (!buffer) throw Error(ErrorCode::kResource, "no memory to measure the bandwidth with");
+  if (!buffer) {
+    throw Error(ErrorCode::kResource,
+                fmt::format("bandwidth: found no memory for a buffer of {} MiB to measure with",
+                            kProbeBytes >> 20));
+  }
   ThreadPool pool(threads);
   // Written by the thread that reads it: its pages then lie near that thread.
   pool.parallel_for(kCount, kStep, [&](std::int64_t begin, std::int64_t end, int) {

@@ -7,12 +7,15 @@
 #include <fmt/format.h>
 #include <new>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "cli/exit_code.h"
 #include "cli/flags.h"
+#include "cli/suggestion.h"
 #include "cli/toolkit.h"
+#include "kernels/kernels.h"
 
 namespace onebit::cli {
 namespace {
@@ -57,9 +60,41 @@ struct Parser {
   CommonFlags common;
 };
 
+/// "unknown command 'rnu'; did you mean 'run'?"
+std::string with_suggestion(std::string message, std::string_view word,
+                            const std::vector<std::string_view>& choices) {
+  const std::string_view near = suggestion(word, choices);
+  if (!near.empty()) message += fmt::format("; did you mean '{}'?", near);
+  return message;
+}
+
 int usage_error(Console& console, std::string_view message, std::string_view help) {
   console.error(fmt::format("{} (see '{}')", message, help));
   return kExitUsage;
+}
+
+/// What the parser had no use for. An option that it does not know it takes for a positional.
+std::string unexpected_word(const CLI::App& app) {
+  const std::vector<std::string> words = app.remaining();
+  const std::string word = words.empty() ? "" : words.front().substr(0, words.front().find('='));
+  if (!word.starts_with('-')) return fmt::format("unexpected argument '{}'", word);
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return with_suggestion(fmt::format("unknown option '{}'", word), word,
+                         {names.begin(), names.end()});
+}
+
+/// The environment's ONEBIT_ISA, checked here so that the message can say where it comes from.
+std::string forced_isa() {
+  const char* isa = std::getenv("ONEBIT_ISA");
+  if (isa == nullptr || *isa == '\0') return "";
+  try {
+    return std::string(kernels::kernels_by_name(isa).name);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("environment variable ONEBIT_ISA: {}", error.what()));
+  }
 }
 
 int run_command(const CommandEntry& entry, int argc, char** argv, Console& console) {
@@ -70,20 +105,28 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   } catch (const CLI::CallForHelp&) {
     console.print(parser.app.help());
     return kExitDone;
+  } catch (const CLI::ExtrasError&) {
+    return usage_error(console, unexpected_word(parser.app), help);
   } catch (const CLI::ParseError& error) {
     return usage_error(console, error.what(), help);
   }
   console.set_verbosity(parser.common.verbosity());
   console.set_json(parser.common.json);
   Interrupts interrupts;
-  const char* isa = std::getenv("ONEBIT_ISA");
-  Context context{console, interrupts, isa == nullptr ? "" : isa};
+  Context context{console, interrupts, forced_isa()};
   try {
     parser.command->run(context);
   } catch (const UsageError& error) {
     return usage_error(console, error.what(), help);
   }
   return kExitDone;
+}
+
+std::string unknown_word(const Program& program, std::string_view word) {
+  if (word.starts_with('-')) return fmt::format("unknown option '{}' before the command", word);
+  std::vector<std::string_view> names;
+  for (const CommandEntry& entry : program.commands) names.emplace_back(entry.name);
+  return with_suggestion(fmt::format("unknown command '{}'", word), word, names);
 }
 
 int dispatch(const Program& program, int argc, char** argv, Console& console) {
@@ -105,8 +148,7 @@ int dispatch(const Program& program, int argc, char** argv, Console& console) {
   const std::string_view name = help ? argv[2] : argv[1];
   const CommandEntry* entry = find(program, name);
   if (entry == nullptr) {
-    const std::string_view kind = name.starts_with('-') ? "option" : "command";
-    return usage_error(console, fmt::format("unknown {} '{}'", kind, name), "onebit help");
+    return usage_error(console, unknown_word(program, name), "onebit help");
   }
   // `help CMD` reads as `CMD --help`.
   std::string first(entry->name);
@@ -127,7 +169,9 @@ int dispatch(const Program& program, int argc, char** argv, Console& console) {
 }  // namespace
 
 int run_program(const Program& program, int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed stdout is reported by write() instead
+  // A closed stdout and a limit on file sizes are reported by write() instead.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   Console console;
   try {
     return dispatch(program, argc, argv, console);

@@ -93,6 +93,13 @@ Tensor hidden_loss(const std::vector<Tensor>& student, const std::vector<Tensor>
   return total;
 }
 
+Tensor relative_error(const Tensor& student, const Tensor& teacher) {
+  ONEBIT_CHECK(student.sizes() == teacher.sizes());
+  const Tensor target = teacher.detach();
+  const Tensor error = (student - target).square().sum(-1);
+  return (error / target.square().sum(-1).clamp_min(kMinNorm)).mean();
+}
+
 Tensor attention_loss(const std::vector<Tensor>& student, const std::vector<Tensor>& teacher) {
   ONEBIT_CHECK(student.size() == teacher.size() && !student.empty());
   Tensor total;

@@ -1,6 +1,6 @@
 // What distillation minimises:
 //   L = α·s·KL(teacher ‖ student) + (1 − α)·CE(labels) + β·hidden + γ·attention
-// with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 8-10;
+// with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 7-9;
 // its code differs from the paper in details that are named below, and the code is followed).
 //
 // B sequences of T tokens, N = B·T, D model, V vocabulary.
@@ -50,5 +50,10 @@ torch::Tensor hidden_loss(const std::vector<torch::Tensor>& student,
 /// Σ over layers of the mean over B·heads·T rows of ‖a − b‖², a and b rows of attention weights.
 torch::Tensor attention_loss(const std::vector<torch::Tensor>& student,
                              const std::vector<torch::Tensor>& teacher);
+
+/// Mean over tokens of ‖a − b‖² / ‖b‖², norms over features, ‖b‖² at least 1e-12: what a block is
+/// fitted by. a, b: [B, T, D]; gradient for `student` only. Every token counts alike, however large
+/// its state: a few tokens of a pretrained model have states a thousand times the others'.
+torch::Tensor relative_error(const torch::Tensor& student, const torch::Tensor& teacher);
 
 }  // namespace onebit::distill

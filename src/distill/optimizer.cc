@@ -19,19 +19,25 @@ AdamW::AdamW(std::vector<nn::Parameter> parameters, AdamOptions options)
 
 double AdamW::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> values, gradients, first, second, counts;
+  struct Group {
+    std::vector<torch::Tensor> values, gradients, first, second, counts;
+  };
+  Group latents, scales;
+  std::vector<torch::Tensor> gradients;
   // libtorch's fused update takes the number of the step as a tensor; all share one.
   const torch::Tensor count = torch::full({}, static_cast<double>(steps_ + 1));
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const torch::Tensor& gradient = parameters_[i].value.grad();
     if (!gradient.defined()) continue;
-    values.push_back(parameters_[i].value);
+    Group& group = parameters_[i].kind == nn::ParameterKind::kScale ? scales : latents;
+    group.values.push_back(parameters_[i].value);
+    group.gradients.push_back(gradient);
+    group.first.push_back(first_[i]);
+    group.second.push_back(second_[i]);
+    group.counts.push_back(count);
     gradients.push_back(gradient);
-    first.push_back(first_[i]);
-    second.push_back(second_[i]);
-    counts.push_back(count);
   }
-  if (values.empty()) return 0;
+  if (gradients.empty()) return 0;
   const double norm = torch::stack(torch::_foreach_norm(gradients)).norm().item<double>();
   if (!std::isfinite(norm)) {
     throw Error(ErrorCode::kNumeric,
@@ -42,12 +48,18 @@ double AdamW::step(double learning_rate) {
     const double scale = options_.max_grad_norm / (norm + 1e-6);
     if (scale < 1) torch::_foreach_mul_(gradients, scale);
   }
-  torch::_fused_adamw_(values, gradients, first, second, {}, counts, learning_rate, options_.beta1,
-                       options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false,
-                       /*maximize=*/false);
+  const auto update = [&](Group& group, double rate) {
+    if (group.values.empty()) return;
+    torch::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.counts,
+                         rate, options_.beta1, options_.beta2, options_.weight_decay, options_.eps,
+                         /*amsgrad=*/false,
+                         /*maximize=*/false);
+    // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
+    for (const torch::Tensor& value : group.values) value.unsafeGetTensorImpl()->bump_version();
+  };
+  update(latents, learning_rate);
+  update(scales, learning_rate * options_.scale_rate);
   ++steps_;
-  // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
-  for (const torch::Tensor& value : values) value.unsafeGetTensorImpl()->bump_version();
   for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
   return norm;
 }

@@ -16,6 +16,7 @@ struct AdamOptions {
   double eps = 1e-8;
   double weight_decay = 0.01;
   double max_grad_norm = 1.0;  ///< 0: no clipping
+  double scale_rate = 1.0;     ///< learning rate of g and h as a multiple of the latent weights'
 };
 
 class AdamW {

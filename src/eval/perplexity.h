@@ -22,7 +22,7 @@ enum class Protocol : std::uint8_t {
   kLlamaCpp,
 };
 
-/// How a file's text becomes rows: see shared contract in docs/cli.md.
+/// How a file's text becomes rows; `onebit perplexity --help` and docs/cli.md say it to users.
 enum class Rows : std::uint8_t { kAuto, kWikitext, kWhole, kJsonl };
 
 /// The text to tokenise: rows joined with two newlines (kWikitext: every line with its newline is a

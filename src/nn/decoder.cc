@@ -45,12 +45,19 @@ Linear& DecoderModel::linear(Role role, std::int64_t layer) const {
   return *found->second;
 }
 
+std::vector<Parameter> DecoderModel::block_parameters(std::int64_t layer) const {
+  std::vector<Parameter> result;
+  for (const arch::TensorSpec& spec : config_.arch->tensors) {
+    if (spec.linear) linear(spec.role, layer).collect(arch::gguf_name(spec, layer), result);
+  }
+  return result;
+}
+
 std::vector<Parameter> DecoderModel::parameters() const {
   std::vector<Parameter> result;
   for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
-    for (const arch::TensorSpec& spec : config_.arch->tensors) {
-      if (spec.linear) linear(spec.role, layer).collect(arch::gguf_name(spec, layer), result);
-    }
+    const std::vector<Parameter> block = block_parameters(layer);
+    result.insert(result.end(), block.begin(), block.end());
   }
   return result;
 }
@@ -68,8 +75,7 @@ void DecoderModel::extend_rotary(std::int64_t length) {
   sine_ = angle.sin().to(frozen_.embedding.device());
 }
 
-Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, ForwardOptions options,
-                            DecoderOutput& output) {
+Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
   const std::int64_t length = x.size(1);
   const Tensor cosine = cosine_.narrow(0, 0, length);
   const Tensor sine = sine_.narrow(0, 0, length);
@@ -85,14 +91,14 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, ForwardOptions 
     v = v.repeat_interleave(group, 1);
   }
   Tensor mixed;
-  if (options.keep_attention) {
+  if (attention != nullptr) {
     const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
     const Tensor future =
         torch::ones({length, length}, x.options().dtype(torch::kBool)).triu(/*diagonal=*/1);
     const Tensor scores = torch::matmul(q, k.transpose(2, 3)).to(cosine_.scalar_type()) * scale;
     const Tensor weights =
         torch::softmax(scores.masked_fill(future, -std::numeric_limits<double>::infinity()), -1);
-    output.attention.push_back(weights);
+    attention->push_back(weights);
     mixed = torch::matmul(weights.to(v.scalar_type()), v);
   } else {
     mixed = torch::scaled_dot_product_attention(q, k, v, {}, 0.0, /*is_causal=*/true);
@@ -100,20 +106,35 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, ForwardOptions 
   return linear(Role::kAttnOut, layer).forward(mixed.transpose(1, 2).flatten(2));
 }
 
-DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options) {
+Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
+  const auto index = static_cast<std::size_t>(layer);
+  const Tensor middle =
+      x +
+      attend(layer, rms_norm(x, frozen_.attn_norm[index], config_.norm_eps, compute_), attention);
+  const Tensor n = rms_norm(middle, frozen_.ffn_norm[index], config_.norm_eps, compute_);
+  const Tensor gate = linear(Role::kFfnGate, layer).forward(n);
+  const Tensor inner = swiglu(gate, linear(Role::kFfnUp, layer).forward(n));
+  return middle + linear(Role::kFfnDown, layer).forward(inner);
+}
+
+Tensor DecoderModel::embed(const Tensor& tokens) const {
   ONEBIT_CHECK(tokens.dim() == 2 && tokens.scalar_type() == torch::kInt64);
-  extend_rotary(tokens.size(1));
+  return torch::embedding(frozen_.embedding, tokens);
+}
+
+Tensor DecoderModel::forward_block(std::int64_t layer, const Tensor& x) {
+  ONEBIT_CHECK(x.dim() == 3 && layer >= 0 && layer < config_.layers);
+  extend_rotary(x.size(1));
+  return block(layer, x, nullptr);
+}
+
+DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options) {
   DecoderOutput output;
-  Tensor x = torch::embedding(frozen_.embedding, tokens);
+  Tensor x = embed(tokens);
+  extend_rotary(tokens.size(1));
   for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
-    const auto index = static_cast<std::size_t>(layer);
     if (options.keep_states) output.states.push_back(x);
-    x = x + attend(layer, rms_norm(x, frozen_.attn_norm[index], config_.norm_eps, compute_),
-                   options, output);
-    const Tensor n = rms_norm(x, frozen_.ffn_norm[index], config_.norm_eps, compute_);
-    const Tensor gate = linear(Role::kFfnGate, layer).forward(n);
-    x = x +
-        linear(Role::kFfnDown, layer).forward(swiglu(gate, linear(Role::kFfnUp, layer).forward(n)));
+    x = block(layer, x, options.keep_attention ? &output.attention : nullptr);
   }
   if (options.keep_states) output.states.push_back(x);
   output.hidden = rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);

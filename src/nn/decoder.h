@@ -53,6 +53,13 @@ class DecoderModel {
   /// tokens: int64 [B, T], every id within the vocabulary.
   DecoderOutput forward(const torch::Tensor& tokens, ForwardOptions options);
 
+  /// One block alone: the residual stream [B, T, D] before block `layer` to the one after it, both
+  /// in the residual's type.
+  torch::Tensor forward_block(std::int64_t layer, const torch::Tensor& x);
+
+  /// The residual stream before block 0: embeddings of int64 [B, T].
+  torch::Tensor embed(const torch::Tensor& tokens) const;
+
   /// The matrix that turns hidden states into logits, [V, D] in the compute type. It is applied
   /// outside (distill/losses.h), a few tokens at a time: all logits at once would not fit.
   const torch::Tensor& head() const noexcept { return head_; }
@@ -66,10 +73,14 @@ class DecoderModel {
 
   /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers.
   std::vector<Parameter> parameters() const;
+  std::vector<Parameter> block_parameters(std::int64_t layer) const;
 
  private:
-  torch::Tensor attend(std::int64_t layer, const torch::Tensor& x, ForwardOptions options,
-                       DecoderOutput& output);
+  /// Appends the attention weights to `attention` unless it is null.
+  torch::Tensor attend(std::int64_t layer, const torch::Tensor& x,
+                       std::vector<torch::Tensor>* attention);
+  torch::Tensor block(std::int64_t layer, const torch::Tensor& x,
+                      std::vector<torch::Tensor>* attention);
   void extend_rotary(std::int64_t length);
 
   arch::ModelConfig config_;

@@ -100,12 +100,13 @@ TEST(Decoder, PackedFileGivesBackTheStudent) {
   torch::manual_seed(5);
   const FrozenWeights frozen = read_frozen(source, torch::kFloat32);
   for (const arch::Form form : {arch::Form::kPaper, arch::Form::kFoldable}) {
-    const auto student = make_student(
-        source, frozen, torch::kFloat32, {form, SignGradient::kTanh},
-        [](const arch::TensorSpec&, std::int64_t, const Tensor& w) {
-          return OneBitStart{latent_start(w, LatentStart::kWeights, 0.02),
-                             torch::rand({w.size(1)}) + 0.5, torch::rand({w.size(0)}) + 0.5};
-        });
+    const auto student =
+        make_student(source, frozen, torch::kFloat32, {form, SignGradient::kTanh},
+                     [](const arch::TensorSpec&, std::int64_t, const Tensor& w) {
+                       const Tensor g = torch::rand({w.size(1)}) + 0.5;
+                       const Tensor h = torch::rand({w.size(0)}) + 0.5;
+                       return OneBitStart{latent_start(w, g, h, LatentStart::kLevels, 0.02), g, h};
+                     });
     const testing::TempDir folder;
     arch::PackOptions options;
     options.provenance = arch::provenance_of(source, "onebit", form);
@@ -133,15 +134,15 @@ TEST(Decoder, DenseModelIsNotAPackedOne) {
   EXPECT_THROW(load_packed(source, torch::kFloat32, SignGradient::kTanh, kLatentScale), Error);
 }
 
-TEST(LatentStart, HasTheAskedMagnitude) {
-  const Tensor w = torch::tensor({{1.0F, -2.0F}, {0.0F, 5.0F}});
-  EXPECT_TRUE(torch::equal(latent_start(w, LatentStart::kSign, 0.5),
-                           torch::tensor({{0.5F, -0.5F}, {0.5F, 0.5F}})));
-  const Tensor scaled = latent_start(w, LatentStart::kWeights, 0.5);
-  EXPECT_NEAR(scaled.abs().mean().item<double>(), 0.5, 1e-6);
-  EXPECT_TRUE(torch::allclose(scaled, w / 4));
-  EXPECT_TRUE(torch::equal(latent_start(torch::zeros({2, 2}), LatentStart::kWeights, 1),
-                           torch::zeros({2, 2})));
+TEST(LatentStart, IsTheSignOrTheWeightInUnitsOfItsLevel) {
+  const Tensor w = torch::tensor({{1.0F, -2.0F}, {0.0F, 6.0F}, {-3.0F, 0.0F}});
+  const Tensor g = torch::tensor({1.0F, 2.0F});
+  const Tensor h = torch::tensor({1.0F, 3.0F, 0.0F});
+  EXPECT_TRUE(torch::equal(latent_start(w, g, h, LatentStart::kSign, 0.5),
+                           torch::tensor({{0.5F, -0.5F}, {0.5F, 0.5F}, {-0.5F, 0.5F}})));
+  // The last row's level is zero: its weights keep their signs.
+  EXPECT_TRUE(torch::equal(latent_start(w, g, h, LatentStart::kLevels, 0.5),
+                           torch::tensor({{0.5F, -0.5F}, {0.0F, 0.5F}, {-0.5F, 0.5F}})));
 }
 
 }  // namespace

@@ -101,9 +101,9 @@ torch::Tensor OneBitLinear::forward_reference(const torch::Tensor& x) const {
 }
 
 void OneBitLinear::collect(const std::string& prefix, std::vector<Parameter>& out) const {
-  out.push_back({prefix + ".latent", latent_});
-  out.push_back({prefix + ".g", g_});
-  out.push_back({prefix + ".h", h_});
+  out.push_back({prefix + ".latent", latent_, ParameterKind::kLatent});
+  out.push_back({prefix + ".g", g_, ParameterKind::kScale});
+  out.push_back({prefix + ".h", h_, ParameterKind::kScale});
 }
 
 }  // namespace onebit::nn

@@ -4,6 +4,7 @@
 // type (f32, f64 or bf16); trainable tensors keep their own (f32, or f64 for golden runs).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <torch/torch.h>
@@ -14,10 +15,14 @@
 
 namespace onebit::nn {
 
+/// What a trainable tensor is: optimisers may treat kinds differently.
+enum class ParameterKind : std::uint8_t { kLatent, kScale };
+
 /// A trainable tensor under the name that checkpoints and messages use.
 struct Parameter {
   std::string name;
   torch::Tensor value;
+  ParameterKind kind = ParameterKind::kLatent;
 };
 
 class Linear {
@@ -58,7 +63,7 @@ struct OneBitOptions {
 };
 
 /// y = LN(((x ⊙ g) Sᵀ) ⊙ h), S = sign(w); without LN when the form is foldable. LN has no
-/// parameters and epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 4 and section 3.2.
+/// parameters and epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 3 and section 3.2.
 class OneBitLinear final : public Linear {
  public:
   /// latent, g and h share one type and device. Throws InternalError when shapes do not fit.

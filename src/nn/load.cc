@@ -95,10 +95,12 @@ std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
       });
 }
 
-Tensor latent_start(const Tensor& w, LatentStart start, double scale) {
-  if (start == LatentStart::kSign) return sign_of(w, w.scalar_type()).mul_(scale);
-  const double mean = w.abs().mean().item<double>();
-  return mean > 0 ? w * (scale / mean) : w.clone();
+Tensor latent_start(const Tensor& w, const Tensor& g, const Tensor& h, LatentStart start,
+                    double scale) {
+  const Tensor sign = sign_of(w, w.scalar_type()).mul_(scale);
+  if (start == LatentStart::kSign) return sign;
+  const Tensor level = torch::outer(h, g).to(w.scalar_type());
+  return torch::where(level > 0, w * scale / level, sign);
 }
 
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,

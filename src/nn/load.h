@@ -28,12 +28,14 @@ std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
 
 /// How latent weights start from a matrix W.
 enum class LatentStart : std::uint8_t {
-  kSign,     ///< scale · sign(W): every weight equally far from a flip, as the reference starts
-  kWeights,  ///< scale · W / mean|W|: small weights flip first
+  kSign,    ///< scale · sign(W): every weight equally far from a flip, as the reference starts
+  kLevels,  ///< scale · W / (h gᵀ): in units of the level a sign stands for; small ones flip first
 };
 
-/// Latent weights of `scale` times unit mean magnitude, in W's type.
-torch::Tensor latent_start(const torch::Tensor& w, LatentStart start, double scale);
+/// Latent weights [out, in] in W's type; their signs are sign(W) for non-negative g [in], h [out].
+/// Where a level is zero the sign does not matter: the weight is scale · sign(W).
+torch::Tensor latent_start(const torch::Tensor& w, const torch::Tensor& g, const torch::Tensor& h,
+                           LatentStart start, double scale);
 
 /// The reference implementation's scale of latent weights.
 inline constexpr double kLatentScale = 0.01;

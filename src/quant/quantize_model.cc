@@ -32,42 +32,36 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   }
   const arch::ModelConfig& config = source.config();
   arch::PackOptions pack;
-  pack.provenance = {.method = std::string(options.method->name),
-                     .form = options.method_options.form,
-                     .source_name = source.name(),
-                     .source_sha256 = source.sha256(),
-                     .program = "onebit " ONEBIT_VERSION};
+  pack.provenance =
+      arch::provenance_of(source, std::string(options.method->name), options.method_options.form);
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;
   arch::PackedWriter writer(out, source, pack);
   ThreadPool pool(options.threads);
 
-  std::uint64_t total = 0;
-  for (const arch::TensorSpec& tensor : config.arch->tensors) {
-    total += tensor.per_layer ? static_cast<std::uint64_t>(config.layers) : 1U;
-  }
+  const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
   QuantizeTotals totals;
   double square_error = 0;
   double square_norm = 0;
-  const auto add = [&](const arch::TensorSpec& tensor, std::int64_t layer) {
+  for (const arch::TensorId& id : writer.order()) {
     if (stop.stop_requested()) {
       throw Error(ErrorCode::kInterrupted,
                   fmt::format("interrupted after {} of {} tensors; nothing written", done, total));
     }
-    const std::string name = arch::gguf_name(tensor, layer);
+    const arch::TensorSpec& tensor = *arch::find_tensor(*config.arch, id.role);
+    const std::string name = arch::gguf_name(tensor, id.layer);
     progress.update(done++, total, name);
-    if (tensor.role == arch::Role::kOutput && config.tied_head) return;
-    const std::vector<float> values = read(source, tensor, layer);
-    if (!tensor.linear) {
-      writer.add_dense(tensor.role, layer, values);
-      return;
+    const std::vector<float> values = read(source, tensor, id.layer);
+    if (!writer.is_one_bit(id)) {
+      writer.add_dense(id.role, id.layer, values);
+      continue;
     }
     const formats::Shape shape = arch::shape_of(config, tensor);
     MatrixReport report;
     try {
-      report = options.method->quantize({tensor.role, layer, shape[0], shape[1], values},
+      report = options.method->quantize({id.role, id.layer, shape[0], shape[1], values},
                                         options.method_options, writer, pool);
     } catch (const Error& error) {
       throw Error(error.code(),
@@ -80,14 +74,6 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     square_error += report.square_error;
     square_norm += report.square_norm;
     on_matrix(report);
-  };
-  for (const arch::TensorSpec& tensor : config.arch->tensors) {
-    if (!tensor.per_layer) add(tensor, -1);
-  }
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    for (const arch::TensorSpec& tensor : config.arch->tensors) {
-      if (tensor.per_layer) add(tensor, layer);
-    }
   }
   progress.update(done, total, "writing");
   writer.finish();

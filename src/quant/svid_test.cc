@@ -1,5 +1,5 @@
 // SVID against what is known exactly, and NMF against SVD (which agree at rank 1). The comparison
-// with scikit-learn and numpy on every matrix of a real model is tools/accept_svid.py.
+// with scikit-learn and numpy on every matrix of a real model is tools/accept/svid.py.
 #include "quant/svid.h"
 
 #include <cmath>

@@ -138,7 +138,13 @@ class SentencePieceBpe final : public SentencePieceBase {
       const Symbol& symbol = symbols[static_cast<std::size_t>(i)];
       const std::string_view text = word.substr(static_cast<std::size_t>(symbol.begin),
                                                 static_cast<std::size_t>(symbol.size));
-      emit(text, splits, after_unknown, ids);
+      if (!by_score_ && symbol.id >= 0) {
+        // Not by its text: merges may lead to a byte token's, too.
+        ids.push_back(symbol.id);
+        after_unknown = false;
+      } else {
+        emit(text, splits, after_unknown, ids);
+      }
     }
   }
 

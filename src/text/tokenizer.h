@@ -27,7 +27,13 @@ class Tokenizer {
                                       const EncodeOptions& options) const = 0;
 
   /// The bytes of the ids, control tokens left out when skip_special. Ids out of range throw
-  /// Error{kInvalidArgument}.
+  /// Error{kInvalidArgument}. Of encode()'s ids this is the text again, up to normalisation:
+  /// - byte-level: NFC, where the model has it; a byte that has no token is lost (trained
+  ///   vocabularies may lack those that no text holds);
+  /// - SentencePiece: U+2581 becomes a space, a byte that is no part of a character U+FFFD, and
+  /// what
+  ///   has neither piece nor byte tokens the unknown piece; the first space is lost where
+  ///   SpacePrefix says "unless space"; a tokenizer.model may have a normaliser beyond this.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special) const = 0;
 
   /// The bytes that id adds in the middle of a text (for streaming; may be half a character).
@@ -82,7 +88,9 @@ struct TokenizerData {
   /// Pre-tokenizer as regular expressions, used instead of `pre` when there are any. Each one in
   /// turn cuts every piece into its matches and what lies between them.
   std::vector<std::string> split_regexes;
-  bool nfc = false;  ///< "gpt2": normalise to NFC first
+  /// "gpt2": normalise to NFC first, by Unicode 14. HF tokenizers' tables are Unicode 9's, so that
+  /// it leaves some hundred younger combining marks in their order.
+  bool nfc = false;
   bool ignore_merges =
       false;  ///< "gpt2": a piece that is a token needs no merges ("llama-bpe" sets)
   /// User-defined tokens found before normalisation; the others are found after it.

@@ -15,6 +15,8 @@ import torch
 from gguf import quants
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import tokenizer_reference
+
 ROOT = pathlib.Path(__file__).parents[2]
 GGUF = ROOT / ".deps/models/smollm2-135m-instruct.gguf"
 # Pattern of GGUF's names -> pattern of Hugging Face's.
@@ -81,16 +83,4 @@ def load_model(path: pathlib.Path = GGUF, dtype: torch.dtype = torch.float32) ->
 
 def load_tokenizer(path: pathlib.Path = GGUF) -> tokenizers.Tokenizer:
     """SmolLM2's byte-level BPE: single digits apart, then GPT-2's pattern."""
-    reader = gguf.GGUFReader(path)
-    pieces = reader.get_field("tokenizer.ggml.tokens").contents()
-    merges = [tuple(m.split(" ")) for m in reader.get_field("tokenizer.ggml.merges").contents()]
-    types = reader.get_field("tokenizer.ggml.token_type").contents()
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=merges))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
-        tokenizers.pre_tokenizers.Digits(individual_digits=True),
-        tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    control = int(gguf.TokenType.CONTROL)
-    tokenizer.add_special_tokens([p for p, t in zip(pieces, types) if t == control])
-    return tokenizer
+    return tokenizer_reference.smollm2(path)

@@ -1,0 +1,80 @@
+#include "distill/block_stage.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "distill/losses.h"
+#include "distill/schedule.h"
+
+namespace onebit::distill {
+namespace {
+
+using torch::Tensor;
+
+/// Sequences that go through a block at a time where no gradient is needed.
+constexpr std::int64_t kForwardBatch = 4;
+
+/// The states after block `layer` of the states before it, [N, T, D].
+Tensor advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states) {
+  const torch::NoGradGuard no_grad;
+  Tensor after = torch::empty_like(states);
+  for (std::int64_t i = 0; i < states.size(0); i += kForwardBatch) {
+    const std::int64_t count = std::min(kForwardBatch, states.size(0) - i);
+    after.narrow(0, i, count).copy_(model.forward_block(layer, states.narrow(0, i, count)));
+  }
+  return after;
+}
+
+/// Trains one block; the mean loss over the last quarter of its steps.
+double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
+                 const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam) {
+  AdamW optimizer(student.block_parameters(layer), adam);
+  const Schedule schedule{.peak = options.learning_rate, .total = options.steps};
+  const std::int64_t count = input.size(0);
+  const std::int64_t batch = std::min(options.batch, count);
+  const std::int64_t tail = std::max<std::int64_t>(1, options.steps / 4);
+  double sum = 0;
+  for (std::int64_t step = 0; step < options.steps; ++step) {
+    // In turn, from a place that moves on with every pass over the segments.
+    const std::int64_t first = step * batch % (count - batch + 1);
+    const Tensor loss = relative_error(student.forward_block(layer, input.narrow(0, first, batch)),
+                                       target.narrow(0, first, batch));
+    loss.backward();
+    optimizer.step(schedule.at(step));
+    if (step >= options.steps - tail) sum += loss.item<double>();
+  }
+  return sum / static_cast<double>(tail);
+}
+
+}  // namespace
+
+void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tensor& tokens,
+                std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
+                const std::function<void(std::int64_t, double)>& done, Progress& progress,
+                std::stop_token stop) {
+  const std::int64_t layers = student.config().layers;
+  ONEBIT_CHECK(teacher.config().layers == layers && options.steps > 0 && options.batch > 0);
+  ONEBIT_CHECK(first >= 0 && first <= layers && tokens.dim() == 2 && tokens.size(0) > 0);
+  Tensor given = student.embed(tokens);
+  Tensor wanted = teacher.embed(tokens);
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const Tensor target = advance(teacher, layer, wanted);
+    if (layer >= first) {
+      if (stop.stop_requested()) {
+        throw Error(ErrorCode::kInterrupted,
+                    fmt::format("interrupted after {} of {} blocks", layer, layers));
+      }
+      const double loss = fit_block(student, layer, given, target, options, adam);
+      done(layer, loss);
+      progress.update(static_cast<std::uint64_t>(layer + 1), static_cast<std::uint64_t>(layers),
+                      fmt::format("error {:.3f}", loss));
+    }
+    given = advance(student, layer, given);
+    wanted = target;
+  }
+}
+
+}  // namespace onebit::distill

@@ -1,0 +1,36 @@
+// The stage before end-to-end training: block after block, the student's block is trained alone to
+// turn the student's own state into the teacher's state after that block. Errors of earlier blocks
+// are thus seen and made up for by later ones, no backward pass is longer than a block, and memory
+// for gradients and moments is that of one block.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <torch/torch.h>
+
+#include "base/progress.h"
+#include "distill/optimizer.h"
+#include "nn/decoder.h"
+
+namespace onebit::distill {
+
+struct BlockStageOptions {
+  std::int64_t steps = 0;       ///< optimiser steps of a block; 0: no such stage
+  std::int64_t segments = 48;   ///< sequences that all blocks are fitted on
+  std::int64_t batch = 2;       ///< sequences of a step
+  double learning_rate = 1e-2;  ///< of the latent weights; falls to zero along a cosine
+};
+
+/// Minimises relative_error(losses.h) block by block, from block `first` on; blocks before it are
+/// as an earlier call left them. `tokens`: int64 [segments, T]. `adam` as in the stage that
+/// follows. `done(layer, loss)` is called after each block with the mean loss over its last quarter
+/// of steps. The residual states of all segments are held three times in f32: 3·segments·T·D·4
+/// bytes. A stop throws Error{kInterrupted} between two blocks. Throws Error{kNumeric} as
+/// AdamW::step.
+void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
+                std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
+                const std::function<void(std::int64_t layer, double loss)>& done,
+                Progress& progress, std::stop_token stop);
+
+}  // namespace onebit::distill

@@ -1,0 +1,68 @@
+// Everything that decides what a distillation run computes, in one value: two runs with the same
+// recipe, teacher and data are the same run. A checkpoint carries it, so that a resumed run can
+// tell whether it is still the same.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+#include <torch/torch.h>
+
+#include "arch/checkpoint.h"
+#include "distill/block_stage.h"
+#include "distill/distiller.h"
+#include "distill/schedule.h"
+#include "nn/load.h"
+#include "quant/svid.h"
+
+namespace onebit::distill {
+
+/// Members that have no default here are set by both recipes below.
+struct Recipe {
+  // The student's start.
+  arch::Form form;
+  quant::SvidOptions svid;
+  nn::LatentStart latent;
+  double latent_scale;
+  nn::SignGradient sign_gradient;
+
+  BlockStageOptions block;  ///< before the end-to-end steps
+
+  // What is minimised, and how.
+  LossOptions loss;
+  AdamOptions adam;
+  double learning_rate;
+  std::int64_t warmup;
+  Decay decay;
+
+  // How much of what.
+  std::int64_t steps = 1;                        ///< optimiser steps
+  std::int64_t batch;                            ///< sequences of a micro-batch
+  std::int64_t accumulate = 1;                   ///< micro-batches of a step
+  std::int64_t length;                           ///< tokens of a sequence
+  torch::ScalarType compute = torch::kBFloat16;  ///< bf16 or f32
+  std::uint64_t seed = 0;                        ///< of the order of the segments
+
+  std::int64_t sequences_per_step() const { return batch * accumulate; }
+  Schedule schedule() const { return {learning_rate, warmup, steps, decay}; }
+};
+
+/// The reference implementation's choices (OneBit, arXiv 2402.11295, section 4.1 and its code),
+/// except for length and batch, which there fill eight GPUs.
+Recipe paper_recipe();
+
+/// What gave the lowest held-out divergence for the time of a short run; docs/recipe.md has the
+/// measurements behind each number.
+Recipe best_recipe();
+
+/// "paper" or "best"; Error{kInvalidArgument} naming them.
+Recipe recipe_by_name(std::string_view name);
+
+/// The type that this CPU multiplies matrices fastest in: bf16 where it has tiles for it (AMX),
+/// else f32; AVX-512's bf16 instructions alone give about 0.6 times f32's rate in libtorch.
+torch::ScalarType fastest_compute();
+
+/// One flat object, every member named as its command line flag where there is one.
+nlohmann::ordered_json to_json(const Recipe& recipe);
+
+}  // namespace onebit::distill

@@ -1,0 +1,145 @@
+#include "distill/train_state.h"
+
+#include <charconv>
+#include <cstring>
+#include <fmt/format.h>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "file/safetensors.h"
+
+namespace onebit::distill {
+namespace {
+
+using torch::Tensor;
+
+constexpr const char* kBlocks = "onebit.blocks";
+constexpr const char* kStep = "onebit.step";
+constexpr const char* kRecipe = "onebit.recipe";
+constexpr const char* kTeacher = "onebit.teacher";
+constexpr const char* kData = "onebit.data";
+
+/// Every tensor of the state under its name in the file.
+void for_each_tensor(const AdamW& optimizer,
+                     const std::function<void(const std::string&, const Tensor&)>& visit) {
+  for (std::size_t i = 0; i < optimizer.parameters().size(); ++i) {
+    const nn::Parameter& parameter = optimizer.parameters()[i];
+    visit(parameter.name, parameter.value);
+    visit(parameter.name + ".adam.first", optimizer.first_moments()[i]);
+    visit(parameter.name + ".adam.second", optimizer.second_moments()[i]);
+  }
+}
+
+formats::DType dtype_of(const Tensor& tensor) {
+  ONEBIT_CHECK(tensor.scalar_type() == torch::kFloat32 || tensor.scalar_type() == torch::kFloat64);
+  return tensor.scalar_type() == torch::kFloat32 ? formats::DType::kF32 : formats::DType::kF64;
+}
+
+class SavedRun {
+ public:
+  explicit SavedRun(const std::filesystem::path& path)
+      : path_(path), file_(file::SafetensorsFile::open(path)) {}
+
+  const std::string& metadata(const char* key) const {
+    const auto found = file_.metadata().find(key);
+    if (found == file_.metadata().end()) {
+      fail(ErrorCode::kCorrupt, fmt::format("found no {}, expected the state of a run", key));
+    }
+    return found->second;
+  }
+
+  std::int64_t number(const char* key) const {
+    const std::string& text = metadata(key);
+    std::int64_t value = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || value < 0) {
+      fail(ErrorCode::kCorrupt, fmt::format("{}: found '{}', expected a number", key, text));
+    }
+    return value;
+  }
+
+  /// The saved run and this one must be the same.
+  void check(const RunIdentity& identity) const {
+    const auto saved = nlohmann::ordered_json::parse(metadata(kRecipe), nullptr, false);
+    const auto wanted = nlohmann::ordered_json::parse(identity.recipe);
+    if (!saved.is_object()) {
+      fail(ErrorCode::kCorrupt, fmt::format("{}: found no JSON object", kRecipe));
+    }
+    for (const auto& [key, value] : wanted.items()) {
+      const auto found = saved.find(key);
+      if (found != saved.end() && *found == value) continue;
+      fail(ErrorCode::kInvalidArgument,
+           fmt::format("the saved run has {} = {}, found {} now; resume with the same settings, or "
+                       "start a new run in another folder",
+                       key, found == saved.end() ? "none" : found->dump(), value.dump()));
+    }
+    if (metadata(kTeacher) != identity.teacher_sha256) {
+      fail(ErrorCode::kInvalidArgument, "the saved run has another teacher; resume with the same");
+    }
+    if (metadata(kData) != identity.data_sha256) {
+      fail(ErrorCode::kInvalidArgument,
+           "the saved run has other training data; resume with the same");
+    }
+  }
+
+  void read(const std::string& name, const Tensor& into) const {
+    const file::SafeTensor* found = file_.find(name);
+    if (found == nullptr) fail(ErrorCode::kCorrupt, fmt::format("found no tensor {}", name));
+    if (found->view.dtype != dtype_of(into) || found->view.shape != into.sizes().vec()) {
+      fail(ErrorCode::kCorrupt,
+           fmt::format("{}: found shape {} of {}, expected {} of {}", name,
+                       formats::to_string(found->view.shape), formats::info(found->view.dtype).name,
+                       formats::to_string(into.sizes().vec()), formats::info(dtype_of(into)).name));
+    }
+    Tensor values = torch::empty(into.sizes(), into.options());
+    std::memcpy(values.mutable_data_ptr(), found->view.data.data(), found->view.data.size());
+    Tensor(into).copy_(values);
+    file_.release(found->view);
+  }
+
+ private:
+  [[noreturn]] void fail(ErrorCode code, const std::string& what) const {
+    throw Error(code, fmt::format("{}: {}", path_.string(), what));
+  }
+
+  std::filesystem::path path_;
+  file::SafetensorsFile file_;
+};
+
+}  // namespace
+
+void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
+                const RunIdentity& identity) {
+  const torch::NoGradGuard no_grad;
+  file::SafetensorsWriter writer(path);
+  writer.set_metadata(kBlocks, std::to_string(blocks));
+  writer.set_metadata(kStep, std::to_string(optimizer.steps()));
+  writer.set_metadata(kRecipe, identity.recipe);
+  writer.set_metadata(kTeacher, identity.teacher_sha256);
+  writer.set_metadata(kData, identity.data_sha256);
+  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+    writer.declare(name, dtype_of(tensor), tensor.sizes().vec());
+  });
+  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
+    const Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
+    writer.write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+  });
+  writer.finish();
+}
+
+std::int64_t load_state(const std::filesystem::path& path, AdamW& optimizer,
+                        const RunIdentity& identity) {
+  const torch::NoGradGuard no_grad;
+  const SavedRun saved(path);
+  saved.check(identity);
+  const std::int64_t steps = saved.number(kStep);
+  const std::int64_t blocks = saved.number(kBlocks);
+  for_each_tensor(optimizer,
+                  [&](const std::string& name, const Tensor& tensor) { saved.read(name, tensor); });
+  optimizer.set_steps(steps);
+  return blocks;
+}
+
+}  // namespace onebit::distill

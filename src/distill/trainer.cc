@@ -1,0 +1,229 @@
+#include "distill/trainer.h"
+
+#include <chrono>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "distill/metrics_file.h"
+#include "distill/train_state.h"
+#include "nn/load.h"
+
+namespace onebit::distill {
+namespace {
+
+using nlohmann::ordered_json;
+using torch::Tensor;
+
+/// Segments `first`, `first`+1, … as int64 [count, T]; `at` maps a position to a segment.
+template <class At>
+Tensor gather(const TokenSegments& segments, std::int64_t first, std::int64_t count, At&& at) {
+  Tensor batch = torch::empty({count, segments.length()}, torch::kInt64);
+  std::int64_t* out = batch.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (const text::TokenId id : segments[at(first + i)]) *out++ = id;
+  }
+  return batch;
+}
+
+class Run {
+ public:
+  Run(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
+      const TokenSegments& held_out, const std::filesystem::path& folder,
+      const TrainOptions& options, TrainObserver& observer, std::stop_token stop)
+      : source_(teacher),
+        recipe_(recipe),
+        train_(train),
+        held_out_(held_out),
+        folder_(folder),
+        options_(options),
+        observer_(observer),
+        stop_(std::move(stop)),
+        identity_{to_json(recipe).dump(), teacher.sha256(), train.sha256()},
+        teacher_(nn::load_dense(teacher, recipe.compute)),
+        student_(make_student()),
+        distiller_(*teacher_, *student_, recipe.loss, recipe.adam) {
+    if (options.resume) blocks_ = load_state(state_path(), distiller_.optimizer(), identity_);
+    options_.pack.provenance = arch::provenance_of(teacher, "onebit", recipe.form);
+  }
+
+  TrainResult operator()() {
+    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1);
+    TrainResult result;
+    result.start = evaluate(metrics);
+    if (recipe_.block.steps > 0 && blocks_ < source_.config().layers) {
+      fit(metrics);
+      evaluate(metrics);
+    }
+    run_steps(metrics, result);
+    save();
+    result.end = evaluate(metrics);
+    return result;
+  }
+
+ private:
+  void run_steps(MetricsFile& metrics, TrainResult& result) {
+    const Schedule schedule = recipe_.schedule();
+    const auto progress = observer_.progress("distill", "steps");
+    SegmentOrder order(train_.size(), recipe_.seed);
+    while (steps() < recipe_.steps) {
+      const auto begin = std::chrono::steady_clock::now();
+      const double rate = schedule.at(steps());
+      const StepMetrics step = distiller_.step(micro_batches(order), rate);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      const std::int64_t tokens = recipe_.sequences_per_step() * recipe_.length;
+      result.seconds += seconds.count();
+      result.tokens += tokens;
+      metrics.add({{"step", steps()},
+                   {"loss", step.loss},
+                   {"kl", step.kl_per_token},
+                   {"cross_entropy", step.ce_per_token},
+                   {"hidden", step.hidden},
+                   {"attention", step.attention},
+                   {"grad_norm", step.grad_norm},
+                   {"lr", rate},
+                   {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}});
+      observer_.on_step(steps(), step);
+      progress->update(static_cast<std::uint64_t>(steps()),
+                       static_cast<std::uint64_t>(recipe_.steps),
+                       fmt::format("KL {:.3f}", step.kl_per_token));
+      const bool last = steps() == recipe_.steps;
+      if (last) break;
+      if (stop_.stop_requested()) {
+        save();
+        throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
+      }
+      if (steps() % options_.save_every == 0) save();
+      if (options_.eval_every > 0 && steps() % options_.eval_every == 0) evaluate(metrics);
+    }
+  }
+
+  std::int64_t steps() const { return distiller_.optimizer().steps(); }
+  std::filesystem::path state_path() const { return folder_ / "state.safetensors"; }
+
+  std::unique_ptr<nn::DecoderModel> make_student() {
+    if (!options_.resume) {
+      ThreadPool pool(options_.threads);
+      const auto progress = observer_.progress("start", "matrices");
+      return start_student(source_, teacher_->frozen(), recipe_, pool, *progress, stop_);
+    }
+    // The state fills these in.
+    return nn::make_student(
+        source_, teacher_->frozen(), recipe_.compute, {recipe_.form, recipe_.sign_gradient},
+        [](const arch::TensorSpec&, std::int64_t, const Tensor& w) {
+          return nn::OneBitStart{torch::empty_like(w), torch::empty({w.size(1)}),
+                                 torch::empty({w.size(0)})};
+        });
+  }
+
+  [[noreturn]] void throw_interrupted(const std::string& done) const {
+    throw Error(ErrorCode::kInterrupted, fmt::format("interrupted after {}; saved in {}, --resume "
+                                                     "goes on",
+                                                     done, folder_.string()));
+  }
+
+  /// The block-wise stage, from the first block that is not fitted yet.
+  void fit(MetricsFile& metrics) {
+    // Another order than the steps': with little data both see all of it, with much each sees other
+    // parts.
+    SegmentOrder order(train_.size(), ~recipe_.seed);
+    const std::int64_t count = std::min(recipe_.block.segments, train_.size());
+    const Tensor tokens =
+        gather(train_, 0, count, [&](std::int64_t sample) { return order.at(sample); });
+    const std::int64_t layers = source_.config().layers;
+    const auto progress = observer_.progress("fit blocks", "blocks");
+    try {
+      fit_blocks(
+          *teacher_, *student_, tokens, blocks_, recipe_.block, recipe_.adam,
+          [&](std::int64_t layer, double error) {
+            blocks_ = layer + 1;
+            metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
+            observer_.on_block(layer, error);
+          },
+          *progress, stop_);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInterrupted) throw;
+      save();
+      throw_interrupted(fmt::format("{} of {} blocks", blocks_, layers));
+    }
+  }
+
+  std::vector<Tensor> micro_batches(SegmentOrder& order) const {
+    std::vector<Tensor> batches;
+    const std::int64_t first = steps() * recipe_.sequences_per_step();
+    for (std::int64_t i = 0; i < recipe_.accumulate; ++i) {
+      batches.push_back(gather(train_, first + i * recipe_.batch, recipe_.batch,
+                               [&](std::int64_t sample) { return order.at(sample); }));
+    }
+    return batches;
+  }
+
+  Evaluation evaluate(MetricsFile& metrics) {
+    const torch::NoGradGuard no_grad;
+    Evaluation sum;
+    std::int64_t predicted = 0;
+    for (std::int64_t first = 0; first < held_out_.size(); first += recipe_.batch) {
+      const std::int64_t count = std::min(recipe_.batch, held_out_.size() - first);
+      const Tensor tokens =
+          gather(held_out_, first, count, [](std::int64_t position) { return position; });
+      const LogitLoss loss =
+          logit_loss(student_->forward(tokens, {}).hidden, student_->head(),
+                     teacher_->forward(tokens, {}).hidden, teacher_->head(), tokens, {});
+      const std::int64_t labels = count * (held_out_.length() - 1);
+      sum.kl += loss.kl_per_token * static_cast<double>(tokens.numel());
+      sum.cross_entropy += loss.ce_per_token * static_cast<double>(labels);
+      sum.tokens += tokens.numel();
+      predicted += labels;
+    }
+    if (sum.tokens == 0) return sum;
+    sum.kl /= static_cast<double>(sum.tokens);
+    sum.cross_entropy /= static_cast<double>(predicted);
+    metrics.add({{"step", steps()},
+                 {"held_out_kl", sum.kl},
+                 {"held_out_cross_entropy", sum.cross_entropy},
+                 {"held_out_tokens", sum.tokens}});
+    observer_.on_evaluation(steps(), sum);
+    return sum;
+  }
+
+  void save() {
+    save_state(state_path(), distiller_.optimizer(), blocks_, identity_);
+    nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
+    observer_.on_save(steps());
+  }
+
+  const arch::Checkpoint& source_;
+  const Recipe& recipe_;
+  const TokenSegments& train_;
+  const TokenSegments& held_out_;
+  const std::filesystem::path& folder_;
+  TrainOptions options_;
+  TrainObserver& observer_;
+  std::stop_token stop_;
+  RunIdentity identity_;
+  std::unique_ptr<nn::DecoderModel> teacher_;
+  std::unique_ptr<nn::DecoderModel> student_;
+  Distiller distiller_;
+  std::int64_t blocks_ = 0;  ///< fitted by the block-wise stage
+};
+
+}  // namespace
+
+TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
+                  const TokenSegments& held_out, const std::filesystem::path& folder,
+                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop) {
+  ONEBIT_CHECK(train.length() == recipe.length && train.size() > 0);
+  if (teacher.provenance()) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: found a model already quantised by method '{}', expected a "
+                            "full-precision teacher",
+                            teacher.path().string(), teacher.provenance()->method));
+  }
+  return Run(teacher, recipe, train, held_out, folder, options, observer, std::move(stop))();
+}
+
+}  // namespace onebit::distill

@@ -1,0 +1,72 @@
+// A whole distillation run: start, steps, evaluations, checkpoints, the packed result. Prints
+// nothing: it reports through an observer and a Progress.
+//
+//   RUN_DIR/state.safetensors   the latest checkpoint (train_state.h)
+//   RUN_DIR/model.gguf          the student of that checkpoint, packed
+//   RUN_DIR/metrics.jsonl       one object a step or evaluation
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <stop_token>
+
+#include "arch/packed_writer.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "distill/data.h"
+#include "distill/recipe.h"
+
+namespace onebit::distill {
+
+/// The student on held-out text, means over its tokens in nats.
+struct Evaluation {
+  double kl = 0;             ///< KL(teacher ‖ student)
+  double cross_entropy = 0;  ///< −log p_student of the token that follows
+  std::int64_t tokens = 0;   ///< 0: there was no held-out text
+};
+
+/// What a run tells while it goes on. Called from the thread that trains.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  /// The display of a phase, which counts `unit`: "start", "fit blocks", "distill".
+  virtual std::unique_ptr<Progress> progress(const char* label, const char* unit) = 0;
+  /// A block has been fitted to the given relative error (block_stage.h).
+  virtual void on_block(std::int64_t layer, double error) = 0;
+  virtual void on_step(std::int64_t step, const StepMetrics& metrics) = 0;
+  virtual void on_evaluation(std::int64_t step, const Evaluation& evaluation) = 0;
+  virtual void on_save(std::int64_t step) = 0;
+};
+
+struct TrainOptions {
+  std::int64_t save_every = 500;  ///< steps
+  std::int64_t eval_every = 500;  ///< steps; 0: at start and end only
+  bool resume = false;            ///< go on from RUN_DIR/state.safetensors
+  arch::PackOptions pack;         ///< of model.gguf; its provenance is filled in
+  int threads = 0;                ///< of the start; libtorch's are the caller's to set
+};
+
+struct TrainResult {
+  Evaluation start;  ///< before the first step of this process
+  Evaluation end;
+  double seconds = 0;       ///< in optimiser steps, this process
+  std::int64_t tokens = 0;  ///< trained on, this process
+};
+
+/// Runs `recipe` from `teacher` on `train`, evaluates on `held_out` (may hold no segment), and
+/// leaves the folder with state, model and metrics. When stopped it saves after the step under way
+/// and throws Error{kInterrupted}. Otherwise throws Error: kUnsupported (a packed teacher),
+/// kNumeric (a loss or gradient that is not finite), kIo, and what load_state throws. Deterministic
+/// for a fixed number of libtorch threads.
+TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
+                  const TokenSegments& held_out, const std::filesystem::path& folder,
+                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop);
+
+/// The student that `recipe` starts from, beside a teacher whose frozen weights it shares.
+std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
+                                                const nn::FrozenWeights& frozen,
+                                                const Recipe& recipe, ThreadPool& pool,
+                                                Progress& progress, std::stop_token stop);
+
+}  // namespace onebit::distill

@@ -1,0 +1,259 @@
+// A whole run on a tiny model: it learns, it is deterministic, an interrupted run goes on as if it
+// had never stopped, and what it leaves behind is what it says.
+#include "distill/trainer.h"
+
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "arch/test_models.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/test_paths.h"
+#include "distill/train_state.h"
+
+namespace onebit::distill {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// Requests a stop at a step.
+class Observer final : public TrainObserver {
+ public:
+  explicit Observer(std::int64_t stop_at = -1) : stop_at_(stop_at) {}
+  std::unique_ptr<Progress> progress(const char*, const char*) override {
+    return std::make_unique<NoProgress>();
+  }
+  void on_block(std::int64_t layer, double error) override {
+    block_errors.push_back(error);
+    if (layer == stop_at_block) source.request_stop();
+  }
+  void on_step(std::int64_t step, const StepMetrics& metrics) override {
+    losses.push_back(metrics.loss);
+    if (step == stop_at_) source.request_stop();
+  }
+  void on_evaluation(std::int64_t, const Evaluation&) override { ++evaluations; }
+  void on_save(std::int64_t step) override { saves.push_back(step); }
+
+  std::int64_t stop_at_block = -1;
+  std::vector<double> block_errors;
+  std::vector<double> losses;
+  std::vector<std::int64_t> saves;
+  int evaluations = 0;
+  std::stop_source source;
+
+ private:
+  std::int64_t stop_at_;
+};
+
+class Trainer : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    arch::test_models::write_gguf(
+        arch::test_models::random_model(arch::test_models::tiny_config(), 3), folder_ / "t.gguf",
+        formats::DType::kF32, /*tokenizer=*/true);
+    Rng rng(1);
+    std::string rows;
+    for (int i = 0; i < 64; ++i) {
+      nlohmann::json tokens = nlohmann::json::array();
+      for (int t = 0; t < 16; ++t) tokens.push_back(3 + rng.below(34));
+      rows += nlohmann::json{{"tokens", tokens}}.dump() + "\n";
+    }
+    write_file(folder_ / "data.jsonl", rows);
+    NoProgress progress;
+    const arch::Checkpoint teacher = arch::Checkpoint::open(folder_ / "t.gguf");
+    prepare_data({folder_ / "data.jsonl"}, teacher.tokenizer(), {.length = 16, .held_out = 0.2},
+                 folder_ / "train.tokens", folder_ / "held_out.tokens", progress, {});
+  }
+
+  static Recipe recipe(std::int64_t steps) {
+    Recipe recipe = best_recipe();
+    recipe.compute = torch::kFloat32;
+    recipe.length = 16;
+    recipe.steps = steps;
+    recipe.accumulate = 2;
+    recipe.block.steps = 0;
+    return recipe;
+  }
+
+  TrainResult run(const Recipe& recipe, const char* name, Observer& observer, bool resume = false) {
+    const std::filesystem::path out = folder_ / name;
+    std::filesystem::create_directories(out);
+    TrainOptions options{.save_every = 4, .eval_every = 5, .resume = resume, .pack = {}};
+    options.pack.embedding = options.pack.head = formats::DType::kF32;
+    return train(arch::Checkpoint::open(folder_ / "t.gguf"), recipe,
+                 TokenSegments::open(folder_ / "train.tokens"),
+                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, observer,
+                 observer.source.get_token());
+  }
+
+  std::string state(const char* name) const {
+    return read_file(folder_ / name / "state.safetensors");
+  }
+
+  onebit::testing::TempDir folder_;
+};
+
+TEST_F(Trainer, LearnsAndLeavesWhatItSays) {
+  Observer observer;
+  const TrainResult result = run(recipe(30), "run", observer);
+  EXPECT_LT(result.end.kl, 0.8 * result.start.kl);
+  EXPECT_GT(result.end.tokens, 0);
+  EXPECT_EQ(result.tokens, 30 * 8 * 16);
+  EXPECT_EQ(observer.losses.size(), 30U);
+  EXPECT_EQ(observer.saves, (std::vector<std::int64_t>{4, 8, 12, 16, 20, 24, 28, 30}));
+  EXPECT_EQ(observer.evaluations, 7);  // 0, 5, …, 25 and 30
+
+  const arch::Checkpoint packed = arch::Checkpoint::open(folder_ / "run" / "model.gguf");
+  ASSERT_TRUE(packed.provenance());
+  EXPECT_EQ(packed.provenance()->form, arch::Form::kFoldable);
+  EXPECT_EQ(packed.provenance()->source_sha256,
+            arch::Checkpoint::open(folder_ / "t.gguf").sha256());
+
+  std::int64_t steps = 0;
+  std::int64_t evaluations = 0;
+  std::ifstream in(folder_ / "run" / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    const auto row = nlohmann::json::parse(line);
+    evaluations += row.contains("held_out_kl") ? 1 : 0;
+    if (!row.contains("loss")) continue;
+    EXPECT_EQ(row["step"], ++steps);
+  }
+  EXPECT_EQ(steps, 30);
+  EXPECT_EQ(evaluations, 7);
+}
+
+TEST_F(Trainer, SameSettingsSameRun) {
+  Observer first;
+  Observer second;
+  run(recipe(6), "a", first);
+  run(recipe(6), "b", second);
+  EXPECT_EQ(first.losses, second.losses);
+  EXPECT_EQ(state("a"), state("b"));
+  Recipe other = recipe(6);
+  other.seed = 1;
+  Observer third;
+  run(other, "c", third);
+  EXPECT_NE(first.losses, third.losses);
+}
+
+TEST_F(Trainer, ResumedRunIsTheUnbrokenOne) {
+  Observer whole;
+  run(recipe(9), "whole", whole);
+  for (const std::int64_t stop_at : {1, 4, 7}) {
+    const std::string name = "broken" + std::to_string(stop_at);
+    Observer observer(stop_at);
+    try {
+      run(recipe(9), name.c_str(), observer);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInterrupted);
+      EXPECT_THAT(error.what(), HasSubstr("after step " + std::to_string(stop_at) + " of 9"));
+    }
+    EXPECT_TRUE(std::filesystem::exists(folder_ / name / "model.gguf"));
+    Observer rest;
+    run(recipe(9), name.c_str(), rest, /*resume=*/true);
+    EXPECT_EQ(rest.losses.size(), static_cast<std::size_t>(9 - stop_at));
+    EXPECT_EQ(state(name.c_str()), state("whole"));
+  }
+}
+
+TEST_F(Trainer, BlocksLearnAndAreResumed) {
+  Recipe with_blocks = recipe(2);
+  with_blocks.block.steps = 20;
+  with_blocks.block.segments = 8;
+  Observer whole;
+  const TrainResult result = run(with_blocks, "whole", whole);
+  ASSERT_EQ(whole.block_errors.size(), 2U);
+  EXPECT_EQ(whole.evaluations, 3);  // start, after the blocks, end
+  Recipe short_fit = with_blocks;
+  short_fit.block.steps = 1;
+  Observer hardly;
+  run(short_fit, "hardly", hardly);
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_LT(whole.block_errors[i], hardly.block_errors[i]);
+  EXPECT_LT(result.end.kl, result.start.kl);
+
+  Observer broken;
+  broken.stop_at_block = 0;
+  EXPECT_THROW(run(with_blocks, "broken", broken), Error);
+  EXPECT_EQ(broken.block_errors.size(), 1U);
+  Observer rest;
+  run(with_blocks, "broken", rest, /*resume=*/true);
+  EXPECT_EQ(rest.block_errors, std::vector<double>{whole.block_errors[1]});
+  EXPECT_EQ(state("broken"), state("whole"));
+}
+
+TEST_F(Trainer, ResumeNamesWhatChanged) {
+  Observer observer(2);
+  EXPECT_THROW(run(recipe(9), "run", observer), Error);
+  const auto error_of = [&](const Recipe& changed) -> std::string {
+    Observer rest;
+    try {
+      run(changed, "run", rest, /*resume=*/true);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      return error.what();
+    }
+    return "";
+  };
+  Recipe changed = recipe(9);
+  changed.learning_rate *= 2;
+  EXPECT_THAT(error_of(changed), HasSubstr("has lr = 0.01, found 0.02 now"));
+  EXPECT_THAT(error_of(recipe(10)), HasSubstr("steps = 9, found 10 now"));
+
+  // Another teacher, then a torn state.
+  arch::test_models::write_gguf(
+      arch::test_models::random_model(arch::test_models::tiny_config(), 4), folder_ / "t.gguf",
+      formats::DType::kF32, true);
+  EXPECT_THAT(error_of(recipe(9)), HasSubstr("another teacher"));
+  const std::string whole = state("run");
+  write_file(folder_ / "run" / "state.safetensors", whole.substr(0, whole.size() / 2));
+  Observer rest;
+  try {
+    run(recipe(9), "run", rest, true);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_THAT(error.what(), HasSubstr("state.safetensors"));
+  }
+}
+
+TEST_F(Trainer, RefusesAPackedTeacher) {
+  Observer observer;
+  run(recipe(1), "run", observer);
+  std::filesystem::copy_file(folder_ / "run" / "model.gguf", folder_ / "t.gguf",
+                             std::filesystem::copy_options::overwrite_existing);
+  try {
+    Observer second;
+    run(recipe(1), "again", second);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(), HasSubstr("already quantised by method 'onebit'"));
+  }
+}
+
+// Every start and form trains: a few steps lower the loss on the data itself.
+TEST_F(Trainer, EveryStartAndFormTrains) {
+  for (const char* name : {"best", "paper"}) {
+    for (const quant::Init init : {quant::Init::kNmf, quant::Init::kSvd, quant::Init::kCopy}) {
+      Recipe r = recipe_by_name(name);
+      r.compute = torch::kFloat32;
+      r.length = 16;
+      r.batch = 4;
+      r.steps = 12;
+      r.warmup = 0;
+      r.svid.init = init;
+      Observer observer;
+      const TrainResult result =
+          run(r, (name + std::to_string(static_cast<int>(init))).c_str(), observer);
+      EXPECT_LT(result.end.kl, result.start.kl) << name << " " << static_cast<int>(init);
+    }
+  }
+  EXPECT_THROW(recipe_by_name("good"), Error);
+}
+
+}  // namespace
+}  // namespace onebit::distill

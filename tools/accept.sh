@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# `make accept`: the long checks against reference software. Prints one line a figure (point, figure,
+# value, bound, pass or FAIL) and ends with status 1 when one failed; some hours on two cores.
+# Usage: tools/accept.sh [POINT…]   (all points when none is named; -l lists them with their scripts)
+#
+# A point's figures are also in build/accept/<point>.txt and its messages in build/accept/<point>.log.
+# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), FRESH (the folder of the fresh
+# Debian, which the point `fresh` makes as root).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export BUILD=${BUILD:-build/dev}
+export PYTHONSAFEPATH=1 OMP_WAIT_POLICY=passive  # for the scripts: see tools/accept/figures.py
+logs=build/accept
+
+# In the order in which they run. A script in Python runs with the reference software.
+POINTS=(logits packed tokenizers wikitext llama.cpp svid training sizes demo asan fuzz fresh)
+declare -A SCRIPTS=(
+  [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
+  [packed]=tools/accept/packed.py         # the packed student in the runtime against libtorch
+  [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
+  [wikitext]=tools/accept/wikitext.py     # perplexity against transformers
+  [llama.cpp]=tools/accept/llama_cpp.py   # perplexity against llama.cpp's own tool
+  [svid]=tools/accept/svid.py             # relative errors against scikit-learn and numpy
+  [training]=tools/accept/training.py     # twenty steps against a PyTorch script
+  [sizes]=tools/accept/sizes.py           # the paper's table of sizes
+  [demo]=tools/accept/demo.py             # held-out divergence of the demo, three seeds
+  [asan]=tools/accept/asan.py             # the whole suite under AddressSanitizer and UBSan
+  [fuzz]=tools/accept/fuzz.py             # every fuzz target for minutes
+  [fresh]=tools/fresh_install.sh          # a fresh Debian 12
+)
+
+# One figure that the point's script could not print, as tools/accept/figures.py prints them.
+fail() { printf '%-9s | %-52s | %12s | %-20s | FAIL\n' "$@"; }
+
+run_script() {
+  local point=$1 script=${SCRIPTS[$1]}
+  case $point in
+    llama.cpp) tools/accept/build_llama_cpp.sh >&2 || return ;;
+    fresh) set -- "${FRESH:-${TMPDIR:-/tmp}/onebit-fresh}" ;;
+    *) set -- ;;
+  esac
+  case $script in
+    *.py) .deps/reference/bin/python "$script" "$@" ;;
+    *) "$script" "$@" ;;
+  esac
+}
+
+if [ "${1:-}" = -l ]; then
+  for point in "${POINTS[@]}"; do printf '%-10s %s\n' "$point" "${SCRIPTS[$point]}"; done
+  exit
+fi
+[ $# -gt 0 ] && POINTS=("$@")
+for point in "${POINTS[@]}"; do
+  [ -n "${SCRIPTS[$point]:-}" ] && continue
+  echo "accept: found the point '$point', expected one of those that tools/accept.sh -l lists" >&2
+  exit 2
+done
+
+tools/setup_reference.sh >&2 || exit 1
+cmake --preset "$(basename "$BUILD")" >/dev/null && cmake --build "$BUILD" -j "$(nproc)" >&2 || exit 1
+mkdir -p "$logs"
+for point in "${POINTS[@]}"; do
+  script=${SCRIPTS[$point]} out=$logs/$point.txt log=$logs/$point.log
+  if [ -e "$script" ]; then
+    run_script "$point" 2>"$log" | tee "$out"
+    status=${PIPESTATUS[0]}
+    # A script that ends with an error before or without a figure that says so.
+    if [ "$status" != 0 ] && ! grep -q '| FAIL$' "$out"; then
+      fail "$point" "exit status of $script; see $log" "$status" "= 0" | tee -a "$out"
+    fi
+  else
+    fail "$point" "$script" missing "the script" | tee "$out"
+  fi
+done
+
+files=("${POINTS[@]/#/$logs/}")
+passed=$(cat "${files[@]/%/.txt}" | grep -c '| pass$')
+failed=$(cat "${files[@]/%/.txt}" | grep -c '| FAIL$')
+echo "accept: $passed figures within their bounds, $failed not"
+[ "$failed" = 0 ]
