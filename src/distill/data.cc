@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "text/unicode.h"
 
 namespace onebit::distill {
 namespace {
@@ -108,34 +109,53 @@ class Preparer {
     const nlohmann::json value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (value.is_discarded()) fail("no valid JSON");
     if (!value.is_object()) fail(value.type_name());
-    if (const auto text = value.find("text"); text != value.end()) {
-      if (!text->is_string()) fail(fmt::format("\"text\" of type {}", text->type_name()));
-      add_text(text->get_ref<const std::string&>(), true, true);
-      return;
-    }
+    const auto text = value.find("text");
     const auto ids = value.find("tokens");
-    if (ids == value.end()) fail("neither");
-    if (!ids->is_array()) fail(fmt::format("\"tokens\" of type {}", ids->type_name()));
+    const bool has_text = text != value.end();
+    const bool has_ids = ids != value.end();
+    if (!has_text && !has_ids) fail("neither");
+    if (has_text && !text->is_string()) fail(fmt::format("\"text\" of type {}", text->type_name()));
+    if (has_ids && !ids->is_array()) fail(fmt::format("\"tokens\" of type {}", ids->type_name()));
     std::vector<TokenId> tokens;
-    tokens.reserve(ids->size());
-    for (const nlohmann::json& id : *ids) {
+    for (const nlohmann::json& id : has_ids ? *ids : nlohmann::json::array()) {
       if (!id.is_number_integer()) fail(fmt::format("a token of type {}", id.type_name()));
-      const auto number_of = id.get<std::int64_t>();
-      if (number_of < 0 || number_of >= tokenizer_.vocab_size()) {
+      const auto token = id.get<std::int64_t>();
+      const bool known = token >= 0 && token < tokenizer_.vocab_size();
+      if (!known && !has_text) {
         throw Error(ErrorCode::kCorrupt,
                     fmt::format("{}: line {}: found token id {}, expected 0 to {}", path.string(),
-                                number, number_of, tokenizer_.vocab_size() - 1));
+                                number, token, tokenizer_.vocab_size() - 1));
       }
-      tokens.push_back(static_cast<TokenId>(number_of));
+      if (known) tokens.push_back(static_cast<TokenId>(token));
     }
-    add_tokens(tokens,
-               {reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId)});
-    ++documents_;
+    if (!has_text) {
+      add_document(tokens,
+                   {reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(TokenId)});
+      return;
+    }
+    const std::string& content = text->get_ref<const std::string&>();
+    // Another tokenizer's tokens do not give this text.
+    if (!tokens.empty() && tokens.size() == ids->size() && text_of(tokens) == content) {
+      add_document(tokens, content);
+    } else {
+      add_text(content, true, true);
+    }
   }
 
   std::int64_t documents() const { return documents_; }
 
  private:
+  /// As `synth` writes it.
+  std::string text_of(std::span<const TokenId> tokens) const {
+    return text::replace_invalid_utf8(tokenizer_.decode(tokens, /*skip_special=*/true),
+                                      text::kReplacement);
+  }
+
+  void add_document(std::span<const TokenId> tokens, std::string_view content) {
+    add_tokens(tokens, content);
+    ++documents_;
+  }
+
   void add_tokens(std::span<const TokenId> tokens, std::string_view content) {
     (is_held_out(content, options_.held_out) ? held_out_ : train_).add(tokens);
   }

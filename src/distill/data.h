@@ -52,10 +52,11 @@ struct DataSummary {
 };
 
 /// Reads `files` in order and writes two segment files, each whole or not at all. A name that ends
-/// in .jsonl is one object a line with "text", or with "tokens" taken as they are; blank lines are
-/// skipped. Any other file is plain text: one document, split for hashing at line ends every
-/// kTextBlock bytes or so. A document's share of `held_out` depends on its content only, so the
-/// split is the same whatever stands beside it. Throws Error{kCorrupt} naming file and line,
+/// in .jsonl is one object a line with "text", or with "tokens" taken as they are, or with both, as
+/// `synth` writes: then the tokens if they are this tokenizer's (if they decode to the text). Blank
+/// lines are skipped. Any other file is plain text: one document, split for hashing at line ends
+/// every kTextBlock bytes or so. A document's share of `held_out` depends on its content only, so
+/// the split is the same whatever stands beside it. Throws Error{kCorrupt} naming file and line,
 /// Error{kInvalidArgument} when there is not one whole training segment, Error{kInterrupted}.
 DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
                          const text::Tokenizer& tokenizer, const DataOptions& options,

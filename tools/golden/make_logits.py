@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/golden/logits/{stories260k,smollm2}.json: logits of transformers in f32.
 
-Needs torch 2.11, transformers 5.24, tokenizers, gguf 0.19, numpy 2; the models of tools/setup.sh and,
-for SmolLM2's text, the shared WikiText-2. Re-run from the project's root:
+Needs torch 2.11, transformers 5.24, tokenizers, sentencepiece, gguf 0.19, numpy 2; the models of
+tools/setup.sh and, for SmolLM2's text, the shared WikiText-2. Re-run from the project's root:
     tools/golden/make_logits.py [stories260k] [smollm2]
-Read by src/runtime/parity_test.cc.
+Read by src/runtime/parity_test.cc and src/nn/decoder_test.cc; tools/accept/logits.py compares more.
 
 tokens: the ids evaluated, as one sequence. logsumexp, argmax: after every position. positions, ids,
 logits: at position positions[i], the logits of ids[i]: half the highest, half spread over the
@@ -17,6 +17,7 @@ import json
 import sys
 
 import numpy as np
+import sentencepiece
 import torch
 from transformers import LlamaForCausalLM
 from transformers.models.llama import modeling_llama
@@ -43,6 +44,16 @@ def all_logits(model: LlamaForCausalLM, tokens: list[int]) -> torch.Tensor:
         return model(torch.tensor([tokens]), use_cache=False).logits[0]
 
 
+def f64_logits(load, tokens: list[int]) -> torch.Tensor:
+    """Those of load(torch.float64), norms in f64 as well."""
+    original = modeling_llama.LlamaRMSNorm.forward
+    modeling_llama.LlamaRMSNorm.forward = f64_norm
+    try:
+        return all_logits(load(torch.float64), tokens)
+    finally:
+        modeling_llama.LlamaRMSNorm.forward = original
+
+
 def greedy(model: LlamaForCausalLM, tokens: list[int]) -> tuple[list[int], float]:
     """The continuation, and the smallest lead of a chosen id over the next."""
     result, lead, past, step = [], float("inf"), None, torch.tensor([tokens])
@@ -61,10 +72,7 @@ def write(name: str, what: str, load, tokens: list[int]) -> None:
     model = load(torch.float32)
     logits = all_logits(model, tokens)
     continuation, lead = greedy(model, tokens)
-    original = modeling_llama.LlamaRMSNorm.forward
-    modeling_llama.LlamaRMSNorm.forward = f64_norm
-    gap = float((all_logits(load(torch.float64), tokens) - logits.double()).abs().max())
-    modeling_llama.LlamaRMSNorm.forward = original
+    gap = float((f64_logits(load, tokens) - logits.double()).abs().max())
     rng = np.random.default_rng(20240611)
     positions = np.linspace(0, len(tokens) - 1, POSITIONS).astype(int).tolist()
     ids = []
@@ -95,13 +103,15 @@ def write(name: str, what: str, load, tokens: list[int]) -> None:
           f"{path.stat().st_size} bytes")
 
 
+def load_stories(dtype) -> LlamaForCausalLM:
+    return LlamaForCausalLM.from_pretrained(STORIES, dtype=dtype, attn_implementation="eager").eval()
+
+
 def stories260k() -> None:
-    from transformers import AutoTokenizer
-    tokens = AutoTokenizer.from_pretrained(STORIES)(STORY)["input_ids"]
-    def load(dtype):
-        return LlamaForCausalLM.from_pretrained(STORIES, dtype=dtype,
-                                                attn_implementation="eager").eval()
-    write("stories260k", "stories260K (karpathy/tinyllamas), f32", load, tokens)
+    # SentencePiece itself: transformers takes the model for tiktoken's where that is installed.
+    tokens = sentencepiece.SentencePieceProcessor(str(STORIES / "tokenizer.model")).encode(
+        STORY, add_bos=True)
+    write("stories260k", "stories260K (karpathy/tinyllamas), f32", load_stories, tokens)
 
 
 def smollm2_135m() -> None:

@@ -1,0 +1,97 @@
+// The student that is trained is the student that runs: libtorch's forward pass of a packed file
+// against the runtime's. tools/accept/packed.py does the same on SmolLM2.
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "arch/test_models.h"
+#include "base/atomic_file.h"
+#include "base/test_paths.h"
+#include "nn/load.h"
+#include "quant/quantize_model.h"
+#include "runtime/model.h"
+
+namespace onebit::distill {
+namespace {
+
+using runtime::Activations;
+using text::TokenId;
+using torch::Tensor;
+using Ids = std::vector<TokenId>;
+
+/// Logits [T, V] of the runtime.
+Tensor runtime_logits(const std::filesystem::path& path, const Ids& tokens,
+                      Activations activations) {
+  runtime::Model model = runtime::Model::load(
+      path, {.threads = 2, .activations = activations, .isa = {}, .prompt_chunk = 100});
+  runtime::KvCache cache(model.config(), std::ssize(tokens));
+  const std::int64_t vocab = model.config().vocab;
+  Tensor logits = torch::empty({std::ssize(tokens), vocab});
+  model.forward_each(tokens, cache, 0, [&](std::int64_t first, std::span<const float> rows) {
+    std::copy(rows.begin(), rows.end(), logits.mutable_data_ptr<float>() + first * vocab);
+  });
+  return logits;
+}
+
+double perplexity(const Tensor& logits, const Tensor& tokens) {
+  const std::int64_t last = tokens.size(0) - 1;
+  const Tensor log_p = logits.narrow(0, 0, last).to(torch::kFloat64).log_softmax(-1);
+  return std::exp(torch::nll_loss(log_p, tokens.narrow(0, 1, last)).item<double>());
+}
+
+/// Quantises by SVID in both forms and compares the engines. `rounding`: how far int8 activations
+/// may move the perplexity, relative.
+void expect_parity(const std::filesystem::path& source, const Ids& ids, formats::DType head,
+                   double rounding) {
+  const Tensor tokens = torch::tensor(ids, torch::kInt64);
+  const torch::NoGradGuard no_grad;
+  const testing::TempDir dir;
+  for (const arch::Form form : {arch::Form::kPaper, arch::Form::kFoldable}) {
+    SCOPED_TRACE(form == arch::Form::kPaper ? "paper" : "foldable");
+    quant::QuantizeOptions options;
+    options.method = &quant::find_method("onebit");
+    options.method_options.form = form;
+    options.embedding = options.head = head;
+    NoProgress progress;
+    std::filesystem::remove(dir / "m.gguf");
+    quant::quantize_model(arch::Checkpoint::open(source), dir / "m.gguf", options,
+                          [](const quant::MatrixReport&) {}, progress, {});
+    const auto student = nn::load_packed(arch::Checkpoint::open(dir / "m.gguf"), torch::kFloat32,
+                                         nn::SignGradient::kTanh, nn::kLatentScale);
+    const Tensor expected =
+        torch::linear(student->forward(tokens.unsqueeze(0), {}).hidden, student->head())[0];
+    const Tensor exact = runtime_logits(dir / "m.gguf", ids, Activations::kF32);
+    // Rounding of f32 sums, through a few layers.
+    EXPECT_LE((exact - expected).abs().max().item<double>(),
+              1e-4 * expected.abs().max().item<double>());
+    const Tensor rounded = runtime_logits(dir / "m.gguf", ids, Activations::kI8);
+    EXPECT_FALSE(torch::equal(rounded, exact));
+    EXPECT_NEAR(perplexity(rounded, tokens) / perplexity(exact, tokens), 1, rounding);
+  }
+}
+
+TEST(StudentParity, Stories) {
+  ONEBIT_REQUIRE_FILE(testing::model("stories260k.gguf"));
+  const Ids tokens = nlohmann::json::parse(read_file(testing::golden("logits/stories260k.json")))
+                         .at("tokens")
+                         .get<Ids>();
+  expect_parity(testing::model("stories260k.gguf"), tokens, formats::DType::kQ8_0, 0.02);
+}
+
+// No size of it a multiple of 64, and a head of its own.
+TEST(StudentParity, TinyRandomModel) {
+  const testing::TempDir dir;
+  arch::ModelConfig config = arch::test_models::tiny_config();
+  config.context = 256;
+  arch::test_models::write_gguf(arch::test_models::random_model(config, 21), dir / "tiny.gguf");
+  Rng rng(22);
+  Ids tokens(200);
+  for (TokenId& t : tokens) {
+    t = static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(config.vocab)));
+  }
+  expect_parity(dir / "tiny.gguf", tokens, formats::DType::kF16, 0.02);
+}
+
+}  // namespace
+}  // namespace onebit::distill
