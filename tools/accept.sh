@@ -4,8 +4,8 @@
 # Usage: tools/accept.sh [POINT…]   (all points when none is named; -l lists them with their scripts)
 #
 # A point's figures are also in build/accept/<point>.txt and its messages in build/accept/<point>.log.
-# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), FRESH (the folder of the fresh
-# Debian, which the point `fresh` makes as root).
+# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), FRESH (where the point `fresh`,
+# which needs root, makes and keeps its Debian; a temporary folder when unset).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export BUILD=${BUILD:-build/dev}
@@ -36,7 +36,7 @@ run_script() {
   local point=$1 script=${SCRIPTS[$1]}
   case $point in
     llama.cpp) tools/accept/build_llama_cpp.sh >&2 || return ;;
-    fresh) set -- "${FRESH:-${TMPDIR:-/tmp}/onebit-fresh}" ;;
+    fresh) set -- ${FRESH:+"$FRESH"} ;;
     *) set -- ;;
   esac
   case $script in

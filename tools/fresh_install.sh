@@ -17,21 +17,22 @@ if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
        "(apt-get install debootstrap)" >&2
   exit 1
 fi
-if [ -z "${ONEBIT_FRESH_MOUNTS:-}" ]; then
-  ONEBIT_FRESH_MOUNTS=1 exec unshare --mount --propagation private "$(readlink -f "$0")" "$@"
-fi
-
-root=$(cd "$(dirname "$0")/.." && pwd)
 dir=${1:-}
-if [ -z "$dir" ]; then
-  dir=$(mktemp -d "${TMPDIR:-/tmp}/onebit-fresh-XXXXXX")
-  trap 'umount -R "$dir"/{proc,dev} && rm -rf --one-file-system "$dir"' EXIT
-fi
-targets=("${@:2}")
-if [ -n "$(ls -A "$dir" 2>/dev/null)" ]; then
+if [ -n "$(ls -A "$dir" 2>/dev/null)" ] && [ -z "${ONEBIT_FRESH_MOUNTS:-}" ] && [ -n "$dir" ]; then
   echo "fresh: $dir: found a folder that is not empty, expected none or an empty one" >&2
   exit 1
 fi
+if [ -z "${ONEBIT_FRESH_MOUNTS:-}" ]; then
+  made=${dir:-$(mktemp -d "${TMPDIR:-/tmp}/onebit-fresh-XXXXXX")}
+  status=0
+  ONEBIT_FRESH_MOUNTS=1 unshare --mount --propagation private "$(readlink -f "$0")" "$made" "${@:2}" || status=$?
+  # Out here nothing is mounted in it.
+  [ -n "$dir" ] || rm -rf --one-file-system "$made"
+  exit "$status"
+fi
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+targets=("${@:2}")
 mkdir -p "$dir"
 dir=$(readlink -f "$dir")
 
@@ -43,7 +44,7 @@ lend() {  # bind a file or folder of this machine, read-only, where it exists
 }
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
-debootstrap --variant=minbase bookworm "$dir" "${mirror:-http://deb.debian.org/debian}" >&2
+debootstrap --variant=minbase bookworm "$dir" ${mirror:+"$mirror"} >&2
 mount --rbind /dev "$dir/dev"
 mount -t proc proc "$dir/proc"
 lend /etc/apt /etc/apt
