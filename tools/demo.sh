@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make demo`: the main job on a real model. Makes SmolLM2-135M-Instruct 1-bit, distils it for some
 # minutes on prose and on text of its own, and ends with one table that compares the three models.
-# Everything it makes is in demo/; what is there already is not made again (make clean-demo).
+# Everything it makes is in demo/; what is there already is not made again (remove the folder to begin anew).
 # Usage: tools/demo.sh [SEED]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,8 +11,9 @@ out=demo/seed-$seed
 teacher=.deps/models/smollm2-135m-instruct.gguf
 python=.deps/venv/bin/python
 onebit=build/dev/bin/onebit
-STEPS=${ONEBIT_DEMO_STEPS:-220}
-SYNTH=${ONEBIT_DEMO_SYNTH:-96}
+STEPS=${ONEBIT_DEMO_STEPS:-50}
+SYNTH=${ONEBIT_DEMO_SYNTH:-64}
+WINDOWS=16  # of 512 tokens: 8,176 predicted
 PROMPT="The old house stood at the end of the village, and"
 began=$(date +%s)
 
@@ -34,16 +35,17 @@ tools/novels.sh demo/novels
 step 3 "1-bit start, without training"
 "$onebit" quantize "$teacher" -o "$out/start.gguf" | tail -n 4
 
-step 4 "distillation ($STEPS steps, 8 to 9 minutes)"
+step 4 "distillation ($STEPS steps, 7 to 8 minutes)"
 [ -f "$out/run/model.gguf" ] ||
   "$onebit" distill "$teacher" -o "$out/run" --data demo/novels/train.jsonl --data demo/synth.jsonl \
-    --steps "$STEPS" --seed "$seed" --eval-every 50 --json >"$out/distill.json"
+    --steps "$STEPS" --seed "$seed" --eval-every 0 --json >"$out/distill.json"
 
 step 5 "measure all three on the novel kept out"
 measure() {
   local name=$1 model=$2
   "$onebit" info "$model" --json >"$out/$name.info.json"
-  "$onebit" perplexity "$model" -f demo/novels/held_out.txt -c 512 --kl-teacher "$teacher" --json \
+  "$onebit" perplexity "$model" -f demo/novels/held_out.txt -c 512 --max-windows "$WINDOWS" --kl-teacher "$teacher" \
+    --json \
     >"$out/$name.perplexity.json"
   "$onebit" bench "$model" -p 128 -n 64 -o json >"$out/$name.bench.json"
   "$onebit" run "$model" -p "$PROMPT" -n 40 --temp 0 --json >"$out/$name.run.json"
