@@ -234,13 +234,14 @@ class Distill final : public Command {
     }
     if (f.threads > 0) at::set_num_threads(f.threads);
     const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
+    distill::require_full_precision(teacher);
     distill::Recipe recipe = recipe_of(f);
     const std::filesystem::path folder = f.out;
     prepare_folder(folder);
     const auto [train, held_out] = prepare_text(context, teacher, recipe, folder);
     recipe.steps = f.steps ? *f.steps : steps_of(f.epochs.value_or(1), train.size(), recipe);
     const Json settings = distill::to_json(recipe);
-    write_file(folder / "recipe.json", settings.dump(2) + "\n");
+    if (!f.resume) write_file(folder / "recipe.json", settings.dump(2) + "\n");
     console.message(
         LogLevel::kInfo,
         fmt::format("{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out",

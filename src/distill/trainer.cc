@@ -213,16 +213,19 @@ class Run {
 
 }  // namespace
 
+void require_full_precision(const arch::Checkpoint& teacher) {
+  if (!teacher.provenance()) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("{}: found a model already quantised by method '{}', expected a "
+                          "full-precision teacher",
+                          teacher.path().string(), teacher.provenance()->method));
+}
+
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
                   const TrainOptions& options, TrainObserver& observer, std::stop_token stop) {
   ONEBIT_CHECK(train.length() == recipe.length && train.size() > 0);
-  if (teacher.provenance()) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{}: found a model already quantised by method '{}', expected a "
-                            "full-precision teacher",
-                            teacher.path().string(), teacher.provenance()->method));
-  }
+  require_full_precision(teacher);
   return Run(teacher, recipe, train, held_out, folder, options, observer, std::move(stop))();
 }
 

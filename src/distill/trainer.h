@@ -54,6 +54,9 @@ struct TrainResult {
   std::int64_t tokens = 0;  ///< trained on, this process
 };
 
+/// Throws Error{kUnsupported} when the model is a packed one.
+void require_full_precision(const arch::Checkpoint& teacher);
+
 /// Runs `recipe` from `teacher` on `train`, evaluates on `held_out` (may hold no segment), and
 /// leaves the folder with state, model and metrics. When stopped it saves after the step under way
 /// and throws Error{kInterrupted}. Otherwise throws Error: kUnsupported (a packed teacher),
