@@ -54,6 +54,8 @@ class ByteBpe final : public VocabularyTokenizer {
   }
 
   std::string decode_token(TokenId id) const override {
+    // Added tokens are stored as they are, not in the alphabet.
+    if (type(id) == TokenType::kUserDefined) return token(id);
     return from_byte_alphabet(token(id)).value_or(token(id));
   }
 

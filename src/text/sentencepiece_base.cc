@@ -1,6 +1,8 @@
 // Decoding of SentencePiece's pieces.
 #include "text/sentencepiece_base.h"
 
+#include <algorithm>
+
 #include "text/byte_token.h"
 
 namespace onebit::text {
@@ -27,6 +29,12 @@ std::string SentencePieceBase::decode_token(TokenId id) const {
   return replace_all(token(id), kSpaceSymbol, " ");
 }
 
+bool SentencePieceBase::comes_from_spaced_text(TokenId id) const {
+  const auto& normalized = normalized_tokens();
+  return type(id) == TokenType::kNormal || type(id) == TokenType::kUnused ||
+         std::find(normalized.begin(), normalized.end(), id) != normalized.end();
+}
+
 std::string SentencePieceBase::decode(std::span<const TokenId> ids, bool skip_special) const {
   std::string result;
   bool strip = space_prefix_;
@@ -36,7 +44,7 @@ std::string SentencePieceBase::decode(std::span<const TokenId> ids, bool skip_sp
     if (control && skip_special) continue;
     std::string_view piece = pieces()[static_cast<std::size_t>(id)];
     if (strip && !control) {
-      if (type(id) == TokenType::kNormal && piece.starts_with(' ')) piece.remove_prefix(1);
+      if (comes_from_spaced_text(id) && piece.starts_with(' ')) piece.remove_prefix(1);
       strip = false;
     }
     result += piece;

@@ -28,6 +28,10 @@ class SentencePieceBase : public VocabularyTokenizer {
   bool space_prefix() const { return space_prefix_; }
 
  private:
+  /// A space at the piece's front may be the one that encode() put there. It is not in bytes, in
+  /// the unknown piece's text, and in tokens that are found before normalisation.
+  bool comes_from_spaced_text(TokenId id) const;
+
   bool space_prefix_;
 };
 

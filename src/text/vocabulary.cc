@@ -151,9 +151,9 @@ PairTable VocabularyTokenizer::read_merges(const std::vector<std::string>& merge
 void VocabularyTokenizer::build_pieces() {
   pieces_.reserve(tokens_.size());
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
-    // Added tokens are written as they are, not in the vocabulary's alphabet.
-    const bool added = types_[i] == TokenType::kControl || types_[i] == TokenType::kUserDefined;
-    pieces_.push_back(added ? tokens_[i] : decode_token(static_cast<TokenId>(i)));
+    const auto id = static_cast<TokenId>(i);
+    // Control tokens are written as they are, not in the vocabulary's alphabet.
+    pieces_.push_back(types_[i] == TokenType::kControl ? token(id) : decode_token(id));
   }
 }
 

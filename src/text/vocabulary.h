@@ -37,10 +37,10 @@ class VocabularyTokenizer : public Tokenizer {
   virtual void encode_segment(std::string_view segment, SegmentPlace place,
                               std::vector<TokenId>& ids) const = 0;
 
-  /// The bytes that a token of no special kind stands for.
+  /// The bytes that a token stands for, unless it is a control token.
   virtual std::string decode_token(TokenId id) const = 0;
 
-  /// Calls decode_token for every id; the subclass's constructor must end with it.
+  /// Calls decode_token for the ids; the subclass's constructor must end with it.
   void build_pieces();
 
   const std::string& token(TokenId id) const { return tokens_[static_cast<std::size_t>(id)]; }
