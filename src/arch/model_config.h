@@ -46,6 +46,8 @@ struct TensorId {
   Role role;
   std::int64_t layer;
 
+  // clang-tidy 14 takes the defaulted operator for a comparison with a null pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend auto operator<=>(const TensorId&, const TensorId&) = default;
 };
 
