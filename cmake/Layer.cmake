@@ -3,6 +3,10 @@
 # as a libFuzzer program, and with ONEBIT_BENCH its *_bench.cc as one google-benchmark program
 # <name>_bench.
 
+if(ONEBIT_FUZZ)
+  add_custom_target(fuzzers)  # all of them, and only what they need
+endif()
+
 add_library(onebit_flags INTERFACE)
 target_include_directories(onebit_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(onebit_flags INTERFACE ONEBIT_VERSION="${PROJECT_VERSION}")
@@ -65,6 +69,7 @@ function(onebit_layer name)
       get_filename_component(stem ${fuzzer} NAME_WE)
       add_executable(${stem} ${fuzzer})
       target_link_libraries(${stem} PRIVATE onebit_${name} -fsanitize=fuzzer)
+      add_dependencies(fuzzers ${stem})
       set_target_properties(${stem} PROPERTIES
                             RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
     endforeach()

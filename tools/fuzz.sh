@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
 cmake --preset fuzz >/dev/null
-cmake --build build/fuzz -j "$(nproc)" >build/fuzz/build.log 2>&1 || { tail -n 40 build/fuzz/build.log; exit 1; }
+cmake --build build/fuzz -j "$(nproc)" --target fuzzers >build/fuzz/build.log 2>&1 || { tail -n 40 build/fuzz/build.log; exit 1; }
 count=0
 for target in build/fuzz/fuzz/*_fuzz; do
   [ -x "$target" ] || continue
