@@ -34,11 +34,8 @@ fail() { printf '%-10s | %-52s | %12s | %-20s | FAIL\n' "$@"; }
 
 run_script() {
   local point=$1 script=${SCRIPTS[$1]}
-  case $point in
-    llama.cpp) tools/accept/build_llama_cpp.sh >&2 || return ;;
-    fresh) set -- ${FRESH:+"$FRESH"} ;;
-    *) set -- ;;
-  esac
+  set --
+  [ "$point" != fresh ] || set -- ${FRESH:+"$FRESH"}
   case $script in
     *.py) .deps/reference/bin/python "$script" "$@" ;;
     *) "$script" "$@" ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Perplexity of SmolLM2's GGUF by llama.cpp's own tool and by ours with llama.cpp's protocol.
 
-Usage: llama_cpp.py   (needs tools/accept/build_llama_cpp.sh's program and the shared data)
+Usage: llama_cpp.py   (builds llama.cpp with build_llama_cpp.sh; needs the shared data)
 
 llama.cpp reads the file as it is, so ours is told that the whole file is one row. Its matrix products
 round activations to eight bits and its key/value cache to f16, ours here are f32.
@@ -16,12 +16,13 @@ import figures  # noqa: E402
 
 WINDOW = 512
 PERCENT = 1.0
-TOOL = figures.ROOT / ".deps/llama.cpp/build/bin/llama-perplexity"
+BUILDER = figures.ROOT / "tools/accept/build_llama_cpp.sh"
 
 
 def main():
     report = figures.Report("llama.cpp")
-    done = subprocess.run([TOOL, "-m", figures.SMOLLM2, "-f", figures.WIKITEXT, "-c", str(WINDOW)],
+    tool = figures.ROOT / subprocess.run([BUILDER], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    done = subprocess.run([tool, "-m", figures.SMOLLM2, "-f", figures.WIKITEXT, "-c", str(WINDOW)],
                           check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     theirs = float(re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout)[1])
     windows = int(re.search(r"perplexity over (\d+) chunks", done.stdout)[1])
