@@ -1,5 +1,6 @@
 // A SentencePiece tokenizer.model through the SentencePiece library: its normaliser and encoder
 // (BPE and unigram), and its pieces as data.
+#include <exception>
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 #include <unordered_set>
@@ -14,49 +15,6 @@ namespace onebit::text {
 namespace {
 
 using sentencepiece::SentencePieceProcessor;
-
-std::unique_ptr<SentencePieceProcessor> load(std::string_view model) {
-  auto processor = std::make_unique<SentencePieceProcessor>();
-  const auto status = processor->LoadFromSerializedProto(model);
-  if (!status.ok()) {
-    throw Error(ErrorCode::kCorrupt, fmt::format("SentencePiece model of {} bytes: {}",
-                                                 model.size(), in_quotes(status.ToString())));
-  }
-  return processor;
-}
-
-class SentencePieceLibrary final : public SentencePieceBase {
- public:
-  explicit SentencePieceLibrary(TokenizerData data)
-      : SentencePieceBase(data), processor_(load(data.sentencepiece_model)) {
-    // A model may have a few more rows than its tokenizer has pieces; the ids of those are unused.
-    bool fits = vocab_size() >= processor_->GetPieceSize();
-    for (auto id = processor_->GetPieceSize(); id < vocab_size(); ++id) {
-      fits = fits && type(id) == TokenType::kUnused;
-    }
-    if (!fits) {
-      throw Error(ErrorCode::kCorrupt,
-                  fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}, "
-                              "expected as many, or unused ones after them",
-                              vocab_size(), processor_->GetPieceSize()));
-    }
-    build_pieces();
-  }
-
- private:
-  void encode_segment(std::string_view segment, SegmentPlace,
-                      std::vector<TokenId>& ids) const override {
-    std::vector<int> segment_ids;
-    const auto status = processor_->Encode(segment, &segment_ids);
-    if (!status.ok()) {
-      throw Error(ErrorCode::kResource, fmt::format("SentencePiece on {} bytes of text: {}",
-                                                    segment.size(), in_quotes(status.ToString())));
-    }
-    ids.insert(ids.end(), segment_ids.begin(), segment_ids.end());
-  }
-
-  std::unique_ptr<SentencePieceProcessor> processor_;
-};
 
 /// The parts of sentencepiece_model.proto that the library does not show. Field numbers are the
 /// proto's; defaults too.
@@ -83,6 +41,9 @@ TokenType read_piece(std::string_view message, std::unordered_set<std::string_vi
   if (!ok) corrupt("found a piece cut short");
   // The library does not check these and would end the program later.
   if (text.empty()) corrupt("found an empty piece");
+  if (text.find('\0') != std::string_view::npos) {
+    corrupt(fmt::format("piece {}: found a zero byte", in_quotes(text)));
+  }
   if (!seen.insert(text).second) corrupt(fmt::format("found {} twice", in_quotes(text)));
   if (type < 1 || type > 6) {
     corrupt(fmt::format("piece {}: found type {}, expected 1 to 6", in_quotes(text), type));
@@ -113,16 +74,13 @@ ModelProto read_proto(std::string_view model) {
   return result;
 }
 
-}  // namespace
+struct Model {
+  ModelProto proto;
+  std::unique_ptr<SentencePieceProcessor> processor;
+};
 
-TokenizerData parse_sentencepiece(std::string_view model) {
-  const ModelProto proto = read_proto(model);
-  TokenizerData data;
-  if (proto.type == ModelProto::kBpe) {
-    data.model = "llama";
-  } else if (proto.type == ModelProto::kUnigram) {
-    data.model = "t5";
-  } else {
+void require_supported(const ModelProto& proto) {
+  if (proto.type != ModelProto::kBpe && proto.type != ModelProto::kUnigram) {
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("SentencePiece model: found model_type {}, expected 1 (unigram) or 2 "
                             "(BPE)",
@@ -132,12 +90,70 @@ TokenizerData parse_sentencepiece(std::string_view model) {
     throw Error(ErrorCode::kUnsupported,
                 "SentencePiece model: found treat_whitespace_as_suffix, expected spaces as prefix");
   }
-  const auto processor = load(model);
-  const int size = processor->GetPieceSize();
-  if (static_cast<std::size_t>(size) != proto.types.size()) {
-    corrupt(fmt::format("found {} pieces, expected {}", size, proto.types.size()));
+}
+
+/// Checks the model before the library sees it.
+Model load(std::string_view bytes) {
+  Model model = {read_proto(bytes), std::make_unique<SentencePieceProcessor>()};
+  require_supported(model.proto);
+  std::string wrong;
+  try {
+    const auto status = model.processor->LoadFromSerializedProto(bytes);
+    if (!status.ok()) wrong = status.ToString();
+  } catch (const std::exception& error) {  // its trie throws
+    wrong = error.what();
   }
-  for (int id = 0; id < size; ++id) {
+  if (!wrong.empty()) {
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("SentencePiece model of {} bytes: {}", bytes.size(), in_quotes(wrong)));
+  }
+  const int size = model.processor->GetPieceSize();
+  if (static_cast<std::size_t>(size) != model.proto.types.size()) {
+    corrupt(fmt::format("found {} pieces, expected {}", size, model.proto.types.size()));
+  }
+  return model;
+}
+
+class SentencePieceLibrary final : public SentencePieceBase {
+ public:
+  explicit SentencePieceLibrary(TokenizerData data)
+      : SentencePieceBase(data), processor_(load(data.sentencepiece_model).processor) {
+    // A model may have a few more rows than its tokenizer has pieces; the ids of those are unused.
+    bool fits = vocab_size() >= processor_->GetPieceSize();
+    for (auto id = processor_->GetPieceSize(); id < vocab_size(); ++id) {
+      fits = fits && type(id) == TokenType::kUnused;
+    }
+    if (!fits) {
+      throw Error(ErrorCode::kCorrupt,
+                  fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}, "
+                              "expected as many, or unused ones after them",
+                              vocab_size(), processor_->GetPieceSize()));
+    }
+    build_pieces();
+  }
+
+ private:
+  void encode_segment(std::string_view segment, SegmentPlace,
+                      std::vector<TokenId>& ids) const override {
+    std::vector<int> segment_ids;
+    const auto status = processor_->Encode(segment, &segment_ids);
+    if (!status.ok()) {
+      throw Error(ErrorCode::kResource, fmt::format("SentencePiece on {} bytes of text: {}",
+                                                    segment.size(), in_quotes(status.ToString())));
+    }
+    ids.insert(ids.end(), segment_ids.begin(), segment_ids.end());
+  }
+
+  std::unique_ptr<SentencePieceProcessor> processor_;
+};
+
+}  // namespace
+
+TokenizerData parse_sentencepiece(std::string_view model) {
+  const auto [proto, processor] = load(model);
+  TokenizerData data;
+  data.model = proto.type == ModelProto::kBpe ? "llama" : "t5";
+  for (int id = 0; id < processor->GetPieceSize(); ++id) {
     data.tokens.push_back(processor->IdToPiece(id));
     data.scores.push_back(processor->GetScore(id));
   }

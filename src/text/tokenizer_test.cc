@@ -226,7 +226,7 @@ TEST(Tokenizer, RefusesDataThatContradictsItself) {
          {{ErrorCode::kCorrupt, "found 9 scores", [](Data& d) { d.scores.pop_back(); }},
           {ErrorCode::kCorrupt, "score of token 4: found NaN",
            [](Data& d) { d.scores[4] = std::numeric_limits<float>::quiet_NaN(); }},
-          {ErrorCode::kCorrupt, "SentencePiece model of 3 bytes",
+          {ErrorCode::kCorrupt, "found 3 bytes that are no protobuf message",
            [](Data& d) { d.sentencepiece_model = "\x0A\x05x"; }}});
 }
 
@@ -317,6 +317,12 @@ TEST(SentencePieceModel, RefusesWhatIsNone) {
   refuse("\x0A\x7F", "no protobuf message");
   refuse(std::string_view("\x0A\x00", 2), "found an empty piece");
   refuse("\x0A\x03\x0A\x01\x61\x0A\x03\x0A\x01\x61", "found \"a\" twice");
+  // The library's trie takes C strings.
+  refuse(std::string_view("\x0A\x04\x0A\x02\x61\x00", 6), "found a zero byte");
+  // Also where the model comes out of another file.
+  TokenizerData data = sentencepiece();
+  data.sentencepiece_model = std::string("\x0A\x00", 2);
+  expect_error(ErrorCode::kCorrupt, "found an empty piece", [&] { make_tokenizer(data); });
 }
 
 }  // namespace
