@@ -85,6 +85,27 @@ TEST_F(Data, DocumentsAreJoinedWithTheirEnds) {
 }
 
 // A text of many blocks is the same tokens as one piece: cuts fall on line ends.
+// " he" is "▁", "h", "e" (3, 11, 8) here; its own encoding would be another.
+TEST_F(Data, RowsOfSynthKeepTheTokensThatTheTeacherChose) {
+  const std::vector<TokenId> chosen = {1, 3, 11, 8};
+  ASSERT_EQ(tokenizer_->decode(chosen, true), "he");
+  ASSERT_NE(tokenizer_->encode("he", {}), chosen);
+  const auto path = file("a.jsonl", R"({"text": "he", "tokens": [1, 3, 11, 8]})");
+  EXPECT_EQ(prepare({path}, kAllTrain).documents, 1);
+  EXPECT_EQ(all(train_), chosen);
+}
+
+TEST_F(Data, TheTextStandsWhenTokensAreOfAnotherTokenizer) {
+  std::vector<TokenId> encoded = tokenizer_->encode("he", {});
+  encoded.push_back(tokenizer_->eos());
+  ASSERT_EQ(encoded.size(), 4U);  // a whole segment
+  for (const char* tokens : {"[1, 12, 8]", "[99999]", "[-1, 11, 8]", "[1, 3, 11, 8, 40]", "[]"}) {
+    const std::string row = std::string(R"({"text": "he", "tokens": )") + tokens + "}";
+    EXPECT_EQ(prepare({file("a.jsonl", row)}, kAllTrain).documents, 1);
+    EXPECT_EQ(all(train_), encoded) << tokens;
+  }
+}
+
 TEST_F(Data, LongTextIsOneDocument) {
   std::string text;
   while (text.size() < 3 * kTextBlock + 100) text += "the inn on the inner rein\n";

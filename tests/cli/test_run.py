@@ -35,10 +35,13 @@ class Complete(CliTest):
         self.assertEqual(self.onebit("run", tiny(), "-p", "abc", "-n", "0").out, "\n")
 
     def test_until_the_context_is_full(self):
-        said = self.onebit("run", tiny(), "-p", "abc", "-n", "-1", "-c", "16", "--ignore-eos",
-                           "--json").json()
+        full = self.onebit("run", tiny(), "-p", "abc", "-n", "-1", "-c", "16", "--ignore-eos",
+                           "--json")
         # A cache of 16 holds the prompt and 13 tokens; the logits after it give one more.
+        said = full.json()
         self.assertEqual((said["generated_tokens"], said["finish_reason"]), (14, "length"))
+        self.assertIn("onebit: warning: the context of 16 tokens is full: the text ends here (see "
+                      "--ctx-size)\n", full.err)
 
     @needs(STORIES)
     def test_stop(self):

@@ -1,64 +1,59 @@
 #!/usr/bin/env python3
 """A packed student in the runtime against the student in libtorch, and int8 activations.
 
-Usage: packed.py ONEBIT ONEBIT_LOGITS MODEL.gguf [PACKED.gguf ...]   (needs tools/setup_reference.sh)
+Usage: packed.py [PACKED.gguf ...]   (needs tools/setup_reference.sh and the shared data)
 
-Quantises MODEL by SVID in both forms (and takes packed files of the same tokenizer as they are, a
-trained one say). For each: the largest difference between the runtime's logits with f32 activations
-and libtorch's, on 512 tokens of WikiText-2, at most 1e-3; and the perplexity with int8 activations,
-within 0.5 % of that with f32 activations, on the first windows of the same text. Exits 1 when one
-of them misses.
+Quantises SmolLM2 by SVID in both forms; packed files that are named, a trained student's say, are
+taken as they are. For each: the runtime's logits with f32 activations against libtorch's on 512
+tokens of WikiText-2, and perplexity with int8 against f32 activations on windows of its test split.
 """
-import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-import numpy as np
+sys.path.append(str(pathlib.Path(__file__).parent))
+import figures  # noqa: E402
+import logits  # noqa: E402
 
-import logits
-
-BOUND, RELATIVE = 1e-3, 0.005
-WINDOW, WINDOWS = 512, 16
-
-
-def perplexity(onebit: str, model: pathlib.Path, activations: str) -> float:
-    run = subprocess.run([onebit, "perplexity", model, "-f", logits.reference.TEXT, "-c", str(WINDOW),
-                          "--max-windows", str(WINDOWS), "--activations", activations, "--json"],
-                         check=True, capture_output=True, text=True)
-    return json.loads(run.stdout)["ppl"]
+BOUND, PERCENT = 1e-3, 0.5
+WINDOW, WINDOWS = 512, 64
 
 
-def check(name: str, onebit: str, tool: str, model: pathlib.Path) -> bool:
+def perplexity(model, activations):
+    return figures.run_json("perplexity", model, "-f", figures.WIKITEXT, "-c", WINDOW, "--max-windows",
+                            WINDOWS, "--activations", activations)["ppl"]
+
+
+def check(report, name, model):
     tokenizer = logits.smollm2.load_tokenizer(model)
     ids = tokenizer.encode(logits.article_text(), add_special_tokens=False).ids[:logits.TOKENS]
-    run, torch_, rounded = (logits.engine_logits(tool, engine, model, ids)
-                            for engine in ("runtime-f32", "torch-f32", "runtime-i8"))
-    difference = float(np.abs(run - torch_).max())
-    f32, i8 = (perplexity(onebit, model, activations) for activations in ("f32", "i8"))
-    change = i8 / f32 - 1
-    print(f"packed: {name}: {len(ids)} tokens: runtime f32 to libtorch {difference:.2e} (bound "
-          f"{BOUND:.0e}; largest logit {np.abs(torch_).max():.1f}; int8 activations move logits by at "
-          f"most {np.abs(rounded - run).max():.2f})")
-    print(f"packed: {name}: perplexity of {WINDOWS} windows of {WINDOW}: {f32:.3f} with f32 activations, "
-          f"{i8:.3f} with int8: {100 * change:+.3f} % (bound {100 * RELATIVE} %)")
-    return difference <= BOUND and abs(change) <= RELATIVE
+    runtime, torch, rounded = (logits.engine_logits(engine, model, ids)
+                               for engine in ("runtime-f32", "torch-f32", "runtime-i8"))
+    difference = logits.largest(runtime, torch)
+    report.check(f"{name}, {len(ids)} tokens: runtime f32 from libtorch", f"{difference:.2e}",
+                 f"within {BOUND:.0e}", difference <= BOUND)
+    report.note(f"{name}: largest logit", f"{abs(torch).max():.1f}")
+    report.note(f"{name}: int8 activations move a logit by", f"{logits.largest(runtime, rounded):.2e}",
+                "at most")
+    exact = perplexity(model, "f32")
+    percent = 100 * (perplexity(model, "i8") / exact - 1)
+    report.note(f"{name}: perplexity, {WINDOWS} windows of {WINDOW}, f32", f"{exact:.3f}")
+    report.check(f"{name}: perplexity with int8 from f32", f"{percent:+.4f} %", f"within {PERCENT} %",
+                 abs(percent) <= PERCENT)
 
 
-def main() -> int:
-    onebit, tool, model, *packed = sys.argv[1:]
-    held = True
+def main():
+    report = figures.Report("packed")
     with tempfile.TemporaryDirectory() as folder:
         for form in ("paper", "foldable"):
             out = pathlib.Path(folder, form + ".gguf")
-            subprocess.run([onebit, "quantize", model, "-o", out, "--form", form], check=True,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            held &= check(f"SVID, {form}", onebit, tool, out)
-        for path in packed:
-            held &= check(path, onebit, tool, pathlib.Path(path))
-    print(f"packed: {'held' if held else 'MISSED'}")
-    return 0 if held else 1
+            subprocess.run([figures.ONEBIT, "quantize", figures.SMOLLM2, "-o", out, "--form", form],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            check(report, f"SVID, {form}", out)
+    for path in sys.argv[1:]:
+        check(report, pathlib.Path(path).name, pathlib.Path(path))
+    return report.exit_status()
 
 
 if __name__ == "__main__":
