@@ -84,7 +84,6 @@ TEST_F(Data, DocumentsAreJoinedWithTheirEnds) {
   EXPECT_EQ(TokenSegments::open(held_out_).size(), 0);
 }
 
-// A text of many blocks is the same tokens as one piece: cuts fall on line ends.
 // " he" is "▁", "h", "e" (3, 11, 8) here; its own encoding would be another.
 TEST_F(Data, RowsOfSynthKeepTheTokensThatTheTeacherChose) {
   const std::vector<TokenId> chosen = {1, 3, 11, 8};
@@ -106,6 +105,7 @@ TEST_F(Data, TheTextStandsWhenTokensAreOfAnotherTokenizer) {
   }
 }
 
+// A text of many blocks is the same tokens as one piece: cuts fall on line ends.
 TEST_F(Data, LongTextIsOneDocument) {
   std::string text;
   while (text.size() < 3 * kTextBlock + 100) text += "the inn on the inner rein\n";

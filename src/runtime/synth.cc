@@ -190,7 +190,8 @@ SynthTotals Synthesizer::run(const OnSample& on_sample, Progress& progress,
       }
     }
     if (batch_.empty()) break;
-    if (stop.stop_requested()) throw Error(ErrorCode::kInterrupted, "synth was interrupted; nothing written");
+    if (stop.stop_requested())
+      throw Error(ErrorCode::kInterrupted, "synth was interrupted; nothing written");
     items.clear();
     for (Sequence& s : batch_) items.push_back({s.tokens[s.run++], &s.cache});
     advance_all(model_.forward_batch(items));
