@@ -11,8 +11,8 @@ out=demo/seed-$seed
 teacher=.deps/models/smollm2-135m-instruct.gguf
 python=.deps/venv/bin/python
 onebit=build/dev/bin/onebit
-STEPS=${ONEBIT_DEMO_STEPS:-50}
-SYNTH=${ONEBIT_DEMO_SYNTH:-64}
+STEPS=${ONEBIT_DEMO_STEPS:-45}
+SYNTH=${ONEBIT_DEMO_SYNTH:-48}
 WINDOWS=16  # of 512 tokens: 8,176 predicted
 PROMPT="The old house stood at the end of the village, and"
 began=$(date +%s)
@@ -35,18 +35,20 @@ tools/novels.sh demo/novels
 step 3 "1-bit start, without training"
 "$onebit" quantize "$teacher" -o "$out/start.gguf" | tail -n 4
 
-step 4 "distillation ($STEPS steps, 7 to 8 minutes)"
-[ -f "$out/run/model.gguf" ] ||
+step 4 "distillation (each block alone, then $STEPS steps of the whole: 7 minutes)"
+resume=()
+[ ! -f "$out/run/state.safetensors" ] || resume=(--resume)  # what an interrupted demo has left
+[ -f "$out/distill.json" ] ||
   "$onebit" distill "$teacher" -o "$out/run" --data demo/novels/train.jsonl --data demo/synth.jsonl \
-    --steps "$STEPS" --seed "$seed" --eval-every 0 --json >"$out/distill.json"
+    --steps "$STEPS" --seed "$seed" --held-out 0 "${resume[@]}" --json >"$out/distill.json.part"
+[ ! -f "$out/distill.json.part" ] || mv "$out/distill.json.part" "$out/distill.json"
 
 step 5 "measure all three on the novel kept out"
 measure() {
   local name=$1 model=$2
   "$onebit" info "$model" --json >"$out/$name.info.json"
   "$onebit" perplexity "$model" -f demo/novels/held_out.txt -c 512 --max-windows "$WINDOWS" --kl-teacher "$teacher" \
-    --json \
-    >"$out/$name.perplexity.json"
+    --json >"$out/$name.perplexity.json"
   "$onebit" bench "$model" -p 128 -n 64 -o json >"$out/$name.bench.json"
   "$onebit" run "$model" -p "$PROMPT" -n 40 --temp 0 --json >"$out/$name.run.json"
 }

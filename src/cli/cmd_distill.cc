@@ -145,7 +145,7 @@ template <class Number>
 CLI::Option* define_optional(CLI::App& app, const char* flags, std::optional<Number>& value,
                              const char* description, Number low, Number high) {
   return app.add_option(flags, value, description)
-      ->check(CLI::Range(low, high).description(""))
+      ->check(number_within(low, high))
       ->type_name("N");
 }
 

@@ -1,6 +1,11 @@
 // `onebit-toolkit`: the commands that need libtorch. Users type `onebit`, which starts it.
+#include <cstdlib>
+
 #include "cli/command_table.h"
 #include "cli/program.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace {
 
@@ -12,8 +17,19 @@ constexpr onebit::cli::CommandEntry kCommands[] = {
 #undef ONEBIT_TOOLKIT_COMMAND
 };
 
+/// Keeps freed memory for the next allocation. By default every large tensor is mapped anew and its
+/// pages are faulted in again, step after step: 7 % of a distillation's time.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  constexpr int kNever = -1;
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, kNever);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   return onebit::cli::run_program({.commands = kCommands, .toolkit = true}, argc, argv);
 }

@@ -1,5 +1,5 @@
-"""`onebit synth` and `onebit distill`: text that the teacher writes, a run from start to packed model,
-interrupting and resuming it, and every way in which a run cannot begin."""
+"""`onebit distill`: a run from start to packed model, interrupting and resuming it, and every way in
+which a run cannot begin."""
 import json
 import signal
 import subprocess
@@ -9,38 +9,11 @@ import unittest
 from harness import ONEBIT, TOOLKIT, CliTest, needs, packed, tiny
 
 
-
 def quick(**changes):
     """Flags of a run of a second: the tiny model's context is 128."""
     settings = {"steps": 4, "length": 32, "batch": 2, "block-steps": 2, "block-segments": 2,
                 **{key.replace("_", "-"): value for key, value in changes.items()}}
     return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-
-
-class Synth(CliTest):
-    def rows(self, *flags):
-        out = self.dir / "text.jsonl"
-        self.onebit("synth", tiny(), "-o", out, "--samples", "5", "--length", "24", *flags)
-        return [json.loads(line) for line in out.read_text().splitlines()]
-
-    def test_rows(self):
-        rows = self.rows("--seed", "3")
-        self.assertEqual(len(rows), 5)
-        for row in rows:
-            self.assertEqual(list(row), ["text", "tokens"])
-            self.assertTrue(1 < len(row["tokens"]) <= 24)
-
-    def test_same_seed_same_text(self):
-        first = self.rows("--seed", "3", "-t", "1", "--batch", "2")
-        self.assertEqual(first, self.rows("--seed", "3", "-t", "2", "--batch", "5"))
-        self.assertNotEqual(first, self.rows("--seed", "4"))
-
-    def test_longer_than_the_context(self):
-        self.fails("synth", tiny(), "-o", self.dir / "x.jsonl", "--length", "129", says=["129", "128"])
-        self.assertEqual(self.files(), [])
-
-    def test_nowhere_to_write(self):
-        self.fails("synth", tiny(), "-o", self.dir / "none" / "x.jsonl", says="none")
 
 
 @needs(TOOLKIT)
