@@ -76,11 +76,13 @@ class Bench final : public Command {
     app.add_option("-t,--threads", threads_,
                    "numbers of threads to try, comma separated; default: one per hardware thread")
         ->delimiter(',')
-        ->check(number_within(1, 1024))
+        ->allow_extra_args(false)
+        ->transform(number_within(1, 1024))
         ->type_name("N,…");
     define_number(app, "-r,--repetitions", repetitions_, "runs of each test", std::int64_t{1},
                   std::int64_t{1000});
     define_choice(app, "-o,--output", output_, "how to print", {"md", "json"});
+    define_device(app, runtime_.device);
     define_choice(app, "--activations", runtime_.activations,
                   "what 1-bit matrices multiply, exact floats or int8 rounded per token",
                   {"f32", "i8"});

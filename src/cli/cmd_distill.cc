@@ -13,6 +13,7 @@
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
 #include "cli/synth_file.h"
+#include "distill/train_state.h"
 #include "distill/trainer.h"
 
 namespace onebit::cli {
@@ -26,7 +27,7 @@ struct DistillFlags {
   std::string out;
   std::vector<std::string> data;
   bool resume = false;
-  std::string recipe = "best";
+  std::string recipe;
   std::optional<double> alpha;
   std::optional<double> beta;
   std::optional<double> gamma;
@@ -34,10 +35,15 @@ struct DistillFlags {
   std::string logit_reduction;
   bool hidden_last = false;
   std::string latent;
+  std::optional<double> latent_scale;
   std::string sign_gradient;
   std::optional<double> lr;
   std::optional<double> scale_rate;
   std::optional<double> weight_decay;
+  bool no_scale_decay = false;
+  std::optional<double> adam_beta1;
+  std::optional<double> adam_beta2;
+  std::optional<double> adam_eps;
   std::optional<double> clip;
   std::optional<std::int64_t> warmup;
   std::string decay;
@@ -48,7 +54,9 @@ struct DistillFlags {
   std::optional<std::int64_t> length;
   std::optional<std::int64_t> block_steps;
   std::optional<std::int64_t> block_segments;
+  std::optional<std::int64_t> block_batch;
   std::optional<double> block_lr;
+  std::optional<double> block_scale_rate;
   std::string dtype = "auto";
   std::int64_t save_every = 500;
   std::int64_t eval_every = 500;
@@ -57,27 +65,46 @@ struct DistillFlags {
   std::string device = "cpu";
   int threads = 0;
   std::int64_t seed = 0;
+  CLI::Option* seed_option = nullptr;
   OneBitFlags one_bit{.form = "", .init = "", .split = ""};
   PackFlags pack;
 };
+
+/// Of --batch and --accumulate: their product must be a number.
+constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
 
 template <class T>
 void override_with(T& value, const std::optional<T>& flag) {
   if (flag) value = *flag;
 }
 
-/// The recipe with what the command line changes. Steps come later: they may depend on the data.
-distill::Recipe recipe_of(const DistillFlags& f) {
-  distill::Recipe r = distill::recipe_by_name(f.recipe);
+/// What holds where the command line says nothing: the named recipe's, or the resumed run's.
+distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& state) {
+  const std::string name = f.recipe.empty() ? "best" : f.recipe;
+  if (!f.resume) {
+    distill::Recipe recipe = distill::recipe_by_name(name);
+    recipe.compute = distill::fastest_compute();
+    recipe.seed = actual_seed(f.seed);
+    return recipe;
+  }
+  const distill::Recipe saved = distill::saved_recipe(state);
+  if (f.recipe.empty()) return saved;
+  distill::Recipe recipe = distill::recipe_by_name(name);
+  recipe.steps = saved.steps;
+  recipe.compute = saved.compute;
+  recipe.seed = saved.seed;
+  return recipe;
+}
+
+/// The recipe with what the command line changes. `epochs` become steps later, with the data.
+distill::Recipe recipe_of(const DistillFlags& f, const std::filesystem::path& state) {
+  distill::Recipe r = base_recipe(f, state);
   if (!f.one_bit.form.empty()) r.form = f.one_bit.parsed_form();
-  if (!f.one_bit.init.empty()) r.svid.init = quant::parse_init(f.one_bit.init);
+  if (!f.one_bit.init.empty()) choose_init(r, quant::parse_init(f.one_bit.init));
   if (!f.one_bit.split.empty()) r.svid.split = quant::parse_split(f.one_bit.split);
   if (!f.latent.empty()) {
     r.latent = f.latent == "sign" ? nn::LatentStart::kSign : nn::LatentStart::kLevels;
     r.latent_scale = f.latent == "sign" ? nn::kLatentScale : 1.0;
-  } else if (r.svid.init == quant::Init::kCopy) {
-    r.latent = nn::LatentStart::kLevels;  // W itself: g = h = 1
-    r.latent_scale = 1.0;
   }
   if (!f.sign_gradient.empty()) {
     r.sign_gradient =
@@ -92,7 +119,12 @@ distill::Recipe recipe_of(const DistillFlags& f) {
               : f.decay == "linear" ? distill::Decay::kLinear
                                     : distill::Decay::kConstant;
   }
-  r.loss.hidden_last = f.hidden_last;
+  r.loss.hidden_last = r.loss.hidden_last || f.hidden_last;
+  if (f.no_scale_decay) r.adam.decay_scales = false;
+  override_with(r.latent_scale, f.latent_scale);
+  override_with(r.adam.beta1, f.adam_beta1);
+  override_with(r.adam.beta2, f.adam_beta2);
+  override_with(r.adam.eps, f.adam_eps);
   override_with(r.loss.logit.alpha, f.alpha);
   override_with(r.loss.logit.scale, f.logit_scale);
   override_with(r.loss.beta, f.beta);
@@ -102,16 +134,20 @@ distill::Recipe recipe_of(const DistillFlags& f) {
   override_with(r.adam.scale_rate, f.scale_rate);
   override_with(r.block.steps, f.block_steps);
   override_with(r.block.segments, f.block_segments);
+  override_with(r.block.batch, f.block_batch);
   override_with(r.block.learning_rate, f.block_lr);
+  override_with(r.block.scale_rate, f.block_scale_rate);
   override_with(r.learning_rate, f.lr);
   override_with(r.warmup, f.warmup);
+  override_with(r.steps, f.steps);
   override_with(r.batch, f.batch);
   override_with(r.accumulate, f.accumulate);
   override_with(r.length, f.length);
-  r.compute = f.dtype == "auto"   ? distill::fastest_compute()
-              : f.dtype == "bf16" ? torch::kBFloat16
-                                  : torch::kFloat32;
-  r.seed = actual_seed(f.seed);
+  if (f.dtype != "auto") r.compute = f.dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
+  if (f.seed_option->count() > 0 && f.seed >= 0) r.seed = static_cast<std::uint64_t>(f.seed);
+  if (r.loss.hidden_last && r.loss.beta == 0) {
+    throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
+  }
   return r;
 }
 
@@ -145,8 +181,26 @@ template <class Number>
 CLI::Option* define_optional(CLI::App& app, const char* flags, std::optional<Number>& value,
                              const char* description, Number low, Number high) {
   return app.add_option(flags, value, description)
-      ->check(number_within(low, high))
+      ->transform(number_within(low, high))
       ->type_name("N");
+}
+
+/// libtorch's messages bring a trace of its own calls; people get one line.
+template <class Work>
+auto with_torch_errors(const distill::Recipe& recipe, Work&& work) {
+  try {
+    return work();
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    if (what.find("can't allocate memory") != std::string::npos) {
+      throw Error(
+          ErrorCode::kResource,
+          fmt::format("not enough memory for {} x {} tokens at a time; a smaller --batch or "
+                      "--length needs less",
+                      recipe.batch, recipe.length));
+    }
+    throw Error(ErrorCode::kResource, "libtorch: " + what.substr(0, what.find('\n')));
+  }
 }
 
 class Distill final : public Command {
@@ -164,9 +218,10 @@ class Distill final : public Command {
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.add_flag("--resume", f.resume, "go on from the folder's last checkpoint");
-    define_choice(app, "--recipe", f.recipe,
-                  "what the numbers below are where they are not given: the paper's, or our best",
-                  {"best", "paper"});
+    define_choice(
+        app, "--recipe", f.recipe,
+        "what holds where nothing is said: our best, which is the default, or the paper's",
+        {"best", "paper"});
     define_optional(app, "--alpha", f.alpha, "weight of the teacher's logits against the labels",
                     0.0, 1.0);
     define_optional(app, "--beta", f.beta, "weight of the hidden-state term", 0.0, 1e6);
@@ -184,11 +239,17 @@ class Distill final : public Command {
     define_choice(app, "--sign-gradient", f.sign_gradient,
                   "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is",
                   {"tanh", "identity"});
+    define_optional(app, "--latent-scale", f.latent_scale, "factor of that start", 0.0, 1e6);
     define_optional(app, "--lr", f.lr, "peak learning rate of the latent weights", 0.0, 1.0);
     define_optional(app, "--scale-rate", f.scale_rate, "rate of g and h as a multiple of --lr", 0.0,
                     1e6);
     define_optional(app, "--weight-decay", f.weight_decay, "AdamW's, on everything trained", 0.0,
                     1e3);
+    app.add_flag("--no-scale-decay", f.no_scale_decay,
+                 "no weight decay on g and h, unlike the reference");
+    define_optional(app, "--adam-beta1", f.adam_beta1, "AdamW's", 0.0, 1.0);
+    define_optional(app, "--adam-beta2", f.adam_beta2, "AdamW's", 0.0, 1.0);
+    define_optional(app, "--adam-eps", f.adam_eps, "AdamW's", 0.0, 1.0);
     define_optional(app, "--clip", f.clip, "largest norm of the gradient; 0: any", 0.0, 1e9);
     define_optional(app, "--warmup", f.warmup, "steps of linear warm-up", std::int64_t{0},
                     kMaxCount);
@@ -196,50 +257,67 @@ class Distill final : public Command {
                   {"cosine", "linear", "constant"});
     CLI::Option* steps =
         define_optional(app, "--steps", f.steps, "optimiser steps of the run", kOne, kMaxCount);
-    define_optional(app, "--epochs", f.epochs, "passes over the data, in place of --steps", 0.0,
+    define_optional(app, "--epochs", f.epochs, "passes over the data, in place of --steps", 1e-6,
                     1e6)
         ->excludes(steps);
-    define_optional(app, "--batch", f.batch, "sequences of a micro-batch", kOne, kMaxCount);
-    define_optional(app, "--accumulate", f.accumulate, "micro-batches of a step", kOne, kMaxCount);
+    define_optional(app, "--batch", f.batch, "sequences of a micro-batch", kOne, kMaxBatch);
+    define_optional(app, "--accumulate", f.accumulate, "micro-batches of a step", kOne, kMaxBatch);
     define_optional(app, "--length", f.length, "tokens of a sequence", kOne + 1, kMaxCount);
     define_optional(app, "--block-steps", f.block_steps,
                     "steps that each block trains alone before the whole does; 0: none",
                     std::int64_t{0}, kMaxCount);
     define_optional(app, "--block-segments", f.block_segments, "sequences it trains on", kOne,
                     kMaxCount);
+    define_optional(app, "--block-batch", f.block_batch, "sequences of such a step", kOne,
+                    kMaxBatch);
     define_optional(app, "--block-lr", f.block_lr, "its peak learning rate", 0.0, 1.0);
+    define_optional(app, "--block-scale-rate", f.block_scale_rate,
+                    "its rate of g and h as a multiple of --block-lr", 0.0, 1e6);
     define_choice(app, "--dtype", f.dtype,
                   "type of activations and products; auto: what this CPU multiplies fastest",
                   {"auto", "bf16", "f32"});
     define_number(app, "--save-every", f.save_every, "steps between checkpoints", kOne, kMaxCount);
-    define_number(app, "--eval-every", f.eval_every, "steps between evaluations; 0: none",
-                  std::int64_t{0}, kMaxCount);
+    define_number(app, "--eval-every", f.eval_every,
+                  "steps between evaluations; 0: at start and end", std::int64_t{0}, kMaxCount);
     define_path(app, "--eval-file", f.eval_file,
-                "text of the evaluations, in place of a share of the data");
+                "text of the evaluations, its first 64 sequences, in place of a share of the data");
     define_number(app, "--held-out", f.held_out, "share of the documents kept for evaluation", 0.0,
                   0.5);
-    define_choice(app, "--device", f.device, "where to run", {"cpu", "cuda"});
+    define_device(app, f.device);
     define_one_bit(app, f.one_bit);
     define_pack(app, f.pack);
     define_threads(app, f.threads);
-    define_seed(app, f.seed);
+    f.seed_option = define_seed(app, f.seed);
   }
 
   void run(Context& context) override {
     const auto begin = std::chrono::steady_clock::now();
     const DistillFlags& f = flags_;
     Console& console = context.console;
-    if (f.device != "cpu") {
-      throw Error(ErrorCode::kUnsupported, "--device cuda: this build trains on the CPU only");
+    require_cpu(f.device);
+    if (!f.resume && f.data.empty() && !f.steps) {
+      throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
     if (f.threads > 0) at::set_num_threads(f.threads);
-    const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
-    distill::require_full_precision(teacher);
-    distill::Recipe recipe = recipe_of(f);
     const std::filesystem::path folder = f.out;
+    require_other_file(f.teacher, folder / "model.gguf");
+    const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
+    require_state(folder);
+    distill::Recipe recipe = recipe_of(f, folder / "state.safetensors");
+    distill::require_teacher(teacher, recipe);
+    require_countable(recipe);
     prepare_folder(folder);
     const auto [train, held_out] = prepare_text(context, teacher, recipe, folder);
-    recipe.steps = f.steps ? *f.steps : steps_of(f.epochs.value_or(1), train.size(), recipe);
+    if (f.epochs || (!f.resume && !f.steps)) {
+      recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe);
+      require_countable(recipe);
+    }
+    if (recipe.warmup >= recipe.steps) {
+      console.message(LogLevel::kWarning,
+                      fmt::format("a warm-up of {} steps for a run of {}: the rate never reaches "
+                                  "{:g}; --warmup sets it",
+                                  recipe.warmup, recipe.steps, recipe.learning_rate));
+    }
     const Json settings = distill::to_json(recipe);
     if (!f.resume) write_file(folder / "recipe.json", settings.dump(2) + "\n");
     console.message(
@@ -258,14 +336,29 @@ class Distill final : public Command {
     options.pack.head = formats::parse_dtype(f.pack.head);
     options.pack.scales = formats::parse_dtype(f.pack.scales);
     Narrator narrator(console);
-    const distill::TrainResult result = distill::train(
-        teacher, recipe, train, held_out, folder, options, narrator, context.interrupts.token());
+    const distill::TrainResult result = with_torch_errors(recipe, [&] {
+      return distill::train(teacher, recipe, train, held_out, folder, options, narrator,
+                            context.interrupts.token());
+    });
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
     report(console, folder, result, settings, wall.count());
   }
 
  private:
-  void prepare_folder(const std::filesystem::path& folder) const {
+  /// Beyond this the number of a run's tokens is no number of a run.
+  static void require_countable(const distill::Recipe& r) {
+    constexpr double kMost = 1e15;
+    const double tokens = static_cast<double>(r.steps) *
+                          static_cast<double>(r.sequences_per_step()) *
+                          static_cast<double>(r.length);
+    if (tokens <= kMost) return;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("--steps, --batch, --accumulate, --length: found {:.3g} tokens in all, "
+                            "expected at most {:g}",
+                            tokens, kMost));
+  }
+
+  void require_state(const std::filesystem::path& folder) const {
     const bool begun = std::filesystem::exists(folder / "state.safetensors");
     if (flags_.resume && !begun) {
       throw Error(ErrorCode::kNotFound,
@@ -277,6 +370,9 @@ class Distill final : public Command {
                               "begins a new one",
                               folder.string()));
     }
+  }
+
+  static void prepare_folder(const std::filesystem::path& folder) {
     std::error_code error;
     std::filesystem::create_directories(folder / "data", error);
     if (error) {
@@ -304,14 +400,20 @@ class Distill final : public Command {
         distill::prepare_data({files.begin(), files.end()}, teacher.tokenizer(), options, first,
                               second, *progress, context.interrupts.token());
       };
+      const std::filesystem::path unused = folder / "data" / "unused.tokens";
+      if (!flags_.eval_file.empty()) {
+        options.max_train = options.max_held_out;
+        prepare({flags_.eval_file}, held_out, unused);
+        options.max_train = -1;
+      }
       std::vector<std::string> files = flags_.data;
       if (files.empty()) files.push_back(synthesize(context, recipe, folder));
-      prepare(files, train, held_out);
-      if (!flags_.eval_file.empty()) {
-        const std::filesystem::path nothing = folder / "data" / "unused.tokens";
-        prepare({flags_.eval_file}, held_out, nothing);
-        std::filesystem::remove(nothing);
-      }
+      prepare(files, train, flags_.eval_file.empty() ? held_out : unused);
+      std::filesystem::remove(unused);
+    } else if (!flags_.data.empty() || !flags_.eval_file.empty()) {
+      context.console.message(LogLevel::kInfo,
+                              "the text is what the run began with: --data and --eval-file are "
+                              "not read again");
     }
     Text text{distill::TokenSegments::open(train), distill::TokenSegments::open(held_out)};
     if (text.train.length() != recipe.length) {
@@ -326,15 +428,12 @@ class Distill final : public Command {
   /// The teacher's own text for a run without data; the file that holds it.
   std::string synthesize(Context& context, const distill::Recipe& recipe,
                          const std::filesystem::path& folder) const {
-    if (!flags_.steps) {
-      throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
-    }
     RuntimeFlags runtime;
     runtime.model = flags_.teacher;
     runtime.threads = flags_.threads;
     runtime::Model model = load_model(context, runtime);
     runtime::SynthOptions options;
-    options.samples = *flags_.steps * recipe.sequences_per_step();
+    options.samples = recipe.steps * recipe.sequences_per_step();
     options.length = recipe.length;
     options.sampling.seed = recipe.seed;
     const std::filesystem::path file = folder / "data" / "synth.jsonl";
@@ -352,8 +451,9 @@ class Distill final : public Command {
               const distill::TrainResult& result, const Json& settings, double wall) const {
     const double rate = static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9);
     if (result.end.tokens > 0) {
-      console.print(fmt::format("held-out KL {:.4f} at start, {:.4f} at the end ({} tokens)\n",
-                                result.start.kl, result.end.kl, grouped(result.end.tokens)));
+      console.print(fmt::format("held-out KL {:.4f} {}, {:.4f} at the end ({} tokens)\n",
+                                result.start.kl, flags_.resume ? "when resumed" : "at start",
+                                result.end.kl, grouped(result.end.tokens)));
     }
     console.print(
         fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s; {:.0f} s in all\n",

@@ -45,7 +45,7 @@ class Perplexity final : public Command {
   void define(CLI::App& app) override {
     define_model(app, runtime_.model);
     define_path(app, "-f,--file", file_, "the text to predict")->required();
-    define_number(app, "-c,--ctx-size", options_.window, "tokens of a window", std::int64_t{1},
+    define_number(app, "-c,--ctx-size", options_.window, "tokens of a window", std::int64_t{2},
                   kMaxCount);
     define_choice(app, "--protocol", protocol_, "how windows are made and scored",
                   {"paper", "llama.cpp"});
@@ -64,6 +64,9 @@ class Perplexity final : public Command {
   void run(Context& context) override {
     options_.protocol = kProtocols.at(protocol_);
     options_.threads = runtime_.threads;
+    if (options_.protocol == eval::Protocol::kLlamaCpp && options_.window < 3) {
+      throw UsageError("--ctx-size: found 2, expected at least 3 with --protocol llama.cpp");
+    }
     const std::string text = eval::join_rows(file_, read_file(file_), kRows.at(rows_));
     runtime::Model model = load_model(context, runtime_);
     RuntimeScorer scorer(model);
@@ -73,6 +76,7 @@ class Perplexity final : public Command {
       RuntimeFlags flags = runtime_;
       flags.model = teacher_;
       teacher.emplace(load_model(context, flags));
+      require_same_tokens(model.checkpoint().tokenizer(), teacher->checkpoint().tokenizer(), text);
       teacher_scorer.emplace(*teacher);
     }
     const auto progress = context.console.progress("perplexity", "tokens");
@@ -82,6 +86,21 @@ class Perplexity final : public Command {
   }
 
  private:
+  /// A divergence compares what two models say of the same tokens.
+  void require_same_tokens(const text::Tokenizer& model, const text::Tokenizer& teacher,
+                           std::string_view text) const {
+    constexpr std::size_t kSample = std::size_t{1} << 18;
+    const std::string_view sample = text.substr(0, kSample);
+    if (model.vocab_size() == teacher.vocab_size() &&
+        model.encode(sample, {}) == teacher.encode(sample, {})) {
+      return;
+    }
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("--kl-teacher {}: found other tokens ({} of them), expected those of "
+                            "{} ({})",
+                            teacher_, teacher.vocab_size(), runtime_.model, model.vocab_size()));
+  }
+
   /// eval knows neither files nor flags: its errors get them here.
   eval::PerplexityResult measure(eval::Scorer& scorer, eval::Scorer* teacher,
                                  const text::Tokenizer& tokenizer, std::string_view text,

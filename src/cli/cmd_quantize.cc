@@ -33,11 +33,14 @@ class Quantize final : public Command {
     define_choice(app, "--method", method_, "how matrices are quantised", methods);
     define_one_bit(app, one_bit_);
     define_pack(app, pack_);
+    define_device(app, device_);
     define_threads(app, threads_);
     app.footer(kNotes);
   }
 
   void run(Context& context) override {
+    require_cpu(device_);
+    require_other_file(source_, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
     quant::QuantizeOptions options;
     options.method = &quant::find_method(method_);
@@ -118,6 +121,7 @@ class Quantize final : public Command {
   std::string method_ = "onebit";
   OneBitFlags one_bit_;
   PackFlags pack_;
+  std::string device_ = "cpu";
   int threads_ = 0;
 };
 

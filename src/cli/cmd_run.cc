@@ -84,6 +84,7 @@ class Run final : public Command {
     app.add_flag("--ignore-eos", generate_.ignore_end, "go on after an end-of-sequence token");
     app.add_option("--stop", generate_.stop, "end the generation before this text (repeatable)")
         ->type_name("TEXT")
+        ->check(not_empty("a text"))
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     define_sampling(app, sampling_);
@@ -91,6 +92,9 @@ class Run final : public Command {
   }
 
   void run(Context& context) override {
+    if (prompt_option_->count() > 0 && !chat_ && !system_.empty()) {
+      throw UsageError("--system: found with --prompt and without --chat, expected --chat too");
+    }
     runtime::Model model = load_model(context, runtime_);
     if (context_ == 0) context_ = model.config().context;
     if (context_ > model.config().context) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/number_text.h"
@@ -36,7 +37,13 @@ class Synth final : public Command {
   }
 
   void run(Context& context) override {
+    require_other_file(runtime_.model, out_);
     runtime::Model model = load_model(context, runtime_);
+    if (options_.length > model.config().context) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: --length: found {}, expected 2 to {}, its context",
+                              runtime_.model, options_.length, model.config().context));
+    }
     options_.sampling = sampling_.drawn();
     const auto begin = std::chrono::steady_clock::now();
     const runtime::SynthTotals totals = write_samples(context, model, options_, out_);

@@ -20,7 +20,7 @@ class UsageError : public std::runtime_error {
 
 struct Context {
   Console& console;        ///< results, logs, progress
-  Interrupts& interrupts;  ///< SIGINT and SIGTERM
+  Interrupts& interrupts;  ///< SIGINT, SIGTERM, SIGHUP
   std::string isa;         ///< the environment's ONEBIT_ISA; "" when unset
 };
 

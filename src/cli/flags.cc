@@ -9,22 +9,18 @@
 
 namespace onebit::cli {
 
-namespace {
-
-CLI::Validator not_empty() {
-  return {[](std::string& word) {
-            return word.empty() ? std::string("found an empty name, expected a path")
+CLI::Validator not_empty(const char* what) {
+  return {[what](std::string& word) {
+            return word.empty() ? fmt::format("found an empty word, expected {}", what)
                                 : std::string();
           },
           ""};
 }
 
-}  // namespace
-
 void define_model(CLI::App& app, std::string& model, const char* name) {
   app.add_option(name, model, "a GGUF file or a Hugging Face folder")
       ->required()
-      ->check(not_empty())
+      ->check(not_empty("a path"))
       ->type_name("");  // the name says it
 }
 
@@ -48,16 +44,16 @@ CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
 
 CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
                          const char* description) {
-  return app.add_option(flags, value, description)->check(not_empty())->type_name("PATH");
+  return app.add_option(flags, value, description)->check(not_empty("a path"))->type_name("PATH");
 }
 
 void define_threads(CLI::App& app, int& threads) {
   define_number(app, "-t,--threads", threads, "threads; 0: one per hardware thread", 0, 1024);
 }
 
-void define_seed(CLI::App& app, std::int64_t& seed) {
-  define_number(app, "-s,--seed", seed, "seed of the random draws; -1: another every time",
-                std::int64_t{-1}, std::numeric_limits<std::int64_t>::max());
+CLI::Option* define_seed(CLI::App& app, std::int64_t& seed) {
+  return define_number(app, "-s,--seed", seed, "seed of the random draws; -1: another every time",
+                       std::int64_t{-1}, std::numeric_limits<std::int64_t>::max());
 }
 
 std::uint64_t actual_seed(std::int64_t seed) {
@@ -65,20 +61,39 @@ std::uint64_t actual_seed(std::int64_t seed) {
   return std::random_device()();
 }
 
+CLI::Option* define_device(CLI::App& app, std::string& device) {
+  return define_choice(app, "--device", device, "where to run", {"cpu", "cuda"});
+}
+
+void require_cpu(const std::string& device) {
+  if (device == "cpu") return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("--device: found {}, expected cpu: this command has no other", device));
+}
+
+void require_other_file(const std::filesystem::path& model, const std::filesystem::path& out) {
+  std::error_code error;
+  if (!std::filesystem::exists(out, error)) return;
+  const bool same = std::filesystem::equivalent(model, out, error) ||
+                    std::filesystem::equivalent(
+                        model, std::filesystem::canonical(out, error).parent_path(), error);
+  if (!same) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{}: found a file of the model itself, expected another place to write "
+                          "to",
+                          out.string()));
+}
+
 void define_runtime(CLI::App& app, RuntimeFlags& flags) {
   define_threads(app, flags.threads);
-  define_choice(app, "--device", flags.device, "where to run", {"cpu", "cuda"});
+  define_device(app, flags.device);
   define_choice(app, "--activations", flags.activations,
                 "what 1-bit matrices multiply, exact floats or int8 rounded per token",
                 {"f32", "i8"});
 }
 
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
-  if (flags.device != "cpu") {
-    throw Error(
-        ErrorCode::kUnsupported,
-        fmt::format("--device: found {}, expected cpu: this command has no other", flags.device));
-  }
+  require_cpu(flags.device);
   const auto begin = std::chrono::steady_clock::now();
   runtime::ModelOptions options;
   options.threads = flags.threads;

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <filesystem>
 #include <fmt/format.h>
 #include <string>
 #include <system_error>
@@ -14,6 +15,9 @@
 
 namespace onebit::cli {
 
+/// Refuses an empty word; `what` is what was expected.
+CLI::Validator not_empty(const char* what);
+
 /// MODEL (or TEACHER), a positional. An empty name is wrong usage, here and in define_path().
 void define_model(CLI::App& app, std::string& model, const char* name = "MODEL");
 
@@ -21,10 +25,11 @@ void define_model(CLI::App& app, std::string& model, const char* name = "MODEL")
 CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
                            const std::string& description, const std::vector<std::string>& choices);
 
-/// Longest text sizes and counts that the flags take: far beyond use, safe to multiply.
+/// Longest text sizes and counts that the flags take: far beyond use.
 inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
 
-/// Accepts what reads as a number within [low, high] from its first character to its last.
+/// Accepts what reads as a decimal number within [low, high] from its first character to its last.
+/// For CLI::Option::transform: CLI11 itself reads a leading 0 as octal, so whole numbers lose it.
 template <class Number>
 CLI::Validator number_within(Number low, Number high) {
   return {
@@ -33,7 +38,10 @@ CLI::Validator number_within(Number low, Number high) {
         const char* const end = word.data() + word.size();
         const auto [stop, error] = std::from_chars(word.data(), end, value);
         const bool whole = error == std::errc() && stop == end;
-        if (whole && value >= low && value <= high) return {};  // NaN is within nothing
+        if (whole && value >= low && value <= high) {  // NaN is within nothing
+          if constexpr (std::integral<Number>) word = fmt::format("{}", value);
+          return {};
+        }
         if constexpr (std::integral<Number>) {
           if (high >= kMaxCount) {
             return fmt::format("found '{}', expected a whole number of at least {}", word, low);
@@ -51,7 +59,7 @@ template <class Number>
 CLI::Option* define_number(CLI::App& app, const char* flags, Number& value, const char* description,
                            Number low, Number high) {
   return app.add_option(flags, value, description)
-      ->check(number_within(low, high))
+      ->transform(number_within(low, high))
       ->type_name("N")
       ->capture_default_str();
 }
@@ -63,7 +71,7 @@ CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
 void define_threads(CLI::App& app, int& threads);
 
 /// --seed; -1 stands for one that differs every time: see actual_seed.
-void define_seed(CLI::App& app, std::int64_t& seed);
+CLI::Option* define_seed(CLI::App& app, std::int64_t& seed);
 std::uint64_t actual_seed(std::int64_t seed);
 
 /// What a command that runs a model on the runtime needs.
@@ -73,6 +81,14 @@ struct RuntimeFlags {
   std::string device = "cpu";
   std::string activations = "i8";
 };
+
+/// --device, of a command that runs on the CPU whatever its MODEL; require_cpu() says so.
+CLI::Option* define_device(CLI::App& app, std::string& device);
+/// Error{kUnsupported} for another device than the CPU.
+void require_cpu(const std::string& device);
+
+/// Error{kInvalidArgument} when writing `out` would overwrite the model or a file of its folder.
+void require_other_file(const std::filesystem::path& model, const std::filesystem::path& out);
 
 /// --threads, --device and --activations.
 void define_runtime(CLI::App& app, RuntimeFlags& flags);

@@ -27,6 +27,9 @@ Interrupts::Interrupts() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  struct sigaction hangup = {};
+  ::sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);  // nohup ignores it
   ONEBIT_CHECK(::pthread_sigmask(SIG_BLOCK, &signals, &old_mask_) == 0);
   signal_fd_ = ::signalfd(-1, &signals, SFD_CLOEXEC);
   wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -68,7 +71,7 @@ void Interrupts::wait_for_signals() {
     {
       const std::lock_guard lock(mutex_);
       if (source_.stop_requested()) ::_exit(kExitInterrupted);
-      terminated_ = terminated_ || info.ssi_signo == SIGTERM;
+      terminated_ = terminated_ || info.ssi_signo != SIGINT;
       source = source_;
       signal_event(wake_fd_);
     }

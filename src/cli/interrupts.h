@@ -1,5 +1,5 @@
-// SIGINT and SIGTERM as a std::stop_token. A thread waits for the signals, so that no code runs in
-// a signal handler and library calls are never cut short.
+// SIGINT, SIGTERM and SIGHUP as a std::stop_token. A thread waits for the signals, so that no code
+// runs in a signal handler and library calls are never cut short.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,7 @@ namespace onebit::cli {
 
 class Interrupts {
  public:
-  /// Blocks both signals in the calling thread and in the threads that it will start: construct
+  /// Blocks the signals in the calling thread and in the threads that it will start: construct
   /// before any other thread. One object at a time.
   Interrupts();
   ~Interrupts();
@@ -26,8 +26,8 @@ class Interrupts {
   /// Readable (poll) from a signal on, until rearm().
   int wake_fd() const noexcept { return wake_fd_; }
 
-  /// The signal has been dealt with: a new token, not stopped. Does nothing after SIGTERM, which
-  /// always means the whole program.
+  /// The signal has been dealt with: a new token, not stopped. Does nothing after the others, which
+  /// always mean the whole program.
   void rearm();
 
  private:

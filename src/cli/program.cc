@@ -46,6 +46,38 @@ void define_common(CLI::App& app, CommonFlags& flags) {
                 {std::begin(kVerbosityNames), std::end(kVerbosityNames)});
 }
 
+/// Scripts give these to any command: one that has no use for them takes them and says so.
+class UnusedFlags {
+ public:
+  void define(CLI::App& app) {
+    const auto add = [&](const char* name, const char* flags) {
+      if (app.get_option_no_throw(name) != nullptr) return;
+      options_.push_back(
+          app.add_option(flags, number_)->transform(number_within(kLeast, kMaxCount)));
+      options_.back()->group("");  // not in the help
+    };
+    add("--threads", "-t,--threads");
+    add("--ctx-size", "-c,--ctx-size");
+    add("--seed", "-s,--seed");
+    if (app.get_option_no_throw("--device") == nullptr) define_device(app, device_)->group("");
+  }
+
+  void report(Console& console) const {
+    require_cpu(device_);
+    for (const CLI::Option* option : options_) {
+      if (option->count() == 0) continue;
+      console.message(LogLevel::kWarning, fmt::format("--{}: this command has no use for it",
+                                                      option->get_lnames().front()));
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLeast = -1;
+  std::vector<CLI::Option*> options_;
+  std::int64_t number_ = 0;
+  std::string device_ = "cpu";
+};
+
 /// A command's parser, with everything that its help shows.
 struct Parser {
   explicit Parser(const CommandEntry& entry) : app(entry.summary), command(entry.make()) {
@@ -53,11 +85,13 @@ struct Parser {
     app.get_formatter()->column_width(34);
     command->define(app);
     define_common(app, common);
+    unused.define(app);
   }
 
   CLI::App app;
   std::unique_ptr<Command> command;
   CommonFlags common;
+  UnusedFlags unused;
 };
 
 /// "unknown command 'rnu'; did you mean 'run'?"
@@ -115,6 +149,7 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   Interrupts interrupts;
   Context context{console, interrupts, forced_isa()};
   try {
+    parser.unused.report(console);
     parser.command->run(context);
   } catch (const UsageError& error) {
     return usage_error(console, error.what(), help);
@@ -201,7 +236,8 @@ std::string general_help(const Program& program) {
   }
   text +=
       "\n"
-      "MODEL is a GGUF file or a Hugging Face folder, told apart by content.\n"
+      "MODEL is a GGUF file or a Hugging Face folder, told apart by content. Every command\n"
+      "takes -t, -c, -s, --device, --log-level and --json.\n"
       "Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 failed,\n"
       "2 wrong usage, 130 interrupted. The environment variable ONEBIT_ISA forces an\n"
       "instruction set (one of those that `onebit info MODEL` names).\n";

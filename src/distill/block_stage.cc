@@ -36,14 +36,13 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
   AdamW optimizer(student.block_parameters(layer), own);
   const Schedule schedule{.peak = options.learning_rate, .total = options.steps};
   const std::int64_t count = input.size(0);
-  const std::int64_t batch = std::min(options.batch, count);
+  const Tensor batch = torch::arange(std::min(options.batch, count));
   const std::int64_t tail = std::max<std::int64_t>(1, options.steps / 4);
   double sum = 0;
   for (std::int64_t step = 0; step < options.steps; ++step) {
-    // In turn, from a place that moves on with every pass over the segments.
-    const std::int64_t first = step * batch % (count - batch + 1);
-    const Tensor loss = relative_error(student.forward_block(layer, input.narrow(0, first, batch)),
-                                       target.narrow(0, first, batch));
+    const Tensor turn = batch.add(step * batch.size(0)).remainder_(count);
+    const Tensor loss = relative_error(student.forward_block(layer, input.index_select(0, turn)),
+                                       target.index_select(0, turn));
     loss.backward();
     optimizer.step(schedule.at(step));
     if (step >= options.steps - tail) sum += loss.item<double>();
@@ -63,19 +62,18 @@ void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tens
   Tensor given = student.embed(tokens);
   Tensor wanted = teacher.embed(tokens);
   for (std::int64_t layer = 0; layer < layers; ++layer) {
-    const Tensor target = advance(teacher, layer, wanted);
+    wanted = advance(teacher, layer, wanted);
     if (layer >= first) {
       if (stop.stop_requested()) {
         throw Error(ErrorCode::kInterrupted,
                     fmt::format("interrupted after {} of {} blocks", layer, layers));
       }
-      const double loss = fit_block(student, layer, given, target, options, adam);
+      const double loss = fit_block(student, layer, given, wanted, options, adam);
       done(layer, loss);
       progress.update(static_cast<std::uint64_t>(layer + 1), static_cast<std::uint64_t>(layers),
                       fmt::format("error {:.3f}", loss));
     }
     given = advance(student, layer, given);
-    wanted = target;
   }
 }
 

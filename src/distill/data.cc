@@ -292,7 +292,7 @@ DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
     }
     total += size;
   }
-  SegmentWriter train(train_out, options.length, -1);
+  SegmentWriter train(train_out, options.length, options.max_train);
   SegmentWriter other(held_out, options.length, options.max_held_out);
   Preparer preparer(tokenizer, options, train, other);
   FileProgress file_progress(progress, std::move(stop), total);
@@ -309,9 +309,10 @@ DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
   }
   if (train.segments() == 0) {
     throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("training data: found {} tokens in {} documents, expected at least one "
+                fmt::format("{}{}: found {} tokens in {} documents, expected at least one "
                             "segment of {}",
-                            train.dropped(), preparer.documents(), options.length));
+                            files.front().string(), files.size() > 1 ? ", …" : "", train.dropped(),
+                            preparer.documents(), options.length));
   }
   train.commit();
   other.commit();

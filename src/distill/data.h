@@ -40,6 +40,7 @@ class TokenSegments {
 struct DataOptions {
   std::int64_t length = 2048;      ///< tokens of a segment
   double held_out = 0.005;         ///< share of documents, chosen by the hash of their content
+  std::int64_t max_train = -1;     ///< training segments kept; -1: all
   std::int64_t max_held_out = 64;  ///< held-out segments kept; what is beyond is dropped
   bool end_documents = true;       ///< EOS after each document, as the reference packs
 };
@@ -48,7 +49,7 @@ struct DataSummary {
   std::int64_t documents = 0;
   std::int64_t train_segments = 0;
   std::int64_t held_out_segments = 0;
-  std::int64_t dropped_tokens = 0;  ///< remainders, and held-out text beyond max_held_out
+  std::int64_t dropped_tokens = 0;  ///< remainders, and text beyond the largest numbers
 };
 
 /// Reads `files` in order and writes two segment files, each whole or not at all. A name that ends

@@ -58,15 +58,19 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
         torch::cat({tokens.narrow(1, 1, length - 1), torch::full({batch, 1}, -1, tokens.options())},
                    1)
             .flatten();
-    gradient = torch::empty_like(student);
+    const bool needs_gradient = hidden_student.requires_grad();
+    if (needs_gradient) gradient = torch::empty_like(student);
     for (std::int64_t begin = 0; begin < count; begin += options.chunk) {
       const std::int64_t rows = std::min(options.chunk, count - begin);
       Tensor logits = torch::mm(student.narrow(0, begin, rows), head_student.t());
       const Tensor target = torch::mm(teacher.narrow(0, begin, rows), head_teacher.t());
+      const Tensor label = labels.narrow(0, begin, rows);
       const nn::DivergenceSums sums =
-          nn::divergence(logits, target, labels.narrow(0, begin, rows), kl_weight, ce_weight);
+          needs_gradient ? nn::divergence_and_gradient(logits, target, label, kl_weight, ce_weight)
+                         : nn::divergence(logits, target, label);
       kl_sum += sums.kl;
       ce_sum += sums.cross_entropy;
+      if (!needs_gradient) continue;
       Tensor out = gradient.narrow(0, begin, rows);
       torch::mm_out(out, logits, head_student);
     }
@@ -78,7 +82,9 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
       hidden_student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
   const Tensor value = torch::full({}, kl_weight * kl_sum + ce_weight * ce_sum,
                                    hidden_student.options().dtype(type).requires_grad(false));
-  result.loss = PrecomputedGradient::apply(hidden_student, value, gradient.view_as(hidden_student));
+  result.loss = gradient.defined() ? PrecomputedGradient::apply(hidden_student, value,
+                                                                gradient.view_as(hidden_student))
+                                   : value;
   return result;
 }
 

@@ -22,8 +22,8 @@ struct LogitLossOptions {
   double alpha = 1.0;  ///< 1: the labels are not used
   double scale = 0.01;
   LogitReduction reduction = LogitReduction::kPerSequence;
-  /// Tokens whose logits exist at one time: 2 · chunk · V numbers of the compute type and as many
-  /// f32. Small enough for the cache, large enough for a full matrix product.
+  /// Tokens whose logits exist at one time: 2 · chunk · V numbers of the compute type and three
+  /// times chunk · V in f32. Large enough for a full matrix product.
   std::int64_t chunk = 128;
 };
 

@@ -10,13 +10,17 @@
 
 namespace onebit::distill {
 
-MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t steps) : path_(std::move(path)) {
+MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t steps, std::int64_t blocks)
+    : path_(std::move(path)) {
   std::string kept;
   if (steps >= 0) {
     std::ifstream in(path_);
     for (std::string line; std::getline(in, line);) {
       const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (row.is_object() && row.value("step", steps + 1) <= steps) kept += line + "\n";
+      if (!row.is_object() || row.value("step", steps + 1) > steps) continue;
+      if (row.value("block", std::int64_t{-1}) >= blocks) continue;
+      if (row.value("step", steps) == steps && row.contains("held_out_kl") && steps > 0) continue;
+      kept += line + "\n";
     }
   }
   write_file(path_, kept);

@@ -10,9 +10,10 @@ namespace onebit::distill {
 
 class MetricsFile {
  public:
-  /// Opens for appending after what is there of steps 0 … `steps`; later lines, which a run that
-  /// was killed may have left, go. 0 begins anew. Throws Error{kIo}.
-  MetricsFile(std::filesystem::path path, std::int64_t steps);
+  /// Opens for appending after what is there of steps 0 … `steps` and of blocks below `blocks`;
+  /// later lines, which a run that was killed may have left, go, and so do evaluations after
+  /// `steps`: the run that goes on begins with one. −1 steps: begins anew. Throws Error{kIo}.
+  MetricsFile(std::filesystem::path path, std::int64_t steps, std::int64_t blocks);
 
   /// Appends `row`, which has a member "step". Throws Error{kIo} (disk full).
   void add(const nlohmann::ordered_json& row);

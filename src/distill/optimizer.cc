@@ -48,17 +48,18 @@ double AdamW::step(double learning_rate) {
     const double scale = options_.max_grad_norm / (norm + 1e-6);
     if (scale < 1) torch::_foreach_mul_(gradients, scale);
   }
-  const auto update = [&](Group& group, double rate) {
+  const auto update = [&](Group& group, double rate, double weight_decay) {
     if (group.values.empty()) return;
     torch::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.counts,
-                         rate, options_.beta1, options_.beta2, options_.weight_decay, options_.eps,
+                         rate, options_.beta1, options_.beta2, weight_decay, options_.eps,
                          /*amsgrad=*/false,
                          /*maximize=*/false);
     // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
     for (const torch::Tensor& value : group.values) value.unsafeGetTensorImpl()->bump_version();
   };
-  update(latents, learning_rate);
-  update(scales, learning_rate * options_.scale_rate);
+  update(latents, learning_rate, options_.weight_decay);
+  update(scales, learning_rate * options_.scale_rate,
+         options_.decay_scales ? options_.weight_decay : 0);
   ++steps_;
   for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
   return norm;

@@ -15,6 +15,7 @@ struct AdamOptions {
   double beta2 = 0.98;
   double eps = 1e-8;
   double weight_decay = 0.01;
+  bool decay_scales = true;    ///< weight decay on g and h too, as the reference has it
   double max_grad_norm = 1.0;  ///< 0: no clipping
   double scale_rate = 1.0;     ///< learning rate of g and h as a multiple of the latent weights'
 };

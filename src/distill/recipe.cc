@@ -4,48 +4,90 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 
 namespace onebit::distill {
 namespace {
 
-std::string_view name_of(quant::Init init) {
-  switch (init) {
-    case quant::Init::kNmf:
-      return "nmf";
-    case quant::Init::kSvd:
-      return "svd";
-    case quant::Init::kCopy:
-      break;
-  }
-  return "copy";
+// The words of each choice, as the command line has them.
+template <class E>
+using Words = std::vector<std::pair<E, std::string_view>>;
+
+Words<arch::Form> words(arch::Form) {
+  return {{arch::Form::kPaper, "paper"}, {arch::Form::kFoldable, "foldable"}};
 }
 
-std::string_view name_of(quant::Split split) {
-  switch (split) {
-    case quant::Split::kBalanced:
-      return "balanced";
-    case quant::Split::kRms:
-      return "rms";
-    case quant::Split::kIn:
-      return "in";
-    case quant::Split::kOut:
-      break;
-  }
-  return "out";
+Words<quant::Init> words(quant::Init) {
+  return {{quant::Init::kNmf, "nmf"}, {quant::Init::kSvd, "svd"}, {quant::Init::kCopy, "copy"}};
 }
 
-std::string_view name_of(Decay decay) {
-  switch (decay) {
-    case Decay::kCosine:
-      return "cosine";
-    case Decay::kLinear:
-      return "linear";
-    case Decay::kConstant:
-      break;
-  }
-  return "constant";
+Words<quant::Split> words(quant::Split) {
+  return {{quant::Split::kRms, "rms"},
+          {quant::Split::kBalanced, "balanced"},
+          {quant::Split::kIn, "in"},
+          {quant::Split::kOut, "out"}};
+}
+
+Words<nn::LatentStart> words(nn::LatentStart) {
+  return {{nn::LatentStart::kSign, "sign"}, {nn::LatentStart::kLevels, "levels"}};
+}
+
+Words<nn::SignGradient> words(nn::SignGradient) {
+  return {{nn::SignGradient::kTanh, "tanh"}, {nn::SignGradient::kIdentity, "identity"}};
+}
+
+Words<LogitReduction> words(LogitReduction) {
+  return {{LogitReduction::kPerToken, "token"}, {LogitReduction::kPerSequence, "sequence"}};
+}
+
+Words<Decay> words(Decay) {
+  return {{Decay::kCosine, "cosine"}, {Decay::kLinear, "linear"}, {Decay::kConstant, "constant"}};
+}
+
+Words<torch::ScalarType> words(torch::ScalarType) {
+  return {{torch::kBFloat16, "bf16"}, {torch::kFloat32, "f32"}};
+}
+
+/// Calls visit(key, member) for every member; keys are the flags' names where there is a flag.
+template <class R, class Visit>
+void for_each_member(R& r, Visit&& visit) {
+  visit("form", r.form);
+  visit("init", r.svid.init);
+  visit("split", r.svid.split);
+  visit("latent", r.latent);
+  visit("latent_scale", r.latent_scale);
+  visit("sign_gradient", r.sign_gradient);
+  visit("block_steps", r.block.steps);
+  visit("block_segments", r.block.segments);
+  visit("block_batch", r.block.batch);
+  visit("block_lr", r.block.learning_rate);
+  visit("block_scale_rate", r.block.scale_rate);
+  visit("alpha", r.loss.logit.alpha);
+  visit("logit_scale", r.loss.logit.scale);
+  visit("logit_reduction", r.loss.logit.reduction);
+  visit("beta", r.loss.beta);
+  visit("gamma", r.loss.gamma);
+  visit("hidden_last", r.loss.hidden_last);
+  visit("adam_beta1", r.adam.beta1);
+  visit("adam_beta2", r.adam.beta2);
+  visit("adam_eps", r.adam.eps);
+  visit("weight_decay", r.adam.weight_decay);
+  visit("decay_scales", r.adam.decay_scales);
+  visit("clip", r.adam.max_grad_norm);
+  visit("scale_rate", r.adam.scale_rate);
+  visit("lr", r.learning_rate);
+  visit("warmup", r.warmup);
+  visit("decay", r.decay);
+  visit("steps", r.steps);
+  visit("batch", r.batch);
+  visit("accumulate", r.accumulate);
+  visit("length", r.length);
+  visit("dtype", r.compute);
+  visit("seed", r.seed);
 }
 
 }  // namespace
@@ -84,6 +126,13 @@ Recipe best_recipe() {
   return recipe;
 }
 
+void choose_init(Recipe& recipe, quant::Init init) {
+  recipe.svid.init = init;
+  if (init != quant::Init::kCopy) return;
+  recipe.latent = nn::LatentStart::kLevels;
+  recipe.latent_scale = 1.0;
+}
+
 Recipe recipe_by_name(std::string_view name) {
   if (name == "paper") return paper_recipe();
   if (name == "best") return best_recipe();
@@ -97,40 +146,44 @@ torch::ScalarType fastest_compute() {
   return tiles != capabilities.end() && tiles->second.toBool() ? torch::kBFloat16 : torch::kFloat32;
 }
 
-nlohmann::ordered_json to_json(const Recipe& r) {
-  return {{"form", r.form == arch::Form::kPaper ? "paper" : "foldable"},
-          {"init", name_of(r.svid.init)},
-          {"split", name_of(r.svid.split)},
-          {"latent", r.latent == nn::LatentStart::kSign ? "sign" : "levels"},
-          {"latent_scale", r.latent_scale},
-          {"sign_gradient", r.sign_gradient == nn::SignGradient::kTanh ? "tanh" : "identity"},
-          {"block_steps", r.block.steps},
-          {"block_segments", r.block.segments},
-          {"block_batch", r.block.batch},
-          {"block_lr", r.block.learning_rate},
-          {"block_scale_rate", r.block.scale_rate},
-          {"alpha", r.loss.logit.alpha},
-          {"logit_scale", r.loss.logit.scale},
-          {"logit_reduction",
-           r.loss.logit.reduction == LogitReduction::kPerToken ? "token" : "sequence"},
-          {"beta", r.loss.beta},
-          {"gamma", r.loss.gamma},
-          {"hidden_last", r.loss.hidden_last},
-          {"adam_beta1", r.adam.beta1},
-          {"adam_beta2", r.adam.beta2},
-          {"adam_eps", r.adam.eps},
-          {"weight_decay", r.adam.weight_decay},
-          {"max_grad_norm", r.adam.max_grad_norm},
-          {"scale_rate", r.adam.scale_rate},
-          {"lr", r.learning_rate},
-          {"warmup", r.warmup},
-          {"decay", name_of(r.decay)},
-          {"steps", r.steps},
-          {"batch", r.batch},
-          {"accumulate", r.accumulate},
-          {"length", r.length},
-          {"dtype", r.compute == torch::kBFloat16 ? "bf16" : "f32"},
-          {"seed", r.seed}};
+nlohmann::ordered_json to_json(const Recipe& recipe) {
+  nlohmann::ordered_json object;
+  for_each_member(recipe, [&]<class T>(const char* key, const T& value) {
+    if constexpr (std::is_enum_v<T>) {
+      for (const auto& [choice, word] : words(value)) {
+        if (choice == value) object[key] = word;
+      }
+    } else {
+      object[key] = value;
+    }
+  });
+  return object;
+}
+
+Recipe recipe_from_json(const nlohmann::ordered_json& object) {
+  Recipe recipe{};
+  const auto fail = [](const char* key, const std::string& found) {
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("recipe: {}: found {}, expected a setting of a run", key, found));
+  };
+  for_each_member(recipe, [&]<class T>(const char* key, T& value) {
+    const auto found = object.find(key);
+    if (found == object.end()) fail(key, "none");
+    if constexpr (std::is_enum_v<T>) {
+      for (const auto& [choice, word] : words(value)) {
+        if (*found != word) continue;
+        value = choice;
+        return;
+      }
+      fail(key, found->dump());
+    } else {
+      if (std::is_same_v<T, bool> ? !found->is_boolean() : !found->is_number()) {
+        fail(key, found->dump());
+      }
+      value = found->template get<T>();
+    }
+  });
+  return recipe;
 }
 
 }  // namespace onebit::distill

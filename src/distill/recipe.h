@@ -55,6 +55,9 @@ Recipe paper_recipe();
 /// measurements behind each number.
 Recipe best_recipe();
 
+/// How the scales start; `copy` also makes the latent weights start as W itself, with g = h = 1.
+void choose_init(Recipe& recipe, quant::Init init);
+
 /// "paper" or "best"; Error{kInvalidArgument} naming them.
 Recipe recipe_by_name(std::string_view name);
 
@@ -64,5 +67,8 @@ torch::ScalarType fastest_compute();
 
 /// One flat object, every member named as its command line flag where there is one.
 nlohmann::ordered_json to_json(const Recipe& recipe);
+
+/// The other way round; Error{kCorrupt} naming the member that is absent or none of its values.
+Recipe recipe_from_json(const nlohmann::ordered_json& object);
 
 }  // namespace onebit::distill

@@ -60,13 +60,18 @@ class SavedRun {
     return value;
   }
 
-  /// The saved run and this one must be the same.
-  void check(const RunIdentity& identity) const {
-    const auto saved = nlohmann::ordered_json::parse(metadata(kRecipe), nullptr, false);
-    const auto wanted = nlohmann::ordered_json::parse(identity.recipe);
-    if (!saved.is_object()) {
+  nlohmann::ordered_json recipe() const {
+    auto object = nlohmann::ordered_json::parse(metadata(kRecipe), nullptr, false);
+    if (!object.is_object()) {
       fail(ErrorCode::kCorrupt, fmt::format("{}: found no JSON object", kRecipe));
     }
+    return object;
+  }
+
+  /// The saved run and this one must be the same.
+  void check(const RunIdentity& identity) const {
+    const nlohmann::ordered_json saved = recipe();
+    const auto wanted = nlohmann::ordered_json::parse(identity.recipe);
     for (const auto& [key, value] : wanted.items()) {
       const auto found = saved.find(key);
       if (found != saved.end() && *found == value) continue;
@@ -99,16 +104,26 @@ class SavedRun {
     file_.release(found->view);
   }
 
- private:
   [[noreturn]] void fail(ErrorCode code, const std::string& what) const {
     throw Error(code, fmt::format("{}: {}", path_.string(), what));
   }
 
+ private:
   std::filesystem::path path_;
   file::SafetensorsFile file_;
 };
 
 }  // namespace
+
+Recipe saved_recipe(const std::filesystem::path& path) {
+  const SavedRun saved(path);
+  const nlohmann::ordered_json object = saved.recipe();
+  try {
+    return recipe_from_json(object);
+  } catch (const Error& error) {
+    saved.fail(error.code(), error.what());
+  }
+}
 
 void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
                 const RunIdentity& identity) {

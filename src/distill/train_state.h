@@ -1,9 +1,11 @@
 // A run on disk between two steps: everything that the next step depends on, in one safetensors
 // file that other tools can open.
 //
-//   NAME                 the parameters (f32)        metadata: onebit.step, onebit.recipe (JSON),
-//   NAME.adam.first      Adam's first moments                  onebit.teacher, onebit.data
-//   (SHA-256) NAME.adam.second     Adam's second moments
+//   NAME                 the parameters (f32)
+//   NAME.adam.first      Adam's first moments
+//   NAME.adam.second     Adam's second moments
+//   metadata             onebit.step, onebit.blocks, onebit.recipe (JSON), onebit.teacher and
+//                        onebit.data (SHA-256)
 #pragma once
 
 #include <cstdint>
@@ -12,6 +14,7 @@
 #include <string>
 
 #include "distill/optimizer.h"
+#include "distill/recipe.h"
 
 namespace onebit::distill {
 
@@ -26,6 +29,9 @@ struct RunIdentity {
 /// many blocks the stage before the steps has fitted. Throws Error{kIo}.
 void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
                 const RunIdentity& identity);
+
+/// The recipe of a saved run. Throws Error{kNotFound, kIo, kCorrupt}.
+Recipe saved_recipe(const std::filesystem::path& path);
 
 /// Reads them back in place; returns the number of fitted blocks. Throws Error{kNotFound, kIo,
 /// kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first setting, or the

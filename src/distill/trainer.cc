@@ -18,6 +18,7 @@ namespace {
 
 using nlohmann::ordered_json;
 using torch::Tensor;
+using Clock = std::chrono::steady_clock;
 
 /// Segments `first`, `first`+1, … as int64 [count, T]; `at` maps a position to a segment.
 template <class At>
@@ -52,11 +53,12 @@ class Run {
   }
 
   TrainResult operator()() {
-    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1);
+    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1, blocks_);
     TrainResult result;
     result.start = evaluate(metrics);
     if (recipe_.block.steps > 0 && blocks_ < source_.config().layers) {
       fit(metrics);
+      save();
       evaluate(metrics);
     }
     run_steps(metrics, result);
@@ -71,10 +73,10 @@ class Run {
     const auto progress = observer_.progress("distill", "steps");
     SegmentOrder order(train_.size(), recipe_.seed);
     while (steps() < recipe_.steps) {
-      const auto begin = std::chrono::steady_clock::now();
+      const auto begin = Clock::now();
       const double rate = schedule.at(steps());
       const StepMetrics step = distiller_.step(micro_batches(order), rate);
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      const std::chrono::duration<double> seconds = Clock::now() - begin;
       const std::int64_t tokens = recipe_.sequences_per_step() * recipe_.length;
       result.seconds += seconds.count();
       result.tokens += tokens;
@@ -97,7 +99,7 @@ class Run {
         save();
         throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
       }
-      if (steps() % options_.save_every == 0) save();
+      if (steps() % options_.save_every == 0 || save_is_due()) save();
       if (options_.eval_every > 0 && steps() % options_.eval_every == 0) evaluate(metrics);
     }
   }
@@ -143,6 +145,7 @@ class Run {
             blocks_ = layer + 1;
             metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
             observer_.on_block(layer, error);
+            if (save_is_due()) save();
           },
           *progress, stop_);
     } catch (const Error& error) {
@@ -166,7 +169,12 @@ class Run {
     const torch::NoGradGuard no_grad;
     Evaluation sum;
     std::int64_t predicted = 0;
+    const auto progress = observer_.progress("evaluate", "segments");
     for (std::int64_t first = 0; first < held_out_.size(); first += recipe_.batch) {
+      if (stop_.stop_requested()) {
+        save();
+        throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
+      }
       const std::int64_t count = std::min(recipe_.batch, held_out_.size() - first);
       const Tensor tokens =
           gather(held_out_, first, count, [](std::int64_t position) { return position; });
@@ -178,6 +186,8 @@ class Run {
       sum.cross_entropy += loss.ce_per_token * static_cast<double>(labels);
       sum.tokens += tokens.numel();
       predicted += labels;
+      progress->update(static_cast<std::uint64_t>(first + count),
+                       static_cast<std::uint64_t>(held_out_.size()), "");
     }
     if (sum.tokens == 0) return sum;
     sum.kl /= static_cast<double>(sum.tokens);
@@ -194,6 +204,11 @@ class Run {
     save_state(state_path(), distiller_.optimizer(), blocks_, identity_);
     nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
     observer_.on_save(steps());
+    saved_ = Clock::now();
+  }
+
+  bool save_is_due() const {
+    return Clock::now() - saved_ >= std::chrono::duration<double>(kSaveSeconds);
   }
 
   const arch::Checkpoint& source_;
@@ -209,23 +224,31 @@ class Run {
   std::unique_ptr<nn::DecoderModel> student_;
   Distiller distiller_;
   std::int64_t blocks_ = 0;  ///< fitted by the block-wise stage
+  Clock::time_point saved_ = Clock::now();
 };
 
 }  // namespace
 
-void require_full_precision(const arch::Checkpoint& teacher) {
-  if (!teacher.provenance()) return;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("{}: found a model already quantised by method '{}', expected a "
-                          "full-precision teacher",
-                          teacher.path().string(), teacher.provenance()->method));
+void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
+  if (teacher.provenance()) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: found a model already quantised by method '{}', expected a "
+                            "full-precision teacher",
+                            teacher.path().string(), teacher.provenance()->method));
+  }
+  if (recipe.length > teacher.config().context) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: length of a sequence: found {} tokens, expected at most {}, the "
+                            "model's context",
+                            teacher.path().string(), recipe.length, teacher.config().context));
+  }
 }
 
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
                   const TrainOptions& options, TrainObserver& observer, std::stop_token stop) {
   ONEBIT_CHECK(train.length() == recipe.length && train.size() > 0);
-  require_full_precision(teacher);
+  require_teacher(teacher, recipe);
   return Run(teacher, recipe, train, held_out, folder, options, observer, std::move(stop))();
 }
 

@@ -40,12 +40,15 @@ class TrainObserver {
 };
 
 struct TrainOptions {
-  std::int64_t save_every = 500;  ///< steps
+  std::int64_t save_every = 500;  ///< steps; a checkpoint also falls due after kSaveSeconds
   std::int64_t eval_every = 500;  ///< steps; 0: at start and end only
   bool resume = false;            ///< go on from RUN_DIR/state.safetensors
   arch::PackOptions pack;         ///< of model.gguf; its provenance is filled in
   int threads = 0;                ///< of the start; libtorch's are the caller's to set
 };
+
+/// No more work than this is lost with the process, whatever save_every says.
+inline constexpr double kSaveSeconds = 300;
 
 struct TrainResult {
   Evaluation start;  ///< before the first step of this process
@@ -54,14 +57,15 @@ struct TrainResult {
   std::int64_t tokens = 0;  ///< trained on, this process
 };
 
-/// Throws Error{kUnsupported} when the model is a packed one.
-void require_full_precision(const arch::Checkpoint& teacher);
+/// Can `recipe` run with this teacher? Throws Error{kUnsupported} for a packed model,
+/// Error{kInvalidArgument} for sequences beyond its context.
+void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 
 /// Runs `recipe` from `teacher` on `train`, evaluates on `held_out` (may hold no segment), and
 /// leaves the folder with state, model and metrics. When stopped it saves after the step under way
-/// and throws Error{kInterrupted}. Otherwise throws Error: kUnsupported (a packed teacher),
-/// kNumeric (a loss or gradient that is not finite), kIo, and what load_state throws. Deterministic
-/// for a fixed number of libtorch threads.
+/// and throws Error{kInterrupted}. Otherwise throws Error: what require_teacher throws, kNumeric (a
+/// loss or gradient that is not finite), kIo, and what load_state throws. Deterministic for a fixed
+/// number of threads, libtorch's and the start's.
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
                   const TrainOptions& options, TrainObserver& observer, std::stop_token stop);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "arch/test_models.h"
@@ -14,6 +15,7 @@
 #include "base/rng.h"
 #include "base/test_paths.h"
 #include "distill/train_state.h"
+#include "nn/load.h"
 
 namespace onebit::distill {
 namespace {
@@ -222,6 +224,99 @@ TEST_F(Trainer, ResumeNamesWhatChanged) {
   }
 }
 
+TEST_F(Trainer, RefusesSequencesBeyondTheContext) {
+  const arch::Checkpoint teacher = arch::Checkpoint::open(folder_ / "t.gguf");
+  Recipe r = recipe(1);
+  r.length = teacher.config().context;
+  EXPECT_NO_THROW(require_teacher(teacher, r));
+  ++r.length;
+  try {
+    require_teacher(teacher, r);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), HasSubstr("the model's context"));
+  }
+}
+
+// Two micro-batches are one batch of both, in either reduction: the loss is a mean over sequences.
+TEST_F(Trainer, MicroBatchesAddUpToTheirBatch) {
+  const arch::Checkpoint source = arch::Checkpoint::open(folder_ / "t.gguf");
+  const torch::Tensor both =
+      torch::randint(3, 37, {4, 16}, torch::make_generator<at::CPUGeneratorImpl>(1),
+                     torch::TensorOptions(torch::kInt64));
+  for (const LogitReduction reduction : {LogitReduction::kPerSequence, LogitReduction::kPerToken}) {
+    std::vector<std::vector<torch::Tensor>> ends;
+    for (const bool split : {false, true}) {
+      Recipe r = paper_recipe();
+      r.compute = torch::kFloat64;
+      r.loss.logit.reduction = reduction;
+      r.loss.logit.alpha = 0.7;
+      const auto teacher = nn::load_dense(source, r.compute);
+      ThreadPool pool(1);
+      NoProgress progress;
+      const auto student = start_student(source, teacher->frozen(), r, pool, progress, {});
+      Distiller distiller(*teacher, *student, r.loss, r.adam);
+      std::vector<torch::Tensor> batches = {both};
+      if (split) batches = {both.narrow(0, 0, 2), both.narrow(0, 2, 2)};
+      distiller.step(batches, 1e-3);
+      ends.emplace_back();
+      for (const torch::Tensor& moment : distiller.optimizer().first_moments()) {
+        ends.back().push_back(moment.clone());
+      }
+    }
+    for (std::size_t i = 0; i < ends[0].size(); ++i) {
+      const double size = ends[0][i].norm().item<double>();
+      EXPECT_LE((ends[0][i] - ends[1][i]).norm().item<double>(), 1e-12 * size) << i;
+    }
+  }
+}
+
+// docs/cli.md: `copy` keeps W itself as the latent weight, whatever the recipe started from.
+TEST_F(Trainer, CopyKeepsTheWeights) {
+  const arch::Checkpoint source = arch::Checkpoint::open(folder_ / "t.gguf");
+  Recipe r = paper_recipe();
+  r.compute = torch::kFloat32;
+  choose_init(r, quant::Init::kCopy);
+  const auto teacher = nn::load_dense(source, r.compute);
+  ThreadPool pool(1);
+  NoProgress progress;
+  const auto student = start_student(source, teacher->frozen(), r, pool, progress, {});
+  std::map<std::string, torch::Tensor> parameters;
+  for (const nn::Parameter& p : student->parameters()) parameters[p.name] = p.value.detach();
+  std::size_t compared = 0;
+  for (const arch::TensorSpec& spec : source.config().arch->tensors) {
+    if (!spec.linear) continue;
+    for (std::int64_t layer = 0; layer < source.config().layers; ++layer) {
+      const std::string name = arch::gguf_name(spec, layer);
+      const torch::Tensor latent = parameters.at(name + ".latent");
+      std::vector<float> w(static_cast<std::size_t>(latent.numel()));
+      source.read_f32(spec.role, layer, w);
+      EXPECT_TRUE(std::equal(w.begin(), w.end(), latent.const_data_ptr<float>())) << name;
+      EXPECT_TRUE(parameters.at(name + ".g").eq(1).all().item<bool>()) << name;
+      EXPECT_TRUE(parameters.at(name + ".h").eq(1).all().item<bool>()) << name;
+      ++compared;
+    }
+  }
+  EXPECT_EQ(3 * compared, parameters.size());
+}
+
+TEST(Recipe, ComesBackFromItsJson) {
+  for (const char* name : {"best", "paper"}) {
+    Recipe recipe = recipe_by_name(name);
+    recipe.seed = ~std::uint64_t{0};
+    const nlohmann::ordered_json object = to_json(recipe);
+    EXPECT_EQ(to_json(recipe_from_json(object)), object);
+    for (const auto& [key, value] : object.items()) {
+      nlohmann::ordered_json broken = object;
+      broken[key] = nlohmann::json::array();
+      EXPECT_THROW(recipe_from_json(broken), Error) << key;
+      broken.erase(key);
+      EXPECT_THROW(recipe_from_json(broken), Error) << key;
+    }
+  }
+}
+
 TEST_F(Trainer, RefusesAPackedTeacher) {
   Observer observer;
   run(recipe(1), "run", observer);
@@ -247,7 +342,7 @@ TEST_F(Trainer, EveryStartAndFormTrains) {
       r.batch = 4;
       r.steps = 12;
       r.warmup = 0;
-      r.svid.init = init;
+      choose_init(r, init);
       Observer observer;
       const TrainResult result =
           run(r, (name + std::to_string(static_cast<int>(init))).c_str(), observer);

@@ -245,7 +245,6 @@ TEST(TrainingGolden, Float32StaysClose) {
   const Deviation d = train_and_compare(torch::kFloat32, nn::SignGradient::kTanh, &f64.latents);
   EXPECT_LE(d.losses, 1e-4);
   EXPECT_LE(d.gradients, 1e-4);
-  EXPECT_EQ(d.different_flips, 0);
   EXPECT_LE(d.ties, d.weights / 10000);
   EXPECT_LE(d.widest_tie, 1e-3 * nn::kLatentScale);
 }

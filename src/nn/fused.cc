@@ -110,27 +110,55 @@ Tensor normalized_distance(const Tensor& a, const Tensor& b, double min_norm) {
   return NormalizedDistanceFunction::apply(a, b.detach(), min_norm);
 }
 
-DivergenceSums divergence(Tensor& student, const Tensor& teacher, const Tensor& labels,
-                          double kl_weight, double ce_weight) {
-  const torch::NoGradGuard no_grad;
+namespace {
+
+/// The sums, and what the gradient is made of.
+struct Divergence {
+  DivergenceSums sums;
+  Tensor log_student;  ///< log p_s, [N, V]
+  Tensor p_teacher;    ///< [N, V]
+  Tensor labelled;     ///< rows that have a label
+  Tensor columns;      ///< their labels
+};
+
+Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& labels) {
   const torch::ScalarType type =
       student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  const Tensor log_s = torch::log_softmax(student, -1, type);
-  const Tensor log_t = torch::log_softmax(teacher, -1, type);
-  const Tensor p_t = log_t.exp();
-  DivergenceSums sums;
-  sums.kl = (p_t * (log_t - log_s)).sum(torch::kFloat64).item<double>();
-  const Tensor labelled = labels.ge(0).nonzero().squeeze(1);
-  const Tensor columns = labels.index_select(0, labelled);
-  sums.cross_entropy = -log_s.index({labelled, columns}).sum(torch::kFloat64).item<double>();
-  Tensor gradient = log_s.exp().mul_(kl_weight).sub_(p_t, kl_weight);
+  Divergence d;
+  d.log_student = torch::log_softmax(student, -1, type);
+  Tensor log_teacher = torch::log_softmax(teacher, -1, type);
+  d.p_teacher = log_teacher.exp();
+  // Rows are summed in their own type: a sum in f64 would copy the whole matrix first.
+  const Tensor rows = log_teacher.sub_(d.log_student).mul_(d.p_teacher).sum(-1);
+  d.sums.kl = rows.sum(torch::kFloat64).item<double>();
+  d.labelled = labels.ge(0).nonzero().squeeze(1);
+  d.columns = labels.index_select(0, d.labelled);
+  d.sums.cross_entropy =
+      -d.log_student.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
+  return d;
+}
+
+}  // namespace
+
+DivergenceSums divergence(const Tensor& student, const Tensor& teacher, const Tensor& labels) {
+  const torch::NoGradGuard no_grad;
+  return measure(student, teacher, labels).sums;
+}
+
+DivergenceSums divergence_and_gradient(Tensor& student, const Tensor& teacher, const Tensor& labels,
+                                       double kl_weight, double ce_weight) {
+  const torch::NoGradGuard no_grad;
+  Divergence d = measure(student, teacher, labels);
+  Tensor ce;
   if (ce_weight != 0) {
-    Tensor ce = log_s.index_select(0, labelled).exp_();
-    ce.scatter_add_(1, columns.unsqueeze(1), torch::full({columns.size(0), 1}, -1, ce.options()));
-    gradient.index_add_(0, labelled, ce, ce_weight);
+    ce = d.log_student.index_select(0, d.labelled).exp_();
+    ce.scatter_add_(1, d.columns.unsqueeze(1),
+                    torch::full({d.columns.size(0), 1}, -1, ce.options()));
   }
+  Tensor gradient = d.log_student.exp_().sub_(d.p_teacher).mul_(kl_weight);
+  if (ce_weight != 0) gradient.index_add_(0, d.labelled, ce, ce_weight);
   student.copy_(gradient);
-  return sums;
+  return d.sums;
 }
 
 }  // namespace onebit::nn

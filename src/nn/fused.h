@@ -60,9 +60,14 @@ struct DivergenceSums {
   double cross_entropy = 0;  ///< Σ_n −log p_s(label), over rows that have a label
 };
 
-/// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none. On return
-/// `student` holds the gradient of kl_weight·kl + ce_weight·cross_entropy for the student's logits.
-DivergenceSums divergence(torch::Tensor& student, const torch::Tensor& teacher,
-                          const torch::Tensor& labels, double kl_weight, double ce_weight);
+/// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none.
+DivergenceSums divergence(const torch::Tensor& student, const torch::Tensor& teacher,
+                          const torch::Tensor& labels);
+
+/// The same; on return `student` holds the gradient of kl_weight·kl + ce_weight·cross_entropy for
+/// the student's logits.
+DivergenceSums divergence_and_gradient(torch::Tensor& student, const torch::Tensor& teacher,
+                                       const torch::Tensor& labels, double kl_weight,
+                                       double ce_weight);
 
 }  // namespace onebit::nn

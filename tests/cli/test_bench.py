@@ -50,6 +50,10 @@ class Bench(CliTest):
     def test_longer_than_the_context(self):
         self.fails("bench", tiny(), says=["512", "at most 128", str(tiny())])
 
+    def test_threads_before_the_model(self):
+        said = self.onebit("bench", "-t", "1,2", tiny(), "-p", "4", "-n", "0", "-r", "1", "--json")
+        self.assertEqual([r["threads"] for r in said.json()["results"]], [1, 2])
+
     def test_bad_threads(self):
         self.fails("bench", tiny(), "-t", "1,x", expect=2, says=["--threads", "x"])
 

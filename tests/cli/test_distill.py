@@ -6,7 +6,7 @@ import subprocess
 import time
 import unittest
 
-from harness import ONEBIT, TOOLKIT, CliTest, needs, packed, tiny
+from harness import ONEBIT, STORIES, TOOLKIT, CliTest, needs, packed, tiny
 
 
 def quick(**changes):
@@ -53,7 +53,7 @@ class Distill(CliTest):
         expected = {"form": "paper", "latent": "sign", "latent_scale": 0.01, "sign_gradient": "tanh",
                     "alpha": 1.0, "logit_scale": 0.01, "logit_reduction": "sequence", "beta": 1.0,
                     "gamma": 0.0, "hidden_last": False, "adam_beta1": 0.9, "adam_beta2": 0.98,
-                    "weight_decay": 0.01, "max_grad_norm": 1.0, "scale_rate": 1.0, "lr": 4e-4,
+                    "weight_decay": 0.01, "clip": 1.0, "scale_rate": 1.0, "lr": 4e-4,
                     "decay": "cosine", "block_steps": 0}
         self.assertEqual({key: recipe[key] for key in expected}, expected)
 
@@ -98,17 +98,66 @@ class Distill(CliTest):
         self.assertIn("length = 32, found 16 now", self.distill(*quiet, length=16, expect=1).err)
         self.assertEqual((self.run_dir / "recipe.json").read_bytes(), recipe)
 
+    def test_resume_alone(self):
+        """The saved run's settings hold where nothing is said, a drawn seed included."""
+        self.distill("--recipe", "paper", "--seed", "-1", steps=3, warmup=1)
+        first = json.loads((self.run_dir / "recipe.json").read_text())
+        said = self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--json").json()
+        self.assertEqual(said["recipe"], first)
+        self.assertEqual((said["tokens"], first["form"], first["length"]), (0, "paper", 32))
+        err = self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--clip", "2",
+                          "--log-level", "error", expect=1).err
+        self.assertIn("clip = 1.0, found 2.0 now", err)
+
+    def test_bfloat16_stays_close(self):
+        """The type that CPUs with matrix tiles train in: the same losses but for its rounding."""
+        losses = {}
+        for dtype in ("f32", "bf16"):
+            self.run_dir = self.dir / dtype
+            self.distill("--dtype", dtype, held_out=0)
+            losses[dtype] = [row["kl"] for row in self.metrics() if "loss" in row]
+        self.assertEqual(len(losses["bf16"]), 4)
+        for exact, rounded in zip(losses["f32"], losses["bf16"]):
+            self.assertAlmostEqual(rounded / exact, 1, delta=0.05)
+        self.assertNotEqual(losses["f32"], losses["bf16"])
+
+    def test_adams_settings_arrive(self):
+        flags = {"adam-beta1": 0.8, "adam-beta2": 0.9, "adam-eps": 1e-6, "latent-scale": 0.5,
+                 "block-batch": 2, "block-scale-rate": 0.3}
+        self.distill("--no-scale-decay", *(word for key, value in flags.items()
+                                           for word in (f"--{key}", str(value))))
+        recipe = json.loads((self.run_dir / "recipe.json").read_text())
+        self.assertFalse(recipe["decay_scales"])
+        for key, value in flags.items():
+            self.assertEqual(recipe[key.replace("-", "_")], value)
+
+    @needs(STORIES)
+    def test_a_teacher_is_not_overwritten(self):
+        model = self.run_dir / "model.gguf"
+        self.run_dir.mkdir()
+        model.write_bytes(STORIES.read_bytes())
+        self.fails("distill", model, "-o", self.run_dir, "--data", self.data, *quick(),
+                   says=["model.gguf", "another place"])
+        self.assertEqual(model.read_bytes(), STORIES.read_bytes())
+
     def test_what_cannot_begin(self):
         fails = lambda *flags, says, **more: self.fails(  # noqa: E731
             "distill", *flags, "-o", self.run_dir, says=says, **more)
         fails(tiny(), says=["--data", "--steps"], expect=2)
+        self.assertFalse(self.run_dir.exists())
+        fails(tiny(), "--data", self.data, *quick(length=129), says=["129", "at most 128", "context"])
+        fails(tiny(), "--data", self.data, *quick(), "--hidden-last", says="--beta", expect=2)
+        fails(tiny(), "--data", self.data, *quick(), "--epochs", "0", says="--epochs", expect=2)
+        fails(tiny(), "--data", self.data, *quick(steps=2**40, batch=2**20), says="tokens in all")
+        fails(tiny(), "--data", self.data, "--eval-file", self.write("short.txt", "few"), *quick(),
+              says=["short.txt", "one segment of 32"])
         fails(tiny(), "--data", self.dir / "none.txt", *quick(), says="none.txt")
         fails(tiny(), "--data", self.write("empty.txt", ""), *quick(), says="one segment of 32")
         fails(tiny(), "--data", self.write("bad.jsonl", '{"text":'), *quick(),
               says=["bad.jsonl: line 1", "no valid JSON"])
         fails(tiny(), "--data", self.data, "--resume", *quick(), says="no state.safetensors")
         fails(packed(tiny()), "--data", self.data, *quick(), says="already quantised")
-        fails(tiny(), "--data", self.data, "--device", "cuda", *quick(), says="CPU")
+        fails(tiny(), "--data", self.data, "--device", "cuda", *quick(), says=["cuda", "expected cpu"])
         fails(tiny(), "--data", self.data, "--epochs", "1", *quick(), says="--epochs", expect=2)
         file = self.write("file", "")
         self.fails("distill", tiny(), "-o", file / "run", "--data", self.data, *quick(), says="file")

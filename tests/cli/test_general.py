@@ -75,6 +75,20 @@ class WrongUsage(CliTest):
             self.fails("run", "m.gguf", "-p", "x", flag, word, expect=2,
                        says=[f"{flag}: found '{word}'", expected])
 
+    def test_leading_zeros_are_decimal(self):
+        said = self.onebit("run", tiny(), "-p", "x", "-n", "010", "--ignore-eos", "-s", "0100",
+                           "--json").json()
+        self.assertEqual((said["generated_tokens"], said["seed"]), (10, 100))
+
+    def test_common_flags_go_everywhere(self):
+        """What a command has no use for is taken and named."""
+        common = ("-t", "1", "-c", "64", "-s", "1", "--device", "cpu")
+        self.assertEqual(self.onebit("run", tiny(), "-p", "x", "-n", "1", *common).code, 0)
+        err = self.onebit("info", tiny(), *common).err
+        for flag in ("--threads", "--ctx-size", "--seed"):
+            self.assertIn(f"{flag}: this command has no use for it", err)
+        self.fails("info", tiny(), "--device", "cuda", says=["--device", "expected cpu"])
+
     def test_empty_names(self):
         self.fails("info", "", expect=2, says=["MODEL", "empty"])
         self.fails("perplexity", "m.gguf", "-f", "", expect=2, says=["--file", "empty"])

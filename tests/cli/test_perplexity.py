@@ -134,7 +134,7 @@ class Teacher(CliTest):
     def test_other_vocabulary(self):
         text = self.write("text.txt", PROSE)
         self.fails("perplexity", tiny(), "-f", text, "-c", "32", "--kl-teacher",
-                   tiny("wide", vocab=300), says=["vocabulary", "300", "260"])
+                   tiny("wide", vocab=300), says=["--kl-teacher", "300", "260"])
 
     @needs(STORIES)
     def test_real_student(self):
@@ -166,7 +166,10 @@ class Failures(CliTest):
 
     def test_window_without_a_prediction(self):
         path = self.write("text.txt", PROSE)
-        self.fails("perplexity", tiny(), "-f", path, "-c", "1", says=["1 token", "at least 2"])
+        self.fails("perplexity", tiny(), "-f", path, "-c", "1", expect=2,
+                   says=["--ctx-size", "'1'", "at least 2"])
+        self.fails("perplexity", tiny(), "-f", path, "-c", "2", "--protocol", "llama.cpp", expect=2,
+                   says=["--ctx-size", "at least 3"])
 
     def test_missing_teacher(self):
         path = self.write("text.txt", PROSE)

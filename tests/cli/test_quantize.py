@@ -231,12 +231,20 @@ class Output(CliTest):
         self.assertEqual(old.read_bytes()[:4], b"GGUF")
         self.assertEqual(self.files(), ["out.gguf"])
 
-    def test_source_may_be_replaced(self):
-        """The output may stand where the input stood: it appears only when it is whole."""
+    def test_source_is_not_replaced(self):
+        """Full precision cannot be had back: neither the model itself nor a file of its folder."""
         shutil.copytree(tiny(), self.dir / "tiny")
-        out = self.dir / "tiny" / "model.safetensors"
-        self.onebit("quantize", self.dir / "tiny", "-o", out)
-        self.assertEqual(out.read_bytes(), packed(tiny()).read_bytes())
+        weights = self.dir / "tiny" / "model.safetensors"
+        before = weights.read_bytes()
+        for out in (weights, self.dir / "tiny" / "config.json", self.link(weights)):
+            self.fails("quantize", self.dir / "tiny", "-o", out, says=[str(out), "another place"])
+        self.onebit("quantize", self.dir / "tiny", "-o", self.dir / "tiny" / "new.gguf")
+        self.assertEqual(weights.read_bytes(), before)
+
+    def link(self, target):
+        link = self.dir / "link.gguf"
+        link.symlink_to(target)
+        return link
 
     def test_closed_pipe_does_not_lose_the_file(self):
         """`onebit quantize … | head -1`: the rows are for reading, the file is the result."""
@@ -251,7 +259,7 @@ class Output(CliTest):
 
     @needs(SMOLLM)
     def test_interrupt(self):
-        for wanted in (signal.SIGINT, signal.SIGTERM):
+        for wanted in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             command = [ONEBIT, "quantize", SMOLLM, "-o", self.dir / "out.gguf"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
                 child.stdout.readline()  # the head of the table

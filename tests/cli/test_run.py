@@ -90,6 +90,13 @@ class Failures(CliTest):
     def test_empty_prompt(self):
         self.fails("run", tiny(), "-p", "", expect=2, says="--prompt")
 
+    def test_empty_stop(self):
+        self.fails("run", tiny(), "-p", "x", "--stop", "", expect=2, says="--stop")
+
+    def test_system_message_without_chat(self):
+        self.fails("run", tiny(), "-p", "x", "--system", "Be brief.", expect=2,
+                   says=["--system", "--chat"])
+
     def test_other_device(self):
         self.fails("run", tiny(), "-p", "x", "--device", "cuda", says=["cuda", "cpu"])
 

@@ -66,13 +66,19 @@ class Synth(CliTest):
 
 
 class Failures(CliTest):
+    def test_teacher_is_not_replaced(self):
+        model = self.write("m.gguf", packed(tiny()).read_bytes())
+        self.fails("synth", model, "-o", model, says=[str(model), "another place"])
+        self.assertEqual(model.read_bytes(), packed(tiny()).read_bytes())
+
     def test_longer_than_the_context(self):
         self.fails("synth", tiny(), "-o", self.dir / "a.jsonl", "--length", TINY["context"] + 1,
-                   says=["length", "129", "2 to 128"])
+                   says=["--length", "129", "2 to 128", str(tiny())])
         self.assertEqual(self.files(), [])
 
     def test_no_place_to_write(self):
-        self.fails("synth", tiny(), "-o", self.dir / "missing" / "a.jsonl", says="missing")
+        self.fails("synth", tiny(), "--length", "16", "-o", self.dir / "missing" / "a.jsonl",
+                   says="missing")
 
     def test_usage(self):
         self.fails("synth", tiny(), expect=2, says="--output")
