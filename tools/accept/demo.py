@@ -44,6 +44,7 @@ def main():
     report = figures.Report("demo")
     for seed in map(int, sys.argv[1:] or ("0", "1", "2")):
         folder = DEMO / f"seed-{seed}"
+        shutil.rmtree(folder, ignore_errors=True)  # the figures are this program's, not an earlier one's
         subprocess.run([figures.ROOT / "tools/demo.sh", str(seed)], check=True, stdout=sys.stderr)
         ours = json.loads((folder / "distill.json").read_text())
         start, end = (json.loads((folder / f"{which}.perplexity.json").read_text())
