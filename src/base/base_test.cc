@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,6 +169,26 @@ TEST(Log, SinkReceives) {
     if (level == LogLevel::kWarning) seen = text;
   });
   log(LogLevel::kWarning, "careful");
+TEST(ThreadPool, TooManyThreadsAreAnError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs more address space than the limit leaves";
+#endif
+  const auto start = [] {
+    constexpr rlim_t kSpace = rlim_t{256} << 20;  // stacks of a few threads
+    const rlimit limit{kSpace, kSpace};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) std::_Exit(3);
+    try {
+      const ThreadPool pool(100'000);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(error.code() == ErrorCode::kResource ? 0 : 1);
+    }
+    std::_Exit(2);
+  };
+  EXPECT_EXIT(start(), ::testing::ExitedWithCode(0),
+              "threads: found room for [0-9]+, expected 100000");
+}
+
   set_log_sink({});
   log(LogLevel::kWarning, "dropped");
   EXPECT_EQ(seen, "careful");
