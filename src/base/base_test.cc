@@ -104,6 +104,23 @@ TEST(MappedFile, EmptyAbsentAndFolder) {
   EXPECT_THROW(MappedFile::open(dir.path()), Error);
 }
 
+TEST(MappedFile, APipeIsAnErrorAndDoesNotBlock) {
+  const testing::TempDir dir;
+  const std::filesystem::path pipe = dir / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto open = [&] {
+    ::alarm(60);  // ends the process if it blocks
+    try {
+      MappedFile::open(pipe);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(error.code() == ErrorCode::kIo ? 0 : 1);
+    }
+    std::_Exit(2);
+  };
+  EXPECT_EXIT(open(), ::testing::ExitedWithCode(0), "pipe: not a regular file");
+}
+
 TEST(MappedFile, ReleasedPagesReadTheSame) {
   const testing::TempDir dir;
   write_file(dir / "f", std::string(100'000, 'a'));
@@ -152,23 +169,6 @@ TEST(ThreadPool, ManySmallJobsInOrder) {
   EXPECT_EQ(sum, 15000);
 }
 
-TEST(Rng, FixedSequenceAndRange) {
-  Rng a(5489);
-  EXPECT_EQ(a.next(), 14514284786278117030ULL);  // the standard's first value of mt19937_64
-  Rng b(1);
-  for (int i = 0; i < 1000; ++i) {
-    const double u = b.uniform();
-    ASSERT_TRUE(u >= 0.0 && u < 1.0);
-    ASSERT_LT(b.below(7), 7U);
-  }
-}
-
-TEST(Log, SinkReceives) {
-  std::string seen;
-  set_log_sink([&](LogLevel level, std::string_view text) {
-    if (level == LogLevel::kWarning) seen = text;
-  });
-  log(LogLevel::kWarning, "careful");
 TEST(ThreadPool, TooManyThreadsAreAnError) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer needs more address space than the limit leaves";
@@ -189,6 +189,23 @@ TEST(ThreadPool, TooManyThreadsAreAnError) {
               "threads: found room for [0-9]+, expected 100000");
 }
 
+TEST(Rng, FixedSequenceAndRange) {
+  Rng a(5489);
+  EXPECT_EQ(a.next(), 14514284786278117030ULL);  // the standard's first value of mt19937_64
+  Rng b(1);
+  for (int i = 0; i < 1000; ++i) {
+    const double u = b.uniform();
+    ASSERT_TRUE(u >= 0.0 && u < 1.0);
+    ASSERT_LT(b.below(7), 7U);
+  }
+}
+
+TEST(Log, SinkReceives) {
+  std::string seen;
+  set_log_sink([&](LogLevel level, std::string_view text) {
+    if (level == LogLevel::kWarning) seen = text;
+  });
+  log(LogLevel::kWarning, "careful");
   set_log_sink({});
   log(LogLevel::kWarning, "dropped");
   EXPECT_EQ(seen, "careful");
