@@ -167,6 +167,47 @@ TEST_F(TinyCheckpoint, RopeScalingIsTheSameFromBothFormats) {
   EXPECT_EQ(rope_frequencies(Checkpoint::open(dir_ / "m.gguf").config()), linear);
 }
 
+/// llama-model.cpp's load_hparams and llama-context.cpp: an absent type is linear, "none" never
+/// scales, the old key counts only without the new one.
+TEST_F(TinyCheckpoint, RopeScalingKeysMeanWhatLlamaCppReads) {
+  test_models::write_gguf(model_, dir_ / "m.gguf");
+  const auto f32 = [](float v) { return file::GgufValue{v}; };
+  const std::pair<const char*, file::GgufValue> none{"llama.rope.scaling.type",
+                                                     {std::string("none")}};
+  const std::pair<const char*, file::GgufValue> linear{"llama.rope.scaling.type",
+                                                       {std::string("linear")}};
+  const auto factor = [&](float v) { return std::pair("llama.rope.scaling.factor", f32(v)); };
+  const auto old = [&](float v) { return std::pair("llama.rope.scale_linear", f32(v)); };
+  const auto attention = std::pair("llama.rope.scaling.attn_factor", f32(1));
+  const std::pair<std::vector<std::pair<const char*, file::GgufValue>>, double> cases[] = {
+      {{}, 1},
+      {{factor(4)}, 4},
+      {{old(2)}, 2},
+      {{factor(4), old(2)}, 4},
+      {{factor(0), old(2)}, 1},
+      {{linear}, 1},
+      {{linear, factor(4)}, 4},
+      {{linear, old(2)}, 2},
+      {{linear, old(2), attention}, 2},
+      {{none, factor(4)}, 1},
+      {{none, old(2)}, 1},
+  };
+  for (std::size_t i = 0; i < std::size(cases); ++i) {
+    SCOPED_TRACE(i);
+    const auto& [keys, expected] = cases[i];
+    Edit edit;
+    edit.added_keys.assign(keys.begin(), keys.end());
+    rewrite(dir_ / "m.gguf", dir_ / "scaled.gguf", edit);
+    ModelConfig config = model_.config;
+    if (expected != 1) {
+      config.rope.scaling = RopeScaling::kLinear;
+      config.rope.factor = expected;
+    }
+    EXPECT_EQ(rope_frequencies(Checkpoint::open(dir_ / "scaled.gguf").config()),
+              rope_frequencies(config));
+  }
+}
+
 TEST_F(TinyCheckpoint, HashAndSizeAreTheWeightFiles) {
   test_models::write_hf(model_, dir_ / "hf");
   test_models::write_gguf(model_, dir_ / "m.gguf");
@@ -282,7 +323,8 @@ TEST_F(TinyCheckpoint, GgufKeysOfWrongTypesOrMeaningsAreNamed) {
       {"llama.vocab_size", u32(38), ErrorCode::kCorrupt},
       {"llama.expert_count", u32(8), ErrorCode::kUnsupported},
       {"llama.rope.scaling.type", str("yarn"), ErrorCode::kUnsupported},
-      {"llama.rope.scaling.type", str("linear"), ErrorCode::kCorrupt},  // and no factor
+      {"llama.rope.scaling.factor", file::GgufValue{-2.0F}, ErrorCode::kCorrupt},
+      {"llama.rope.scaling.attn_factor", file::GgufValue{1.5F}, ErrorCode::kUnsupported},
   };
   for (const auto& [key, value, expected] : cases) {
     Edit edit;
