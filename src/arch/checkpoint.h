@@ -83,6 +83,10 @@ class Checkpoint {
   /// kCorrupt when it has more tokens than the model's vocabulary, and as make_tokenizer.
   const text::Tokenizer& tokenizer() const;
 
+  /// The ids, ascending, that no text has: those of type kUnused, and those above the tokenizer's
+  /// own up to the model's vocabulary. Lives with the checkpoint. Throws as tokenizer().
+  std::span<const text::TokenId> unused_tokens() const;
+
   /// The tokenizer as data, or nothing when the model has none. Throws as the parsers of
   /// text/tokenizer.h.
   std::optional<text::TokenizerData> tokenizer_data() const;

@@ -37,6 +37,7 @@ struct Checkpoint::Impl {
 
   mutable std::once_flag tokenizer_once;
   mutable std::unique_ptr<text::Tokenizer> tokenizer;
+  mutable std::vector<text::TokenId> unused;  ///< set with the tokenizer
 
   virtual ~Impl() = default;
 

@@ -362,6 +362,36 @@ TEST_F(TinyCheckpoint, TokenizerIsThereOrItsAbsenceIsSaid) {
   EXPECT_EQ(tokenizer.encode("the", {}), (std::vector<text::TokenId>{1, 32}));
 }
 
+TEST_F(TinyCheckpoint, UnusedTokensAreThoseOfThatTypeAndThosePastTheTokenizers) {
+  test_models::write_gguf(model_, dir_ / "m.gguf", formats::DType::kF32, /*tokenizer=*/true);
+  EXPECT_TRUE(Checkpoint::open(dir_ / "m.gguf").unused_tokens().empty());
+  for (const bool typed : {true, false}) {
+    Edit edit;
+    edit.key = [typed](std::string_view key, file::GgufValue& value) {
+      if (key == "tokenizer.ggml.token_type") {
+        auto& types = std::get<std::vector<std::int32_t>>(std::get<file::GgufArray>(value.value));
+        types.resize(35);
+        for (const std::size_t id : {2, 7}) types[id] = 5;  // 2 ends texts
+        return typed;
+      }
+      if (key == "tokenizer.ggml.tokens") {
+        std::get<std::vector<std::string>>(std::get<file::GgufArray>(value.value)).resize(35);
+      }
+      if (key == "tokenizer.ggml.scores") {
+        std::get<std::vector<float>>(std::get<file::GgufArray>(value.value)).resize(35);
+      }
+      return true;
+    };
+    rewrite(dir_ / "m.gguf", dir_ / "fewer.gguf", edit);
+    const Checkpoint found = Checkpoint::open(dir_ / "fewer.gguf");
+    const auto unused = found.unused_tokens();
+    EXPECT_EQ(
+        std::vector(unused.begin(), unused.end()),
+        typed ? std::vector<text::TokenId>({7, 35, 36}) : std::vector<text::TokenId>({35, 36}));
+    EXPECT_EQ(found.tokenizer().vocab_size(), 37);
+  }
+}
+
 TEST_F(TinyCheckpoint, ChatTemplateFromEverySpelling) {
   test_models::write_hf(model_, dir_ / "hf");
   const auto found = [this] { return Checkpoint::open(dir_ / "hf").chat_template(); };

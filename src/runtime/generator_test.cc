@@ -148,6 +148,36 @@ TEST_F(Generator, ThePenaltyCountsPromptResultAndHistory) {
       "cqr");
 }
 
+TEST_F(Generator, NeverSaysAnUnusedToken) {
+  // In the middle of the vocabulary, where their logits are masked, and at its end.
+  const Ids unused = {id('c'), id('d'), 35, 36};
+  testing::Chain chain;
+  for (const TokenId from : {id('a'), id('b')}) {
+    chain[from] = {{id('b'), 1}};
+    for (const TokenId to : unused) chain[from][to] = 10;
+  }
+  testing::write_chain(dir_ / "used.gguf", chain);
+  testing::mark_unused(dir_ / "used.gguf", dir_ / "unused.gguf", unused);
+  const auto say = [&](const char* name, const SamplerOptions& options) {
+    Model model = Model::load(dir_ / name, {});
+    KvCache cache(model.config(), 40);
+    Sampler sampler(options, model.kernels());
+    return runtime::generate(model, cache, Ids{id('a')}, sampler, with(30), {}, {}).tokens;
+  };
+  EXPECT_THAT(say("used.gguf", {.temperature = 0}), ::testing::Contains(id('c')));
+  EXPECT_EQ(say("unused.gguf", {.temperature = 0}), Ids(30, id('b')));
+  SamplerOptions all;  // tokens of logit 0 as well
+  all.temperature = 20;
+  all.top_k = 0;
+  all.top_p = 1;
+  all.min_p = 0;
+  for (all.seed = 0; all.seed < 20; ++all.seed) {
+    for (const TokenId token : say("unused.gguf", all)) {
+      EXPECT_THAT(unused, ::testing::Not(::testing::Contains(token)));
+    }
+  }
+}
+
 TEST_F(Generator, RefusesAPromptThatCannotRun) {
   const auto message = [&](ErrorCode code, const Ids& prompt, const GenerateOptions& options) {
     try {
