@@ -47,7 +47,7 @@ Chat::Chat(runtime::Model& model, std::int64_t context, const runtime::SamplerOp
     : model_(model),
       format_(model.checkpoint()),
       cache_(model.config(), context),
-      sampler_(sampling),
+      sampler_(sampling, model.kernels()),
       system_(std::move(system)) {
   reset();
 }

@@ -122,7 +122,7 @@ class Run final : public Command {
     }
     if (prompt.empty()) throw UsageError("--prompt: found no token, expected at least one");
     runtime::KvCache cache(model.config(), context_);
-    runtime::Sampler sampler(sampling);
+    runtime::Sampler sampler(sampling, model.kernels());
     const GenerateResult result =
         runtime::generate(model, cache, prompt, sampler, generate_, printer(context.console),
                           context.interrupts.token());

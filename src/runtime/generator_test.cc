@@ -38,7 +38,7 @@ class Generator : public ::testing::Test {
 
   GenerateResult generate(const Ids& prompt, const GenerateOptions& options,
                           const OnText& on_text = {}, const std::stop_token& stop = {}) {
-    Sampler sampler({.temperature = 0});
+    Sampler sampler({.temperature = 0}, kernels::best_kernels());
     return runtime::generate(*model_, *cache_, prompt, sampler, options, on_text, stop);
   }
 
@@ -129,7 +129,7 @@ TEST_F(Generator, CanBeInterrupted) {
 }
 
 TEST_F(Generator, ThePenaltyCountsPromptResultAndHistory) {
-  Sampler sampler({.temperature = 0, .repeat_penalty = 2});
+  Sampler sampler({.temperature = 0, .repeat_penalty = 2}, kernels::best_kernels());
   const auto next = [&](const Ids& prompt, const Ids& history) {
     cache_->truncate(0);
     GenerateOptions options = with(1);
