@@ -42,11 +42,11 @@ std::vector<text::TokenId> ChatFormat::encode(std::span<const text::ChatMessage>
                            {.add_special = false, .parse_special = true});
 }
 
-Chat::Chat(runtime::Model& model, std::int64_t context, const runtime::SamplerOptions& sampling,
+Chat::Chat(runtime::Model& model, runtime::KvCache cache, const runtime::SamplerOptions& sampling,
            std::string system)
     : model_(model),
       format_(model.checkpoint()),
-      cache_(model.config(), context),
+      cache_(std::move(cache)),
       sampler_(sampling, model.kernels()),
       system_(std::move(system)) {
   reset();

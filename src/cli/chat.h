@@ -29,8 +29,9 @@ class ChatFormat {
 
 class Chat {
  public:
-  /// `system` may be empty: the template's own then, if it has one. `model` must outlive the chat.
-  Chat(runtime::Model& model, std::int64_t context, const runtime::SamplerOptions& sampling,
+  /// `system` may be empty: the template's own then, if it has one. `model` must outlive the chat,
+  /// whose context is the capacity of `cache`, an empty one.
+  Chat(runtime::Model& model, runtime::KvCache cache, const runtime::SamplerOptions& sampling,
        std::string system);
 
   /// One turn. Tokens that the cache holds already are not run again; the oldest exchanges are

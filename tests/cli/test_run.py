@@ -93,6 +93,11 @@ class Failures(CliTest):
     def test_other_device(self):
         self.fails("run", tiny(), "-p", "x", "--device", "cuda", says=["cuda", "cpu"])
 
+    def test_context_beyond_all_memory(self):
+        for more in (["-p", "x"], []):
+            self.fails("run", tiny(), *more, "-c", 2 ** 40, "--log-level", "error",
+                       says=["cache of 1099511627776 tokens", "no memory", "--ctx-size"])
+
     def test_chat_without_template(self):
         (self.dir / "m").mkdir()
         for path in tiny().iterdir():
