@@ -36,7 +36,8 @@ class Chat {
 
   /// One turn. Tokens that the cache holds already are not run again; the oldest exchanges are
   /// forgotten when the conversation outgrows the context. Throws Error{kResource} when this
-  /// message alone does. An interrupted reply stays in the conversation as far as it came.
+  /// message alone does; the conversation is then as before. An interrupted reply stays in the
+  /// conversation as far as it came.
   runtime::GenerateResult say(std::string message, const runtime::GenerateOptions& options,
                               const runtime::OnText& on_text, std::stop_token stop);
 
