@@ -107,11 +107,15 @@ Checkpoint Checkpoint::open(const std::filesystem::path& model) {
       return Checkpoint(open_hf(model));
     }
   } else if (file::is_gguf(model)) {
-    return Checkpoint(open_gguf(model));
+    return Checkpoint(open_gguf(model, file::GgufFile::open(model)));
   }
   throw Error(
       ErrorCode::kUnsupported,
       fmt::format("{} is neither a GGUF file nor a folder with config.json", model.string()));
+}
+
+Checkpoint Checkpoint::parse_gguf(std::span<const std::byte> bytes, const std::string& name) {
+  return Checkpoint(open_gguf(name, file::GgufFile::parse(bytes, name)));
 }
 
 const ModelConfig& Checkpoint::config() const noexcept { return impl_->config; }

@@ -49,6 +49,9 @@ class Checkpoint {
   /// kUnsupported}.
   static Checkpoint open(const std::filesystem::path& model);
 
+  /// A GGUF file from memory (fuzzing); `bytes` must outlive the object. Throws as open.
+  static Checkpoint parse_gguf(std::span<const std::byte> bytes, const std::string& name);
+
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
