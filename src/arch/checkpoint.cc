@@ -55,6 +55,19 @@ void check_padding(const formats::Sign1View& sign, const std::string& file,
   }
 }
 
+/// `data` before it is padded: its types may be absent, and padding has none then.
+std::vector<text::TokenId> find_unused(const text::TokenizerData& data, std::int64_t vocab) {
+  std::vector<text::TokenId> ids;
+  for (std::int64_t id = 0; id < vocab; ++id) {
+    const auto i = static_cast<std::size_t>(id);
+    if (i >= data.tokens.size() ||
+        (i < data.types.size() && data.types[i] == text::TokenType::kUnused)) {
+      ids.push_back(static_cast<text::TokenId>(id));
+    }
+  }
+  return ids;
+}
+
 }  // namespace
 
 std::int64_t rope_source_row(std::int64_t row, std::int64_t head_dim) noexcept {
@@ -94,11 +107,15 @@ Checkpoint Checkpoint::open(const std::filesystem::path& model) {
       return Checkpoint(open_hf(model));
     }
   } else if (file::is_gguf(model)) {
-    return Checkpoint(open_gguf(model));
+    return Checkpoint(open_gguf(model, file::GgufFile::open(model)));
   }
   throw Error(
       ErrorCode::kUnsupported,
       fmt::format("{} is neither a GGUF file nor a folder with config.json", model.string()));
+}
+
+Checkpoint Checkpoint::parse_gguf(std::span<const std::byte> bytes, const std::string& name) {
+  return Checkpoint(open_gguf(name, file::GgufFile::parse(bytes, name)));
 }
 
 const ModelConfig& Checkpoint::config() const noexcept { return impl_->config; }
@@ -176,10 +193,18 @@ const text::Tokenizer& Checkpoint::tokenizer() const {
                   fmt::format("{}: tokenizer: found {} tokens, expected at most the model's {}",
                               impl_->path.string(), data->tokens.size(), impl_->config.vocab));
     }
+    impl_->unused = find_unused(*data, impl_->config.vocab);
     pad_tokens(*data, impl_->config.vocab);
     impl_->tokenizer = text::make_tokenizer(std::move(*data));
+    // Whatever its type, a token that ends texts has a use.
+    std::erase_if(impl_->unused, [&](text::TokenId id) { return impl_->tokenizer->is_end(id); });
   });
   return *impl_->tokenizer;
+}
+
+std::span<const text::TokenId> Checkpoint::unused_tokens() const {
+  tokenizer();
+  return impl_->unused;
 }
 
 std::string Checkpoint::chat_template() const { return impl_->chat_template(); }

@@ -49,6 +49,9 @@ class Checkpoint {
   /// kUnsupported}.
   static Checkpoint open(const std::filesystem::path& model);
 
+  /// A GGUF file from memory (fuzzing); `bytes` must outlive the object. Throws as open.
+  static Checkpoint parse_gguf(std::span<const std::byte> bytes, const std::string& name);
+
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
@@ -82,6 +85,10 @@ class Checkpoint {
   /// Built at the first call; thread-safe. Throws Error{kNotFound} when the model has none,
   /// kCorrupt when it has more tokens than the model's vocabulary, and as make_tokenizer.
   const text::Tokenizer& tokenizer() const;
+
+  /// The ids, ascending, that no text has: those of type kUnused, and those above the tokenizer's
+  /// own up to the model's vocabulary. Lives with the checkpoint. Throws as tokenizer().
+  std::span<const text::TokenId> unused_tokens() const;
 
   /// The tokenizer as data, or nothing when the model has none. Throws as the parsers of
   /// text/tokenizer.h.

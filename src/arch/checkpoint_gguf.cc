@@ -174,8 +174,9 @@ class GgufCheckpoint final : public Checkpoint::Impl {
 
 }  // namespace
 
-std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path) {
-  return std::make_unique<GgufCheckpoint>(path, file::GgufFile::open(path));
+std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path,
+                                            file::GgufFile gguf) {
+  return std::make_unique<GgufCheckpoint>(path, std::move(gguf));
 }
 
 }  // namespace onebit::arch

@@ -37,6 +37,7 @@ struct Checkpoint::Impl {
 
   mutable std::once_flag tokenizer_once;
   mutable std::unique_ptr<text::Tokenizer> tokenizer;
+  mutable std::vector<text::TokenId> unused;  ///< set with the tokenizer
 
   virtual ~Impl() = default;
 
@@ -57,8 +58,8 @@ struct Checkpoint::Impl {
   virtual Metadata metadata() const = 0;
 };
 
-/// Both throw as Checkpoint::open.
-std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path);
+/// Both throw as Checkpoint::open; `path` is where the file came from.
+std::unique_ptr<Checkpoint::Impl> open_gguf(const std::filesystem::path& path, file::GgufFile gguf);
 std::unique_ptr<Checkpoint::Impl> open_hf(const std::filesystem::path& folder);
 
 /// Throws Error{kCorrupt} naming file and tensor unless `found` has the expected shape.

@@ -167,6 +167,47 @@ TEST_F(TinyCheckpoint, RopeScalingIsTheSameFromBothFormats) {
   EXPECT_EQ(rope_frequencies(Checkpoint::open(dir_ / "m.gguf").config()), linear);
 }
 
+/// llama-model.cpp's load_hparams and llama-context.cpp: an absent type is linear, "none" never
+/// scales, the old key counts only without the new one.
+TEST_F(TinyCheckpoint, RopeScalingKeysMeanWhatLlamaCppReads) {
+  test_models::write_gguf(model_, dir_ / "m.gguf");
+  const auto f32 = [](float v) { return file::GgufValue{v}; };
+  const std::pair<const char*, file::GgufValue> none{"llama.rope.scaling.type",
+                                                     {std::string("none")}};
+  const std::pair<const char*, file::GgufValue> linear{"llama.rope.scaling.type",
+                                                       {std::string("linear")}};
+  const auto factor = [&](float v) { return std::pair("llama.rope.scaling.factor", f32(v)); };
+  const auto old = [&](float v) { return std::pair("llama.rope.scale_linear", f32(v)); };
+  const auto attention = std::pair("llama.rope.scaling.attn_factor", f32(1));
+  const std::pair<std::vector<std::pair<const char*, file::GgufValue>>, double> cases[] = {
+      {{}, 1},
+      {{factor(4)}, 4},
+      {{old(2)}, 2},
+      {{factor(4), old(2)}, 4},
+      {{factor(0), old(2)}, 1},
+      {{linear}, 1},
+      {{linear, factor(4)}, 4},
+      {{linear, old(2)}, 2},
+      {{linear, old(2), attention}, 2},
+      {{none, factor(4)}, 1},
+      {{none, old(2)}, 1},
+  };
+  for (std::size_t i = 0; i < std::size(cases); ++i) {
+    SCOPED_TRACE(i);
+    const auto& [keys, expected] = cases[i];
+    Edit edit;
+    edit.added_keys.assign(keys.begin(), keys.end());
+    rewrite(dir_ / "m.gguf", dir_ / "scaled.gguf", edit);
+    ModelConfig config = model_.config;
+    if (expected != 1) {
+      config.rope.scaling = RopeScaling::kLinear;
+      config.rope.factor = expected;
+    }
+    EXPECT_EQ(rope_frequencies(Checkpoint::open(dir_ / "scaled.gguf").config()),
+              rope_frequencies(config));
+  }
+}
+
 TEST_F(TinyCheckpoint, HashAndSizeAreTheWeightFiles) {
   test_models::write_hf(model_, dir_ / "hf");
   test_models::write_gguf(model_, dir_ / "m.gguf");
@@ -282,7 +323,8 @@ TEST_F(TinyCheckpoint, GgufKeysOfWrongTypesOrMeaningsAreNamed) {
       {"llama.vocab_size", u32(38), ErrorCode::kCorrupt},
       {"llama.expert_count", u32(8), ErrorCode::kUnsupported},
       {"llama.rope.scaling.type", str("yarn"), ErrorCode::kUnsupported},
-      {"llama.rope.scaling.type", str("linear"), ErrorCode::kCorrupt},  // and no factor
+      {"llama.rope.scaling.factor", file::GgufValue{-2.0F}, ErrorCode::kCorrupt},
+      {"llama.rope.scaling.attn_factor", file::GgufValue{1.5F}, ErrorCode::kUnsupported},
   };
   for (const auto& [key, value, expected] : cases) {
     Edit edit;
@@ -318,6 +360,36 @@ TEST_F(TinyCheckpoint, TokenizerIsThereOrItsAbsenceIsSaid) {
   EXPECT_EQ(&tokenizer, &found.tokenizer());
   EXPECT_EQ(tokenizer.vocab_size(), 37);
   EXPECT_EQ(tokenizer.encode("the", {}), (std::vector<text::TokenId>{1, 32}));
+}
+
+TEST_F(TinyCheckpoint, UnusedTokensAreThoseOfThatTypeAndThosePastTheTokenizers) {
+  test_models::write_gguf(model_, dir_ / "m.gguf", formats::DType::kF32, /*tokenizer=*/true);
+  EXPECT_TRUE(Checkpoint::open(dir_ / "m.gguf").unused_tokens().empty());
+  for (const bool typed : {true, false}) {
+    Edit edit;
+    edit.key = [typed](std::string_view key, file::GgufValue& value) {
+      if (key == "tokenizer.ggml.token_type") {
+        auto& types = std::get<std::vector<std::int32_t>>(std::get<file::GgufArray>(value.value));
+        types.resize(35);
+        for (const std::size_t id : {2, 7}) types[id] = 5;  // 2 ends texts
+        return typed;
+      }
+      if (key == "tokenizer.ggml.tokens") {
+        std::get<std::vector<std::string>>(std::get<file::GgufArray>(value.value)).resize(35);
+      }
+      if (key == "tokenizer.ggml.scores") {
+        std::get<std::vector<float>>(std::get<file::GgufArray>(value.value)).resize(35);
+      }
+      return true;
+    };
+    rewrite(dir_ / "m.gguf", dir_ / "fewer.gguf", edit);
+    const Checkpoint found = Checkpoint::open(dir_ / "fewer.gguf");
+    const auto unused = found.unused_tokens();
+    EXPECT_EQ(
+        std::vector(unused.begin(), unused.end()),
+        typed ? std::vector<text::TokenId>({7, 35, 36}) : std::vector<text::TokenId>({35, 36}));
+    EXPECT_EQ(found.tokenizer().vocab_size(), 37);
+  }
 }
 
 TEST_F(TinyCheckpoint, ChatTemplateFromEverySpelling) {

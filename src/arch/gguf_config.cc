@@ -62,22 +62,31 @@ std::vector<float> read_factors(const file::GgufFile& gguf) {
   return factors;
 }
 
+/// Linear scaling's factor; 0 is none. Newer files have the first key.
+double linear_factor(const Keys& keys) {
+  const auto factor = keys.get_float("rope.scaling.factor");
+  return factor ? *factor : keys.get_float("rope.scale_linear").value_or(0);
+}
+
+/// As llama.cpp: linear is what an absent type means.
 RopeConfig read_rope(const file::GgufFile& gguf, const Keys& keys) {
   RopeConfig rope;
   rope.theta = keys.get_float("rope.freq_base").value_or(rope.theta);
   rope.original_context = keys.get_int("rope.scaling.original_context_length").value_or(0);
   rope.factors = read_factors(gguf);
-  const std::string type = keys.get_string("rope.scaling.type").value_or("none");
-  if (type == "linear") {
-    rope.scaling = RopeScaling::kLinear;
-    rope.factor = keys.require_float("rope.scaling.factor");
-  } else if (type != "none") {
+  const std::string type = keys.get_string("rope.scaling.type").value_or("linear");
+  if (type != "linear" && type != "none") {
     throw Error(ErrorCode::kUnsupported,
                 keys.message("rope.scaling.type", file::in_quotes(type), "'none' or 'linear'"));
-  } else if (const auto factor = keys.get_float("rope.scale_linear")) {
-    // The key of files from before rope.scaling.*.
+  }
+  constexpr std::string_view kAttention = "rope.scaling.attn_factor";
+  if (const double found = keys.get_float(kAttention).value_or(1); found != 1) {
+    throw Error(ErrorCode::kUnsupported, keys.message(kAttention, fmt::to_string(found), "1"));
+  }
+  const double factor = type == "linear" ? linear_factor(keys) : 0;
+  if (factor != 0) {
     rope.scaling = RopeScaling::kLinear;
-    rope.factor = *factor;
+    rope.factor = factor;
   }
   return rope;
 }

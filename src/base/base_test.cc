@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -103,6 +104,23 @@ TEST(MappedFile, EmptyAbsentAndFolder) {
   EXPECT_THROW(MappedFile::open(dir.path()), Error);
 }
 
+TEST(MappedFile, APipeIsAnErrorAndDoesNotBlock) {
+  const testing::TempDir dir;
+  const std::filesystem::path pipe = dir / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto open = [&] {
+    ::alarm(60);  // ends the process if it blocks
+    try {
+      MappedFile::open(pipe);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(error.code() == ErrorCode::kIo ? 0 : 1);
+    }
+    std::_Exit(2);
+  };
+  EXPECT_EXIT(open(), ::testing::ExitedWithCode(0), "pipe: not a regular file");
+}
+
 TEST(MappedFile, ReleasedPagesReadTheSame) {
   const testing::TempDir dir;
   write_file(dir / "f", std::string(100'000, 'a'));
@@ -149,6 +167,26 @@ TEST(ThreadPool, ManySmallJobsInOrder) {
     sum += std::accumulate(part.begin(), part.end(), std::int64_t{0});
   }
   EXPECT_EQ(sum, 15000);
+}
+
+TEST(ThreadPool, TooManyThreadsAreAnError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs more address space than the limit leaves";
+#endif
+  const auto start = [] {
+    constexpr rlim_t kSpace = rlim_t{256} << 20;  // stacks of a few threads
+    const rlimit limit{kSpace, kSpace};
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) std::_Exit(3);
+    try {
+      const ThreadPool pool(100'000);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(error.code() == ErrorCode::kResource ? 0 : 1);
+    }
+    std::_Exit(2);
+  };
+  EXPECT_EXIT(start(), ::testing::ExitedWithCode(0),
+              "threads: found room for [0-9]+, expected 100000");
 }
 
 TEST(Rng, FixedSequenceAndRange) {

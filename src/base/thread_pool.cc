@@ -1,5 +1,10 @@
 #include "base/thread_pool.h"
 
+#include <exception>
+#include <fmt/format.h>
+
+#include "base/error.h"
+
 namespace onebit {
 namespace {
 
@@ -17,10 +22,18 @@ inline void relax() {
 ThreadPool::ThreadPool(int threads) {
   if (threads <= 0) threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   workers_.reserve(static_cast<std::size_t>(threads) - 1);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::exception&) {  // the system gives no more threads, or no memory for one
+    stop();
+    throw Error(ErrorCode::kResource,
+                fmt::format("threads: found room for {}, expected {}", this->threads(), threads));
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true);
   generation_.fetch_add(1);
   generation_.notify_all();

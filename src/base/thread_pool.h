@@ -13,7 +13,7 @@ namespace onebit {
 /// One caller at a time; the caller takes part in the work as worker 0.
 class ThreadPool {
  public:
-  /// threads <= 0: one per hardware thread.
+  /// threads <= 0: one per hardware thread. Throws Error{kResource} when the system gives fewer.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -47,6 +47,7 @@ class ThreadPool {
 
   void run(Job job, void* context);
   void work(int worker);
+  void stop();  ///< ends and joins the workers
 
   std::vector<std::thread> workers_;
   Job job_ = nullptr;

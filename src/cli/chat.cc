@@ -42,12 +42,12 @@ std::vector<text::TokenId> ChatFormat::encode(std::span<const text::ChatMessage>
                            {.add_special = false, .parse_special = true});
 }
 
-Chat::Chat(runtime::Model& model, std::int64_t context, const runtime::SamplerOptions& sampling,
+Chat::Chat(runtime::Model& model, runtime::KvCache cache, const runtime::SamplerOptions& sampling,
            std::string system)
     : model_(model),
       format_(model.checkpoint()),
-      cache_(model.config(), context),
-      sampler_(sampling),
+      cache_(std::move(cache)),
+      sampler_(sampling, model.kernels()),
       system_(std::move(system)) {
   reset();
 }
@@ -59,24 +59,27 @@ void Chat::reset() {
 
 std::vector<text::TokenId> Chat::encode_within_context() {
   const std::size_t first = system_.empty() ? 0 : 1;
-  while (true) {
+  for (int forgotten = 0;; ++forgotten) {
     std::vector<text::TokenId> tokens = format_.encode(messages_);
-    // Room for one token of the reply at least; a message that is too long alone is generate()'s
-    // error.
-    if (static_cast<std::int64_t>(tokens.size()) < cache_.capacity() ||
-        messages_.size() <= first + 2) {
+    // Room for one token of the reply at least.
+    const bool fits = static_cast<std::int64_t>(tokens.size()) < cache_.capacity();
+    if (fits || messages_.size() <= first + 2) {
+      // A message that is too long alone is generate()'s error, and nothing is forgotten for it.
+      for (; fits && forgotten > 0; --forgotten) {
+        log(LogLevel::kWarning, fmt::format("the conversation outgrew the context of {} tokens: "
+                                            "its oldest exchange is forgotten",
+                                            cache_.capacity()));
+      }
       return tokens;
     }
     messages_.erase(messages_.begin() + static_cast<std::ptrdiff_t>(first),
                     messages_.begin() + static_cast<std::ptrdiff_t>(first) + 2);
-    log(LogLevel::kWarning, fmt::format("the conversation outgrew the context of {} tokens: its "
-                                        "oldest exchange is forgotten",
-                                        cache_.capacity()));
   }
 }
 
 runtime::GenerateResult Chat::say(std::string message, const runtime::GenerateOptions& options,
                                   const runtime::OnText& on_text, std::stop_token stop) {
+  std::vector<text::ChatMessage> before = messages_;
   messages_.push_back({"user", std::move(message)});
   try {
     const std::vector<text::TokenId> tokens = encode_within_context();
@@ -101,7 +104,7 @@ runtime::GenerateResult Chat::say(std::string message, const runtime::GenerateOp
     return result;
   } catch (const Error&) {
     // As before this message, so that the conversation can go on; what the cache got is unknown.
-    messages_.pop_back();
+    messages_ = std::move(before);
     cached_.clear();
     throw;
   }

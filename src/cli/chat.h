@@ -29,13 +29,15 @@ class ChatFormat {
 
 class Chat {
  public:
-  /// `system` may be empty: the template's own then, if it has one. `model` must outlive the chat.
-  Chat(runtime::Model& model, std::int64_t context, const runtime::SamplerOptions& sampling,
+  /// `system` may be empty: the template's own then, if it has one. `model` must outlive the chat,
+  /// whose context is the capacity of `cache`, an empty one.
+  Chat(runtime::Model& model, runtime::KvCache cache, const runtime::SamplerOptions& sampling,
        std::string system);
 
   /// One turn. Tokens that the cache holds already are not run again; the oldest exchanges are
   /// forgotten when the conversation outgrows the context. Throws Error{kResource} when this
-  /// message alone does. An interrupted reply stays in the conversation as far as it came.
+  /// message alone does; the conversation is then as before. An interrupted reply stays in the
+  /// conversation as far as it came.
   runtime::GenerateResult say(std::string message, const runtime::GenerateOptions& options,
                               const runtime::OnText& on_text, std::stop_token stop);
 

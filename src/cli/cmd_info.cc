@@ -7,6 +7,7 @@
 #include "cli/flags.h"
 #include "cli/model_summary.h"
 #include "cli/number_text.h"
+#include "cli/printable.h"
 #include "kernels/kernels.h"
 
 namespace onebit::cli {
@@ -55,7 +56,7 @@ class Info final : public Command {
 
  private:
   static void row(Console& console, std::string_view key, std::string_view value) {
-    console.print(fmt::format("{:<16} {}\n", key, value));
+    console.print(fmt::format("{:<16} {}\n", key, printable(value)));
   }
 
   void print(Console& console, const arch::Checkpoint& checkpoint, const ModelSummary& summary,

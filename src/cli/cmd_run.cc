@@ -125,8 +125,8 @@ class Run final : public Command {
       prompt = tokenizer.encode(prompt_, {.add_special = true, .parse_special = true});
     }
     if (prompt.empty()) throw UsageError("--prompt: found no token, expected at least one");
-    runtime::KvCache cache(model.config(), context_);
-    runtime::Sampler sampler(sampling);
+    runtime::KvCache cache = make_cache(model);
+    runtime::Sampler sampler(sampling, model.kernels());
     const GenerateResult result =
         runtime::generate(model, cache, prompt, sampler, generate_, printer(context.console),
                           context.interrupts.token());
@@ -147,7 +147,7 @@ class Run final : public Command {
 
   void converse(Context& context, runtime::Model& model, const runtime::SamplerOptions& sampling) {
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
-    Chat chat(model, context_, sampling, system_);
+    Chat chat(model, make_cache(model), sampling, system_);
     LineReader lines(STDIN_FILENO, context.interrupts.wake_fd());
     Speed speed;
     if (terminal) log(LogLevel::kInfo, kChatHelp);
@@ -195,6 +195,15 @@ class Run final : public Command {
     if (terminal) context.interrupts.rearm();
     if (context.interrupts.token().stop_requested()) {
       throw Error(ErrorCode::kInterrupted, "the chat was interrupted");
+    }
+  }
+
+  runtime::KvCache make_cache(const runtime::Model& model) const {
+    try {
+      return {model.config(), context_};
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kResource) throw;
+      throw Error(ErrorCode::kResource, fmt::format("{} (see --ctx-size)", error.what()));
     }
   }
 

@@ -1,6 +1,5 @@
 #include "cli/console.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -12,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "cli/printable.h"
 #include "cli/progress_text.h"
 
 namespace onebit::cli {
@@ -54,8 +54,7 @@ int write_all(int fd, std::string_view text) {
 }
 
 std::string one_line(std::string_view text) {
-  std::string line(text);
-  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::string line = printable(text);
   while (!line.empty() && line.back() == ' ') line.pop_back();
   return line;
 }

@@ -93,7 +93,7 @@ class GgufFile {
   std::unique_ptr<Impl> impl_;
 };
 
-/// True when the file begins with GGUF's magic number.
+/// True for a regular file that begins with GGUF's magic number.
 bool is_gguf(const std::filesystem::path& path);
 
 /// Declares everything first, then streams the tensors' bytes in declaration order. The same calls

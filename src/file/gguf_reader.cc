@@ -522,6 +522,8 @@ void GgufFile::release(const formats::TensorView& view) const noexcept {
 }
 
 bool is_gguf(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;  // opening a pipe may block
   std::ifstream in(path, std::ios::binary);
   char magic[kGgufMagic.size()] = {};
   in.read(magic, sizeof magic);

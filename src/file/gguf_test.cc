@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <limits>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/atomic_file.h"
 #include "base/check.h"
@@ -387,6 +389,16 @@ TEST(Gguf, IsToldByItsMagicNumber) {
   EXPECT_FALSE(is_gguf(folder / "short"));
   EXPECT_FALSE(is_gguf(folder / "other"));
   EXPECT_TRUE(is_gguf(folder / "magic"));
+}
+
+TEST(Gguf, APipeIsNoneAndDoesNotBlock) {
+  const testing::TempDir folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  const auto ask = [&] {
+    ::alarm(60);  // ends the process if it blocks
+    std::_Exit(is_gguf(folder / "pipe") ? 1 : 0);
+  };
+  EXPECT_EXIT(ask(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST(Gguf, AMissingFileIsNotFound) {

@@ -4,8 +4,11 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "formats/dtype.h"
 
@@ -39,5 +42,12 @@ inline constexpr std::array<SafetensorsType, 23> kSafetensorsTypes = {{
     {"F6_E3M2", 6, std::nullopt},      {"F4", 4, std::nullopt},
     {"F4_E2M1", 4, std::nullopt},
 }};
+
+/// File name to the tensors that an index says it holds.
+using WeightMap = std::map<std::string, std::vector<std::string>>;
+
+/// Parses the text of a model.safetensors.index.json; `where` names the file in messages. The file
+/// names are names only, not paths. Throws Error{kCorrupt}.
+WeightMap parse_weight_map(std::string_view json, std::string_view where);
 
 }  // namespace onebit::file

@@ -21,30 +21,31 @@ constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr int kMaxIndexDepth = 8;  // the index nests twice; metadata may hold a little more
 
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ErrorCode::kCorrupt, fmt::format("{}: {}", path.string(), what));
+[[noreturn]] void fail(std::string_view where, const std::string& what) {
+  throw Error(ErrorCode::kCorrupt, fmt::format("{}: {}", where, what));
 }
 
-/// File name to the tensors that the index says it holds.
-using WeightMap = std::map<std::string, std::vector<std::string>>;
+}  // namespace
 
-WeightMap read_index(const std::filesystem::path& path) {
+WeightMap parse_weight_map(std::string_view json, std::string_view where) {
   const auto depth_limit = [&](int depth, Json::parse_event_t, Json&) {
     if (depth > kMaxIndexDepth) {
-      fail(path, fmt::format("found JSON nested deeper than {} levels, expected a weight_map",
-                             kMaxIndexDepth));
+      fail(where, fmt::format("found JSON nested deeper than {} levels, expected a weight_map",
+                              kMaxIndexDepth));
     }
     return true;
   };
   Json index;
   try {
-    index = Json::parse(read_file(path), depth_limit);
+    index = Json::parse(json, depth_limit);
   } catch (const Json::parse_error& error) {
-    fail(path, fmt::format("found no valid JSON at byte {}", error.byte));
+    fail(where, fmt::format("found no valid JSON at byte {}", error.byte));
+  } catch (const Json::out_of_range&) {
+    fail(where, "found a number that is too large, expected JSON with numbers of 64 bits");
   }
   const auto entry = index.is_object() ? index.find("weight_map") : index.end();
   if (entry == index.end() || !entry->is_object()) {
-    fail(path, "weight_map: not found, expected an object of tensor names and files");
+    fail(where, "weight_map: not found, expected an object of tensor names and files");
   }
   WeightMap files;
   for (const auto& [tensor, file] : entry->items()) {
@@ -52,16 +53,14 @@ WeightMap read_index(const std::filesystem::path& path) {
     // A shard lies beside its index: a path could lead anywhere.
     if (name.empty() || name == "." || name == ".." ||
         name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
-      fail(path, fmt::format("weight_map: tensor {}: found {}, expected a file name",
-                             in_quotes(tensor), file.is_string() ? in_quotes(name) : "no string"));
+      fail(where, fmt::format("weight_map: tensor {}: found {}, expected a file name",
+                              in_quotes(tensor), file.is_string() ? in_quotes(name) : "no string"));
     }
     files[name].push_back(tensor);
   }
-  if (files.empty()) fail(path, "weight_map: found no tensors, expected some");
+  if (files.empty()) fail(where, "weight_map: found no tensors, expected some");
   return files;
 }
-
-}  // namespace
 
 SafetensorsSet SafetensorsSet::open(const std::filesystem::path& folder) {
   SafetensorsSet set;
@@ -75,13 +74,13 @@ SafetensorsSet SafetensorsSet::open(const std::filesystem::path& folder) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("{}: found neither {} nor {}", folder.string(), kSingle, kIndex));
   }
-  for (const auto& [name, tensors] : read_index(index_path)) {
+  for (const auto& [name, tensors] : parse_weight_map(read_file(index_path), index_path.string())) {
     set.paths_.push_back(folder / name);
     set.shards_.push_back(SafetensorsFile::open(folder / name));
     for (const std::string& tensor : tensors) {
       if (!set.shards_.back().contains(tensor)) {
-        fail(index_path, fmt::format("weight_map: tensor {}: not found in {}", in_quotes(tensor),
-                                     in_quotes(name)));
+        fail(index_path.string(), fmt::format("weight_map: tensor {}: not found in {}",
+                                              in_quotes(tensor), in_quotes(name)));
       }
     }
   }
@@ -89,8 +88,9 @@ SafetensorsSet SafetensorsSet::open(const std::filesystem::path& folder) {
   for (std::size_t i = 0; i < set.shards_.size(); ++i) {
     for (const SafeTensor& tensor : set.shards_[i].tensors()) {
       if (!seen.insert(tensor.name).second) {
-        fail(set.paths_[i], fmt::format("tensor {}: found in more than one shard, expected in one",
-                                        in_quotes(tensor.name)));
+        fail(set.paths_[i].string(),
+             fmt::format("tensor {}: found in more than one shard, expected in one",
+                         in_quotes(tensor.name)));
       }
     }
   }

@@ -191,6 +191,7 @@ TEST(SafetensorsSet, AWrongIndexIsAnError) {
   for (const Case& c : {
            Case{"", kCorrupt, "model.safetensors.index.json: found no valid JSON at byte"},
            Case{"{\"weight_map\":", kCorrupt, "found no valid JSON at byte 15"},
+           Case{R"({"metadata":1e999})", kCorrupt, "found a number that is too large"},
            Case{"[1]", kCorrupt, "weight_map: not found"},
            Case{"{}", kCorrupt, "weight_map: not found"},
            Case{R"({"weight_map":[]})", kCorrupt, "weight_map: not found, expected an object"},

@@ -188,6 +188,20 @@ void check_dense(DenseGemm<W> gemm, std::int64_t in, const Make& make) {
       });
 }
 
+/// Twice the sum of what S negates does not fit int32; y still does.
+TEST_P(Gemm, Sign1Int8IsExactUpToItsLongestRow) {
+  constexpr std::int64_t kLongest = std::int64_t{1} << 24;
+  constexpr std::int64_t kCount = 3;
+  const std::vector<std::uint64_t> words(size(kLongest / 64), ~std::uint64_t{0});
+  const formats::Sign1View s{words.data(), 1, kLongest};
+  const std::vector<std::int8_t> q(size(kCount * kLongest), 127);
+  std::int32_t y[kCount] = {};
+  k().gemv_sign1_i8(s, q.data(), y, 0, 1);
+  EXPECT_EQ(y[0], -127 * kLongest);
+  k().gemm_sign1_i8(s, q.data(), kLongest, kCount, y, 1, 0, 1);
+  for (const std::int32_t found : y) EXPECT_EQ(found, -127 * kLongest);
+}
+
 TEST_P(Gemm, F32) {
   for (const std::int64_t in : kCols) {
     SCOPED_TRACE(in);

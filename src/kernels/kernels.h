@@ -38,27 +38,6 @@ using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
 
-/// Causal attention of one head over T consecutive tokens: token t, at position first + t, sees
-/// the keys and values of positions 0 … first + t. Offsets are in floats; q, k, v and y are the
-/// first element of the head's slice, rows lie ldq, ldkv and ldy apart.
-struct AttentionHead {
-  const float* q;  ///< [tokens, ldq]
-  std::int64_t ldq;
-  const float* k;  ///< [first + tokens, ldkv]
-  const float* v;  ///< as k
-  std::int64_t ldkv;
-  std::int64_t head_dim;
-  std::int64_t first;
-  std::int64_t tokens;
-  float scale;    ///< usually 1/sqrt(head_dim)
-  float* scores;  ///< scratch: kAttentionTile · (first + tokens)
-  float* y;       ///< [tokens, ldy], not aliased
-  std::int64_t ldy;
-};
-
-/// Tokens that attention() treats together.
-inline constexpr std::int64_t kAttentionTile = 6;
-
 struct KernelSet {
   std::string_view name;
 
@@ -109,13 +88,6 @@ struct KernelSet {
   void (*swiglu)(const float* gate, const float* up, float* y, std::int64_t n) noexcept;
   /// In place: x = e^(x - max) / Σ. n >= 1; -inf is allowed (gives 0) beside one finite value.
   void (*softmax)(float* x, std::int64_t n) noexcept;
-  /// Σ x[i] y[i]
-  float (*dot)(const float* x, const float* y, std::int64_t n) noexcept;
-  /// y += a x
-  void (*axpy)(float a, const float* x, float* y, std::int64_t n) noexcept;
-
-  /// y[t] = Σ_p a[t, p] v[p], a[t] = softmax_p(scale q[t]·k[p]), p <= first + t.
-  void (*attention)(const AttentionHead& head) noexcept;
 };
 
 /// The best set that this CPU runs.

@@ -245,10 +245,14 @@ void sign1_i8_tile(const Row* row_pointers, std::int64_t steps, const std::int8_
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     const __m128i negative = reduce4(sums[t][0], sums[t][1], sums[t][2], sums[t][3]);
-    alignas(16) std::int32_t twice[4];
-    _mm_store_si128(reinterpret_cast<__m128i*>(twice), _mm_add_epi32(negative, negative));
     std::int32_t* out = y + t * ldy;
-    for (int r = 0; r < valid; ++r) out[r] = (totals != nullptr ? totals[t] : out[r]) - twice[r];
+    alignas(16) std::int32_t base[4] = {};
+    for (int r = 0; r < valid; ++r) base[r] = totals != nullptr ? totals[t] : out[r];
+    // As vectors, which wrap: twice a sum, or a part of it, may leave int32 though y does not.
+    const __m128i sums_of_s = _mm_sub_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(base)),
+                                            _mm_add_epi32(negative, negative));
+    _mm_store_si128(reinterpret_cast<__m128i*>(base), sums_of_s);
+    for (int r = 0; r < valid; ++r) out[r] = base[r];
   }
 }
 

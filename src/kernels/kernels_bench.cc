@@ -128,39 +128,6 @@ void bench_dense(benchmark::State& state, const KernelSet* k, DenseGemm<W> Kerne
   set_counters(state, shape, static_cast<double>(w.stored.size() * sizeof(W)));
 }
 
-void bench_attention(benchmark::State& state, const KernelSet* k, std::int64_t first,
-                     std::int64_t tokens) {
-  constexpr std::int64_t kHeadDim = 64;
-  constexpr std::int64_t kStride = 192;  // SmolLM2-135M: 3 heads of keys
-  Rng rng(1);
-  const std::vector<float> q = random_floats(rng, tokens * kHeadDim);
-  const std::vector<float> keys = random_floats(rng, (first + tokens) * kStride);
-  const std::vector<float> values = random_floats(rng, (first + tokens) * kStride);
-  std::vector<float> scores(size(kAttentionTile * (first + tokens)));
-  std::vector<float> y(size(tokens * kHeadDim));
-  for (auto _ : state) {
-    k->attention({.q = q.data(),
-                  .ldq = kHeadDim,
-                  .k = keys.data(),
-                  .v = values.data(),
-                  .ldkv = kStride,
-                  .head_dim = kHeadDim,
-                  .first = first,
-                  .tokens = tokens,
-                  .scale = 0.125F,
-                  .scores = scores.data(),
-                  .y = y.data(),
-                  .ldy = kHeadDim});
-    benchmark::DoNotOptimize(y.data());
-    benchmark::ClobberMemory();
-  }
-  const double pairs = static_cast<double>(tokens) *
-                       (static_cast<double>(first) + static_cast<double>(tokens + 1) / 2);
-  state.counters["op/s"] =
-      benchmark::Counter(4 * pairs * kHeadDim, benchmark::Counter::kIsIterationInvariantRate,
-                         benchmark::Counter::OneK::kIs1000);
-}
-
 std::string bench_name(const KernelSet* k, const std::string& op, const Shape& shape) {
   return op + "/" + std::string(k->name) + "/" + std::to_string(shape.rows) + "x" +
          std::to_string(shape.cols) + "x" + std::to_string(shape.tokens);
@@ -183,13 +150,6 @@ void register_all() {
       add("q8_0", bench_dense<formats::BlockQ8_0, DenseType::kQ8_0>, &KernelSet::gemm_q8_0);
       add("q4_1", bench_dense<formats::BlockQ4_1, DenseType::kQ4_1>, &KernelSet::gemm_q4_1);
     }
-    for (const std::int64_t first : {255, 2047}) {
-      benchmark::RegisterBenchmark(
-          ("attention/" + std::string(k->name) + "/1 after " + std::to_string(first)).c_str(),
-          bench_attention, k, first, 1);
-    }
-    benchmark::RegisterBenchmark(("attention/" + std::string(k->name) + "/512 from 0").c_str(),
-                                 bench_attention, k, 0, 512);
   }
 }
 

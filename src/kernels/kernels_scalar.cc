@@ -199,32 +199,6 @@ void softmax(float* x, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) x[i] *= inverse;
 }
 
-float dot(const float* x, const float* y, std::int64_t n) noexcept {
-  float sum = 0.0F;
-  for (std::int64_t i = 0; i < n; ++i) sum += x[i] * y[i];
-  return sum;
-}
-
-void axpy(float a, const float* x, float* y, std::int64_t n) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) y[i] += a * x[i];
-}
-
-void attention(const AttentionHead& head) noexcept {
-  for (std::int64_t t = 0; t < head.tokens; ++t) {
-    const std::int64_t positions = head.first + t + 1;
-    for (std::int64_t p = 0; p < positions; ++p) {
-      head.scores[p] =
-          head.scale * dot(head.q + t * head.ldq, head.k + p * head.ldkv, head.head_dim);
-    }
-    softmax(head.scores, positions);
-    float* y = head.y + t * head.ldy;
-    std::fill(y, y + head.head_dim, 0.0F);
-    for (std::int64_t p = 0; p < positions; ++p) {
-      axpy(head.scores[p], head.v + p * head.ldkv, y, head.head_dim);
-    }
-  }
-}
-
 }  // namespace
 
 constexpr KernelSet kernels_scalar = {

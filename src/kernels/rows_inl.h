@@ -1,4 +1,4 @@
-// Row operations and attention for one instruction set. Included as dense_inl.h is, and after it;
+// Row operations for one instruction set. Included as dense_inl.h is, and after it;
 // beside that header's vector functions it needs add, sub, mul, div, min, max (a NaN in the second
 // operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for int8
 // max_magnitude, magnitude_bits and store_i8.
@@ -35,28 +35,30 @@ void add_row(const float* x, float* y, std::int64_t n) noexcept {
   if (i < n) store_part(y + i, add(load_part(y + i, n - i), load_part(x + i, n - i)), n - i);
 }
 
-void axpy(float a, const float* x, float* y, std::int64_t n) noexcept {
-  const V va = set1(a);
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(y + i, fma(va, load(x + i), load(y + i)));
-  if (i < n) store_part(y + i, fma(va, load_part(x + i, n - i), load_part(y + i, n - i)), n - i);
-}
-
-float dot(const float* x, const float* y, std::int64_t n) noexcept {
+/// Σ x²
+float sum_of_squares(const float* x, std::int64_t n) {
   V sum0 = zero();
   V sum1 = zero();
   std::int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    sum0 = fma(load(x + i), load(y + i), sum0);
-    sum1 = fma(load(x + i + kLanes), load(y + i + kLanes), sum1);
+    const V x0 = load(x + i);
+    const V x1 = load(x + i + kLanes);
+    sum0 = fma(x0, x0, sum0);
+    sum1 = fma(x1, x1, sum1);
   }
-  for (; i + kLanes <= n; i += kLanes) sum0 = fma(load(x + i), load(y + i), sum0);
-  if (i < n) sum1 = fma(load_part(x + i, n - i), load_part(y + i, n - i), sum1);
+  for (; i + kLanes <= n; i += kLanes) {
+    const V x0 = load(x + i);
+    sum0 = fma(x0, x0, sum0);
+  }
+  if (i < n) {
+    const V tail = load_part(x + i, n - i);
+    sum1 = fma(tail, tail, sum1);
+  }
   return sum(add(sum0, sum1));
 }
 
 void rms_norm(const float* x, const float* w, float eps, float* y, std::int64_t n) noexcept {
-  const float squares = dot(x, x, n);
+  const float squares = sum_of_squares(x, n);
   const V inverse = set1(1.0F / __builtin_sqrtf(squares / static_cast<float>(n) + eps));
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(y + i, mul(mul(load(x + i), inverse), load(w + i)));
@@ -102,31 +104,27 @@ void swiglu_row(const float* gate, const float* up, float* y, std::int64_t n) no
   }
 }
 
-/// x = e^(scale (x - max)) / Σ, scale > 0.
-void scaled_softmax(float* x, std::int64_t n, float scale) {
+void softmax(float* x, std::int64_t n) noexcept {
   const std::int64_t whole = n / kLanes * kLanes;
   V maxima = set1(x[0]);
   for (std::int64_t i = 0; i < whole; i += kLanes) maxima = max(load(x + i), maxima);
   float largest = max_of(maxima);
   for (std::int64_t i = whole; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
   const V vmax = set1(largest);
-  const V vscale = set1(scale);
   V sums = zero();
   for (std::int64_t i = 0; i < whole; i += kLanes) {
-    const V e = exp(mul(sub(load(x + i), vmax), vscale));
+    const V e = exp(sub(load(x + i), vmax));
     store(x + i, e);
     sums = add(sums, e);
   }
   if (whole < n) {
-    store_part(x + whole, exp(mul(sub(load_part(x + whole, n - whole), vmax), vscale)), n - whole);
+    store_part(x + whole, exp(sub(load_part(x + whole, n - whole), vmax)), n - whole);
     sums = add(sums, load_part(x + whole, n - whole));
   }
   const V inverse = set1(1.0F / sum(sums));
   for (std::int64_t i = 0; i < whole; i += kLanes) store(x + i, mul(load(x + i), inverse));
   if (whole < n) store_part(x + whole, mul(load_part(x + whole, n - whole), inverse), n - whole);
 }
-
-void softmax(float* x, std::int64_t n) noexcept { scaled_softmax(x, n, 1.0F); }
 
 float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
   const std::int64_t padded = (n + 63) / 64 * 64;
@@ -153,85 +151,4 @@ float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
   }
   __builtin_memset(q + end, 0, static_cast<std::size_t>(padded - end));
   return scale;
-}
-
-// ---- attention ----
-
-/// y[t, c] = Σ_p a[t, p] v[p, c] for T tokens and C vectors of columns, the last of them of `part`
-/// columns.
-template <int T, int C>
-void weighted_sum_tile(const float* a, std::int64_t lda, const float* v, std::int64_t ldv,
-                       std::int64_t positions, std::int64_t part, float* y, std::int64_t ldy) {
-  V sums[T][C];
-  ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) {
-    ONEBIT_UNROLL
-    for (int c = 0; c < C; ++c) sums[t][c] = zero();
-  }
-  for (std::int64_t p = 0; p < positions; ++p) {
-    V values[C];
-    ONEBIT_UNROLL
-    for (int c = 0; c < C; ++c) {
-      const float* from = v + p * ldv + c * kLanes;
-      values[c] = C == 1 ? load_part(from, part) : load(from);
-    }
-    ONEBIT_UNROLL
-    for (int t = 0; t < T; ++t) {
-      const V weight = set1(a[t * lda + p]);
-      ONEBIT_UNROLL
-      for (int c = 0; c < C; ++c) sums[t][c] = fma(weight, values[c], sums[t][c]);
-    }
-  }
-  ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) {
-    ONEBIT_UNROLL
-    for (int c = 0; c < C; ++c) {
-      float* to = y + t * ldy + c * kLanes;
-      if constexpr (C == 1) {
-        store_part(to, sums[t][c], part);
-      } else {
-        store(to, sums[t][c]);
-      }
-    }
-  }
-}
-
-/// All columns for tokens <= T.
-template <int T>
-void weighted_sum(const float* a, std::int64_t lda, const float* v, std::int64_t ldv,
-                  std::int64_t positions, std::int64_t n, std::int64_t tokens, float* y,
-                  std::int64_t ldy) {
-  if (tokens < T) {
-    if constexpr (T > 1) {
-      weighted_sum<T - 1>(a, lda, v, ldv, positions, n, tokens, y, ldy);
-    }
-    return;
-  }
-  std::int64_t c = 0;
-  for (; c + 4 * kLanes <= n; c += 4 * kLanes) {
-    weighted_sum_tile<T, 4>(a, lda, v + c, ldv, positions, 0, y + c, ldy);
-  }
-  for (; c < n; c += kLanes) {
-    const std::int64_t part = n - c < kLanes ? n - c : kLanes;
-    weighted_sum_tile<T, 1>(a, lda, v + c, ldv, positions, part, y + c, ldy);
-  }
-}
-
-void attention(const AttentionHead& h) noexcept {
-  static_assert(kTileTokens <= kAttentionTile);
-  const std::int64_t lda = h.first + h.tokens;
-  for (std::int64_t t = 0; t < h.tokens; t += kTileTokens) {
-    const std::int64_t count = h.tokens - t < kTileTokens ? h.tokens - t : kTileTokens;
-    const std::int64_t positions = h.first + t + count;  // that the last token of the tile sees
-    gemm_tokens<kTileTokens>(Matrix<F32Row, float>{h.k, h.ldkv}, 0, h.q + t * h.ldq, h.ldq,
-                             h.head_dim, count, h.scores, lda, 0, positions, false);
-    for (std::int64_t i = 0; i < count; ++i) {
-      float* scores = h.scores + i * lda;
-      const std::int64_t seen = h.first + t + i + 1;
-      scaled_softmax(scores, seen, h.scale);
-      for (std::int64_t p = seen; p < positions; ++p) scores[p] = 0.0F;
-    }
-    weighted_sum<kTileTokens>(h.scores, lda, h.v, h.ldkv, positions, h.head_dim, count,
-                              h.y + t * h.ldy, h.ldy);
-  }
 }

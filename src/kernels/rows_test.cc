@@ -145,39 +145,6 @@ TEST_P(Rows, MultiplyAndAddAreCorrectlyRounded) {
   }
 }
 
-TEST_P(Rows, AxpyIsFusedOrNot) {
-  Rng rng(23);
-  for (const std::int64_t n : kSizes) {
-    const std::vector<float> x = random_floats(rng, n);
-    const std::vector<float> y0 = random_floats(rng, n);
-    Output y(y0);
-    k().axpy(0.37F, x.data(), y.data(), n);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const double product = static_cast<double>(0.37F) * x[size(i)];
-      const double want = y0[size(i)] + product;
-      ASSERT_NEAR(y[i], want, kUnit * (std::abs(product) + std::abs(want)) * 1.0001);
-    }
-    EXPECT_TRUE(y.intact());
-  }
-}
-
-TEST_P(Rows, Dot) {
-  Rng rng(24);
-  for (const std::int64_t n : kSizes) {
-    const std::vector<float> x = random_floats(rng, n);
-    const std::vector<float> y = random_floats(rng, n);
-    double want = 0;
-    double magnitudes = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      want += static_cast<double>(x[i]) * y[i];
-      magnitudes += std::abs(static_cast<double>(x[i]) * y[i]);
-    }
-    EXPECT_NEAR(k().dot(x.data(), y.data(), n), want,
-                static_cast<double>(n) * 2 * kUnit * magnitudes)
-        << n;
-  }
-}
-
 // ---- norms ----
 
 TEST_P(Rows, RmsNorm) {
@@ -351,82 +318,6 @@ TEST_P(Rows, SoftmaxOfMaskedAndExtremeRows) {
     nan.values[size(n - 1)] = kNan;
     k().softmax(nan.data(), n);
     EXPECT_TRUE(std::isnan(nan[n - 1]));
-  }
-}
-
-// ---- attention ----
-
-TEST_P(Rows, Attention) {
-  Rng rng(29);
-  for (const std::int64_t head_dim : {1, 7, 16, 64, 80, 128, 200}) {
-    for (const std::int64_t first : {0, 1, 5, 40}) {
-      for (const std::int64_t tokens : {1, 2, 6, 7, 20}) {
-        const std::int64_t ldq = head_dim * 3 + 1;
-        const std::int64_t ldkv = head_dim * 2;
-        const std::int64_t ldy = head_dim + 5;
-        const std::int64_t positions = first + tokens;
-        const std::vector<float> q = random_floats(rng, tokens * ldq);
-        const std::vector<float> kv = random_floats(rng, positions * ldkv * 2);
-        const float* keys = kv.data();
-        const float* values = kv.data() + positions * ldkv;
-        std::vector<float> scores(size(kAttentionTile * positions + 1), -77.25F);
-        std::vector<float> y(size(tokens * ldy), -77.25F);
-        const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-        k().attention({.q = q.data(),
-                       .ldq = ldq,
-                       .k = keys,
-                       .v = values,
-                       .ldkv = ldkv,
-                       .head_dim = head_dim,
-                       .first = first,
-                       .tokens = tokens,
-                       .scale = scale,
-                       .scores = scores.data(),
-                       .y = y.data(),
-                       .ldy = ldy});
-        EXPECT_EQ(scores.back(), -77.25F);
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          const std::int64_t n = first + t + 1;
-          std::vector<double> a(size(n));
-          double max = -1e300;
-          double largest = 0;  // of Σ|q k|, for the error of a score
-          for (std::int64_t p = 0; p < n; ++p) {
-            double dot = 0;
-            double magnitudes = 0;
-            for (std::int64_t c = 0; c < head_dim; ++c) {
-              const double product = static_cast<double>(q[size(t * ldq + c)]) * keys[p * ldkv + c];
-              dot += product;
-              magnitudes += std::abs(product);
-            }
-            a[size(p)] = dot * static_cast<double>(scale);
-            max = std::max(max, a[size(p)]);
-            largest = std::max(largest, magnitudes * static_cast<double>(scale));
-          }
-          double sum = 0;
-          for (double& v : a) sum += v = std::exp(v - max);
-          // A score errs by d = (head_dim + 2) u · largest, a weight relatively by 2 d and the
-          // softmax's own bound, the sum over positions by n u more.
-          const double relative =
-              (2 * static_cast<double>(head_dim + 2) * largest + 2 * static_cast<double>(n) + 40) *
-              kUnit;
-          for (std::int64_t c = 0; c < ldy; ++c) {
-            if (c >= head_dim) {
-              ASSERT_EQ(y[size(t * ldy + c)], -77.25F);
-              continue;
-            }
-            double want = 0;
-            double magnitudes = 0;
-            for (std::int64_t p = 0; p < n; ++p) {
-              const double product = a[size(p)] / sum * values[p * ldkv + c];
-              want += product;
-              magnitudes += std::abs(product);
-            }
-            ASSERT_NEAR(y[size(t * ldy + c)], want, relative * magnitudes)
-                << "head_dim " << head_dim << ", first " << first << ", token " << t;
-          }
-        }
-      }
-    }
   }
 }
 

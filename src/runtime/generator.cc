@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "runtime/choices.h"
 #include "runtime/text_stream.h"
 
 namespace onebit::runtime {
@@ -56,9 +57,8 @@ GenerateResult generate(Model& model, KvCache& cache, std::span<const TokenId> p
                             "{}",
                             prompt.size(), cache.capacity() - cache.length(), cache.capacity()));
   }
-  // The model's vocabulary may be padded beyond the tokenizer's.
-  const auto choices =
-      static_cast<std::size_t>(std::min(tokenizer.vocab_size(), model.config().vocab));
+  const Choices choices(model.checkpoint());
+  std::vector<float> scratch;
   TextStream stream(options.stop);
   GenerateResult result;
   std::vector<TokenId> history = options.history;
@@ -79,7 +79,7 @@ GenerateResult generate(Model& model, KvCache& cache, std::span<const TokenId> p
       break;
     }
     if (options.max_tokens == 0) break;
-    const TokenId token = sampler.sample(logits.first(choices), history);
+    const TokenId token = sampler.sample(choices.of(logits, scratch), history);
     if (tokenizer.is_end(token) && !options.ignore_end) {
       result.reason = FinishReason::kEnd;
       break;

@@ -38,7 +38,7 @@ class Generator : public ::testing::Test {
 
   GenerateResult generate(const Ids& prompt, const GenerateOptions& options,
                           const OnText& on_text = {}, const std::stop_token& stop = {}) {
-    Sampler sampler({.temperature = 0});
+    Sampler sampler({.temperature = 0}, kernels::best_kernels());
     return runtime::generate(*model_, *cache_, prompt, sampler, options, on_text, stop);
   }
 
@@ -129,7 +129,7 @@ TEST_F(Generator, CanBeInterrupted) {
 }
 
 TEST_F(Generator, ThePenaltyCountsPromptResultAndHistory) {
-  Sampler sampler({.temperature = 0, .repeat_penalty = 2});
+  Sampler sampler({.temperature = 0, .repeat_penalty = 2}, kernels::best_kernels());
   const auto next = [&](const Ids& prompt, const Ids& history) {
     cache_->truncate(0);
     GenerateOptions options = with(1);
@@ -146,6 +146,36 @@ TEST_F(Generator, ThePenaltyCountsPromptResultAndHistory) {
   EXPECT_EQ(
       runtime::generate(*model_, *cache_, Ids{id('d'), id('b')}, sampler, options, {}, {}).text,
       "cqr");
+}
+
+TEST_F(Generator, NeverSaysAnUnusedToken) {
+  // In the middle of the vocabulary, where their logits are masked, and at its end.
+  const Ids unused = {id('c'), id('d'), 35, 36};
+  testing::Chain chain;
+  for (const TokenId from : {id('a'), id('b')}) {
+    chain[from] = {{id('b'), 1}};
+    for (const TokenId to : unused) chain[from][to] = 10;
+  }
+  testing::write_chain(dir_ / "used.gguf", chain);
+  testing::mark_unused(dir_ / "used.gguf", dir_ / "unused.gguf", unused);
+  const auto say = [&](const char* name, const SamplerOptions& options) {
+    Model model = Model::load(dir_ / name, {});
+    KvCache cache(model.config(), 40);
+    Sampler sampler(options, model.kernels());
+    return runtime::generate(model, cache, Ids{id('a')}, sampler, with(30), {}, {}).tokens;
+  };
+  EXPECT_THAT(say("used.gguf", {.temperature = 0}), ::testing::Contains(id('c')));
+  EXPECT_EQ(say("unused.gguf", {.temperature = 0}), Ids(30, id('b')));
+  SamplerOptions all;  // tokens of logit 0 as well
+  all.temperature = 20;
+  all.top_k = 0;
+  all.top_p = 1;
+  all.min_p = 0;
+  for (all.seed = 0; all.seed < 20; ++all.seed) {
+    for (const TokenId token : say("unused.gguf", all)) {
+      EXPECT_THAT(unused, ::testing::Not(::testing::Contains(token)));
+    }
+  }
 }
 
 TEST_F(Generator, RefusesAPromptThatCannotRun) {

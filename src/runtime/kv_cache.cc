@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -10,7 +11,6 @@
 namespace onebit::runtime {
 namespace {
 
-constexpr std::uint64_t kCacheLine = 64;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 62;
 
 }  // namespace
@@ -26,19 +26,22 @@ KvCache::KvCache(const arch::ModelConfig& config, std::int64_t capacity)
                 fmt::format("context length: found {}, expected at least 1", capacity));
   }
   const std::uint64_t size = bytes(config, capacity);
-  // calloc hands out untouched zero pages: a long context costs memory only where it is used.
-  void* memory = size < kMaxBytes ? std::calloc(size + kCacheLine, 1) : nullptr;
-  if (memory == nullptr) {
+  // Untouched zero pages, not counted before they are written: a long context costs memory only
+  // where it is used, even one that would not fit whole.
+  void* memory = size < kMaxBytes ? ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                                  : MAP_FAILED;
+  if (memory == MAP_FAILED) {
     throw Error(ErrorCode::kResource,
-                fmt::format("key/value cache of {} tokens: no memory for {} bytes a token",
+                fmt::format("key/value cache of {} tokens: found no memory for {} bytes a token",
                             capacity, bytes(config, kBlock) / kBlock));
   }
-  memory_.reset(static_cast<float*>(memory));
-  const auto address = reinterpret_cast<std::uintptr_t>(memory);
-  const std::uint64_t skip = (kCacheLine - address % kCacheLine) % kCacheLine;
-  keys_ = memory_.get() + skip / sizeof(float);
+  memory_ = {static_cast<float*>(memory), Unmap{size}};
+  keys_ = memory_.get();
   values_ = keys_ + size / (2 * sizeof(float));
 }
+
+void KvCache::Unmap::operator()(float* p) const noexcept { ::munmap(p, size); }
 
 std::uint64_t KvCache::bytes(const arch::ModelConfig& config, std::int64_t capacity) noexcept {
   // layers · kv_dim comes from a validated configuration; the capacity is the user's.

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 #include "arch/model_config.h"
@@ -16,8 +15,9 @@ class KvCache {
   static constexpr std::int64_t kBlock = 64;
 
   /// Room for `capacity` tokens, 2 · 4 · layers · kv_dim bytes each; pages are taken from the
-  /// system when they are first written. Throws Error{kInvalidArgument} for a capacity that is not
-  /// positive, Error{kResource} when there is no memory for it.
+  /// system when they are first written, so it may be more than there is memory. Throws
+  /// Error{kInvalidArgument} for a capacity that is not positive, Error{kResource} when it exceeds
+  /// the address space.
   KvCache(const arch::ModelConfig& config, std::int64_t capacity);
 
   /// What a full cache of this capacity, a positive one, takes; all ones when that has no number.
@@ -59,8 +59,9 @@ class KvCache {
     return ((layer * kv_heads_ + head) * blocks_ + block) * kBlock * head_dim_;
   }
 
-  struct Free {
-    void operator()(float* p) const noexcept { std::free(p); }
+  struct Unmap {
+    std::uint64_t size;
+    void operator()(float* p) const noexcept;
   };
 
   std::int64_t layers_;
@@ -69,7 +70,7 @@ class KvCache {
   std::int64_t capacity_;
   std::int64_t blocks_;
   std::int64_t length_ = 0;
-  std::unique_ptr<float, Free> memory_;
+  std::unique_ptr<float, Unmap> memory_;
   float* keys_ = nullptr;    ///< [layers, kv_heads, blocks, kBlock, head_dim], 64-byte aligned
   float* values_ = nullptr;  ///< [layers, kv_heads, blocks, head_dim, kBlock], 64-byte aligned
 };

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <fstream>
 #include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "arch/test_models.h"
 #include "base/error.h"
@@ -328,7 +330,24 @@ TEST_F(RuntimeModel, CacheSizes) {
   message_of(ErrorCode::kInvalidArgument, [&] { const KvCache cache(config, 0); });
   EXPECT_THAT(
       message_of(ErrorCode::kResource, [&] { const KvCache cache(config, std::int64_t{1} << 62); }),
-      HasSubstr("no memory for 320 bytes a token"));
+      HasSubstr("found no memory for 320 bytes a token"));
+}
+
+TEST_F(RuntimeModel, ACacheMayBeLargerThanTheMemory) {
+  std::string mode;
+  std::ifstream("/proc/sys/vm/overcommit_memory") >> mode;
+  if (mode == "2") GTEST_SKIP() << "the system reserves memory for whatever is asked for";
+  const ModelConfig config = long_config();
+  const std::int64_t memory = ::sysconf(_SC_PHYS_PAGES) * ::sysconf(_SC_PAGESIZE);
+  const std::int64_t capacity = 2 * memory / 320;
+  KvCache cache(config, capacity);
+  const std::vector<float> row(20, 3.0F);
+  cache.store(1, capacity - 1, row.data(), row.data());
+  const std::int64_t block = (capacity - 1) / KvCache::kBlock;
+  const std::int64_t slot = (capacity - 1) % KvCache::kBlock;
+  EXPECT_EQ(cache.keys(1, 1, block)[slot * 10 + 9], 3.0F);
+  EXPECT_EQ(cache.values(1, 1, block)[9 * KvCache::kBlock + slot], 3.0F);
+  EXPECT_EQ(cache.keys(0, 0, 0)[0], 0.0F);
 }
 
 }  // namespace

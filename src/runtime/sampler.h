@@ -26,8 +26,7 @@ struct SamplerOptions {
 class Sampler {
  public:
   /// Throws Error{kInvalidArgument} for a value outside its range. `kernels` compute the softmax.
-  explicit Sampler(const SamplerOptions& options,
-                   const kernels::KernelSet& kernels = kernels::best_kernels());
+  Sampler(const SamplerOptions& options, const kernels::KernelSet& kernels);
 
   /// Begins the sequence of draws that options.seed = `seed` gives.
   void reseed(std::uint64_t seed) { rng_ = Rng(seed); }

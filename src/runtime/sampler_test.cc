@@ -28,7 +28,7 @@ std::vector<float> logits_of(std::vector<double> p) {
 
 std::set<TokenId> support(const SamplerOptions& options, const std::vector<float>& logits,
                           const std::vector<TokenId>& history = {}) {
-  Sampler sampler(options);
+  Sampler sampler(options, kernels::best_kernels());
   std::set<TokenId> seen;
   for (int i = 0; i < 4000; ++i) seen.insert(sampler.sample(logits, history));
   return seen;
@@ -37,12 +37,14 @@ std::set<TokenId> support(const SamplerOptions& options, const std::vector<float
 TEST(Sampler, GreedyTakesTheHighestAndTheLowerIdOfATie) {
   SamplerOptions options;
   options.temperature = 0;
-  Sampler sampler(options);
+  Sampler sampler(options, kernels::best_kernels());
   EXPECT_EQ(sampler.sample(std::vector<float>{0, 2, 1, 2, -1}, {}), 1);
   options.repeat_penalty = 1.5F;  // the path with a penalty: 2 / 1.5 < 2
-  EXPECT_EQ(Sampler(options).sample(std::vector<float>{0, 2, 1, 2, -1}, std::vector<TokenId>{1}),
+  EXPECT_EQ(Sampler(options, kernels::best_kernels())
+                .sample(std::vector<float>{0, 2, 1, 2, -1}, std::vector<TokenId>{1}),
             3);
-  EXPECT_EQ(Sampler(options).sample(std::vector<float>{0, 2, 1, 2, -1}, std::vector<TokenId>{4}),
+  EXPECT_EQ(Sampler(options, kernels::best_kernels())
+                .sample(std::vector<float>{0, 2, 1, 2, -1}, std::vector<TokenId>{4}),
             1);
 }
 
@@ -54,7 +56,7 @@ TEST(Sampler, DrawsFollowTheSoftmaxAtTheTemperature) {
     for (const double v : p) total += expected.emplace_back(std::pow(v, 1 / temperature));
     SamplerOptions options = plain(42);
     options.temperature = temperature;
-    Sampler sampler(options);
+    Sampler sampler(options, kernels::best_kernels());
     constexpr int kDraws = 40000;
     std::vector<int> counts(p.size());
     for (int i = 0; i < kDraws; ++i) {
@@ -115,7 +117,7 @@ TEST(Sampler, RepeatPenaltyDividesOrMultipliesOnceAToken) {
   options.temperature = 0;
   options.repeat_penalty = 2;
   options.repeat_last_n = 3;
-  Sampler sampler(options);
+  Sampler sampler(options, kernels::best_kernels());
   const std::vector<float> logits = {1.1F, 2.0F, -1.0F};
   EXPECT_EQ(sampler.sample(logits, {}), 1);
   EXPECT_EQ(sampler.sample(logits, std::vector<TokenId>{1}), 0);             // 2 / 2 < 1.1
@@ -126,15 +128,17 @@ TEST(Sampler, RepeatPenaltyDividesOrMultipliesOnceAToken) {
   const std::vector<float> negative = {-3.0F, -2.0F, -9.0F};
   EXPECT_EQ(sampler.sample(negative, std::vector<TokenId>{1}), 0);  // -4 < -3
   options.repeat_last_n = -1;
-  EXPECT_EQ(Sampler(options).sample(logits, std::vector<TokenId>{1, 2, 2, 2}), 0);
+  EXPECT_EQ(
+      Sampler(options, kernels::best_kernels()).sample(logits, std::vector<TokenId>{1, 2, 2, 2}),
+      0);
   options.repeat_last_n = 0;
-  EXPECT_EQ(Sampler(options).sample(logits, std::vector<TokenId>{1}), 1);
+  EXPECT_EQ(Sampler(options, kernels::best_kernels()).sample(logits, std::vector<TokenId>{1}), 1);
 }
 
 TEST(Sampler, TheSeedDecides) {
   const std::vector<float> logits(50, 0.0F);
   const auto draws = [&](std::uint64_t seed) {
-    Sampler sampler(plain(seed));
+    Sampler sampler(plain(seed), kernels::best_kernels());
     std::vector<TokenId> ids;
     for (int i = 0; i < 20; ++i) ids.push_back(sampler.sample(logits, {}));
     return ids;
@@ -154,7 +158,7 @@ TEST(Sampler, NeverTakesALogitThatIsNotFinite) {
        {std::vector<float>{nan, inf, -inf}, std::vector<float>{}}) {
     for (const SamplerOptions& options : {plain(), greedy}) {
       try {
-        Sampler(options).sample(logits, {});
+        Sampler(options, kernels::best_kernels()).sample(logits, {});
         FAIL() << "no error";
       } catch (const Error& e) {
         EXPECT_EQ(e.code(), ErrorCode::kNumeric);
@@ -175,7 +179,7 @@ TEST(Sampler, RefusesOptionsOutsideTheirRange) {
     SamplerOptions options;
     spoil[i](options);
     try {
-      const Sampler sampler(options);
+      const Sampler sampler(options, kernels::best_kernels());
       ADD_FAILURE() << "case " << i << ": no error";
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "runtime/choices.h"
 #include "text/unicode.h"
 
 namespace onebit::runtime {
@@ -31,17 +32,17 @@ std::uint64_t sample_seed(std::uint64_t seed, std::int64_t sample) {
 }
 
 /// The ids that a sample may begin with: those of ordinary text.
-std::vector<TokenId> first_tokens(const arch::Checkpoint& checkpoint, std::int64_t choices) {
+std::vector<TokenId> first_tokens(const arch::Checkpoint& checkpoint, const Choices& choices) {
   const text::Tokenizer& tokenizer = checkpoint.tokenizer();
   const std::optional<text::TokenizerData> data = checkpoint.tokenizer_data();
   const auto is_text = [&](TokenId id) {
     if (tokenizer.is_control(id) || tokenizer.is_end(id) || id == data->unk) return false;
     const auto i = static_cast<std::size_t>(id);
-    if (i >= data->types.size()) return true;
-    return data->types[i] != TokenType::kUnknown && data->types[i] != TokenType::kUnused;
+    if (i < data->types.size() && data->types[i] == TokenType::kUnknown) return false;
+    return choices.contains(id);
   };
   std::vector<TokenId> ids;
-  for (TokenId id = 0; id < choices; ++id) {
+  for (TokenId id = 0; id < choices.end(); ++id) {
     if (is_text(id)) ids.push_back(id);
   }
   if (ids.empty()) {
@@ -67,6 +68,7 @@ struct Sequence {
   std::int64_t sample = -1;
   KvCache cache;
   Sampler sampler;
+  std::vector<float> scratch;
   std::int64_t greedy = 0;  ///< tokens that are still to be the likeliest
   std::vector<TokenId> tokens;
   std::size_t given = 0;  ///< of tokens, to begin with
@@ -81,7 +83,7 @@ class Synthesizer {
       : model_(model),
         tokenizer_(model.checkpoint().tokenizer()),
         options_(options),
-        choices_(std::min(tokenizer_.vocab_size(), model.config().vocab)),
+        choices_(model.checkpoint()),
         first_(first_tokens(model.checkpoint(), choices_)) {}
 
   SynthTotals run(const OnSample& on_sample, Progress& progress, const std::stop_token& stop);
@@ -95,7 +97,7 @@ class Synthesizer {
   Model& model_;
   const text::Tokenizer& tokenizer_;
   const SynthOptions& options_;
-  std::int64_t choices_;  ///< the model's vocabulary may be padded beyond the tokenizer's
+  Choices choices_;
   std::vector<TokenId> first_;
   std::vector<Sequence> batch_;
   std::int64_t started_ = 0;
@@ -123,6 +125,7 @@ void Synthesizer::start(Sequence& s) {
 void Synthesizer::advance(Sequence& s, std::span<const float> logits) const {
   if (s.run < s.tokens.size()) return;
   const bool greedy = s.greedy > 0;
+  logits = choices_.of(logits, s.scratch);
   const TokenId token = greedy ? argmax(logits) : s.sampler.sample(logits, s.tokens);
   s.greedy -= greedy ? 1 : 0;
   s.tokens.push_back(token);
@@ -136,7 +139,7 @@ void Synthesizer::advance_all(std::span<const float> logits) {
       Sequence& s = batch_[static_cast<std::size_t>(i)];
       try {
         advance(s, logits.subspan(static_cast<std::size_t>(i * vocab),
-                                  static_cast<std::size_t>(choices_)));
+                                  static_cast<std::size_t>(vocab)));
       } catch (...) {
         s.error = std::current_exception();  // the pool's work must not throw
       }

@@ -143,6 +143,22 @@ TEST_F(Synth, FirstTokensAreDrawnEvenlyAmongOrdinaryOnes) {
   }
 }
 
+TEST_F(Synth, UnusedTokensAreNeitherDrawnNorSaid) {
+  const Ids unused = {20, 21, 35, 36};
+  testing::Chain chain;
+  for (TokenId t = kFirst; t < kVocab; ++t) {
+    for (const TokenId to : unused) chain[t][to] = 10;
+  }
+  testing::write_chain(dir_ / "used.gguf", chain);
+  testing::mark_unused(dir_ / "used.gguf", dir_ / "m.gguf", unused);
+  Model model = Model::load(dir_ / "m.gguf", {});
+  for (const SynthSample& sample : synthesize(model, with(200, 12))) {
+    for (const TokenId token : sample.tokens) {
+      EXPECT_EQ(std::count(unused.begin(), unused.end(), token), 0) << "id " << token;
+    }
+  }
+}
+
 TEST_F(Synth, SamplesComeInOrderHoweverTheyEnd) {
   // Lower ids end at once, the others say "z" for ever: a short text overtakes a long one.
   testing::Chain chain;

@@ -37,4 +37,27 @@ inline void write_chain(const std::filesystem::path& path, const Chain& chain) {
   arch::test_models::write_gguf(model, path, formats::DType::kF32, /*tokenizer=*/true);
 }
 
+/// Copies a file of write_chain, these tokens of its tokenizer declared unused.
+inline void mark_unused(const std::filesystem::path& from, const std::filesystem::path& to,
+                        const std::vector<text::TokenId>& ids) {
+  const auto gguf = file::GgufFile::open(from);
+  file::GgufWriter writer(to);
+  for (auto [key, value] : gguf.metadata()) {
+    if (key == "tokenizer.ggml.token_type") {
+      auto& types = std::get<std::vector<std::int32_t>>(std::get<file::GgufArray>(value.value));
+      for (const text::TokenId id : ids) {
+        types[static_cast<std::size_t>(id)] = static_cast<std::int32_t>(text::TokenType::kUnused);
+      }
+    }
+    writer.set(key, value);
+  }
+  for (const file::GgufTensor& tensor : gguf.tensors()) {
+    writer.declare(tensor.name, tensor.view.dtype, tensor.view.shape);
+  }
+  for (const file::GgufTensor& tensor : gguf.tensors()) {
+    writer.write(tensor.name, tensor.view.data);
+  }
+  writer.finish();
+}
+
 }  // namespace onebit::testing

@@ -55,6 +55,18 @@ class Info(CliTest):
         self.assertRegex(made["source_sha256"], r"\A[0-9a-f]{64}\Z")
         self.assertRegex(made["program"], r"\Aonebit \d")
 
+    def test_names_do_not_drive_the_terminal(self):
+        folder = self.dir / "re\x1b[31md\x9b2J\x7f \u00e9\tx"
+        folder.mkdir()
+        for path in tiny().iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        lines = self.onebit("info", folder).lines
+        self.assertEqual(lines[0].split(maxsplit=1),
+                         ["name", "re\ufffd[31md\ufffd2J\ufffd \u00e9 x"])
+        self.assertFalse([c for line in lines for c in line if c < " " or "\x7f" <= c <= "\x9f"])
+        self.fails("info", self.dir / "no\x1b[31m\x9bsuch",
+                   says="no\ufffd[31m\ufffdsuch: no such file")
+
     def test_tensors(self):
         listed = self.onebit("info", packed(tiny()), "--json", "--tensors").json()["tensors"]
         self.assertEqual([t["name"] for t in listed if t["matrix"]][:2], ["blk.0.attn_q",

@@ -1,5 +1,8 @@
 """`onebit run`: completion and chat. Random models generate bytes that need not be UTF-8; texts are
 compared, real ones with what is known of the model."""
+import json
+import os
+import pty
 import signal
 import subprocess
 import unittest
@@ -97,6 +100,11 @@ class Failures(CliTest):
         self.fails("run", tiny(), "-p", "x", "--system", "Be brief.", expect=2,
                    says=["--system", "--chat"])
 
+    def test_context_beyond_all_memory(self):
+        for more in (["-p", "x"], []):
+            self.fails("run", tiny(), *more, "-c", 2 ** 40, "--log-level", "error",
+                       says=["cache of 1099511627776 tokens", "no memory", "--ctx-size"])
+
     def test_other_device(self):
         self.fails("run", tiny(), "-p", "x", "--device", "cuda", says=["cuda", "cpu"])
 
@@ -163,6 +171,25 @@ class Chat(CliTest):
     def test_message_longer_than_the_context(self):
         self.fails("run", tiny(), *self.GREEDY, "-c", "32", stdin=b"x" * 60 + b"\n",
                    says=["tokens", "context of 32"])
+
+    def test_message_longer_than_the_context_changes_nothing(self):
+        """At a terminal, where the chat goes on after it."""
+        ours, its = pty.openpty()
+        self.addCleanup(os.close, ours)
+        lines = b"one\ntwo\n" + b"x" * 90 + b"\nthree\n/exit\n"
+        os.write(ours, lines)
+        try:
+            done = subprocess.run([ONEBIT, "run", tiny(), *self.GREEDY, "-c", "80", "--json"],
+                                  stdin=its, capture_output=True, timeout=600, check=True)
+        finally:
+            os.close(its)
+        self.assertIn(b"onebit: error: prompt: found", done.stderr)
+        self.assertNotIn(b"forgotten", done.stderr)
+        said = json.loads(done.stdout)["messages"]
+        self.assertEqual([m["content"] for m in said[::2]], ["one", "two", "three"])
+        alone = self.onebit("run", tiny(), *self.GREEDY, "-c", "80", "--json",
+                            stdin=b"one\ntwo\nthree\n").json()
+        self.assertEqual(said, alone["messages"])
 
     def test_oldest_exchange_is_forgotten(self):
         result = self.onebit("run", tiny(), *self.GREEDY, "-c", "32", stdin=b"0123456789\n" * 3)
