@@ -325,5 +325,111 @@ TEST(SentencePieceModel, RefusesWhatIsNone) {
   expect_error(ErrorCode::kCorrupt, "found an empty piece", [&] { make_tokenizer(data); });
 }
 
+/// A protobuf field of bytes, with a length of up to 21 bits.
+std::string bytes_field(int number, std::string_view bytes) {
+  std::string result = {static_cast<char>(number << 3 | 2)};
+  result += static_cast<char>(bytes.size() | 0x80);
+  result += static_cast<char>(bytes.size() >> 7 | 0x80);
+  result += static_cast<char>(bytes.size() >> 14);
+  return result.append(bytes);
+}
+
+std::string piece_field(std::string_view text, TokenType type) {
+  return bytes_field(1, bytes_field(1, text) + "\x18" + static_cast<char>(type));
+}
+
+/// Darts-clone's units for the rules "a" and "b", whose replacements are at the two offsets.
+std::vector<std::uint32_t> two_rules(std::uint32_t a, std::uint32_t b) {
+  constexpr std::uint32_t kLeaf = 1U << 31;  // also marks the free units: no byte leads to them
+  std::vector<std::uint32_t> units(512, kLeaf);
+  units[0] = 256 << 10;
+  units[256 ^ 'a'] = (256 ^ 'a' ^ 1) << 10 | 0x100 | 'a';  // its leaf is unit 1
+  units[256 ^ 'b'] = (256 ^ 'b' ^ 2) << 10 | 0x100 | 'b';
+  units[1] = kLeaf | a;
+  units[2] = kLeaf | b;
+  return units;
+}
+
+/// A BPE model of x, y and a space that normalises by the rules.
+std::string model_with_rules(const std::vector<std::uint32_t>& units, std::string_view texts,
+                             int spec = 3) {
+  std::string charsmap;
+  const auto append = [&](std::size_t value) {
+    for (int shift = 0; shift < 32; shift += 8) charsmap += static_cast<char>(value >> shift);
+  };
+  append(units.size() * 4);
+  for (const std::uint32_t unit : units) append(unit);
+  return piece_field("<unk>", TokenType::kUnknown) + piece_field("<s>", TokenType::kControl) +
+         piece_field("</s>", TokenType::kControl) + piece_field("\u2581", TokenType::kNormal) +
+         piece_field("x", TokenType::kNormal) + piece_field("y", TokenType::kNormal) +
+         bytes_field(2, "\x18\x02") + bytes_field(spec, bytes_field(2, charsmap.append(texts)));
+}
+
+TEST(SentencePieceModel, NormalisesByItsRules) {
+  const std::string_view texts("x\0yx\0", 5);
+  const TokenizerData data = parse_sentencepiece(model_with_rules(two_rules(0, 2), texts));
+  EXPECT_THAT(encode(data, "ab"), ElementsAre(3, 4, 5, 4));
+  EXPECT_NO_THROW(parse_sentencepiece(model_with_rules(two_rules(0, 2), texts, /*spec=*/5)));
+  // As the trainer writes it where there are no rules.
+  EXPECT_NO_THROW(parse_sentencepiece(piece_field("<unk>", TokenType::kUnknown) +
+                                      piece_field("x", TokenType::kNormal) +
+                                      bytes_field(3, bytes_field(2, ""))));
+}
+
+/// The library follows rules without looking where they lead.
+TEST(SentencePieceModel, RefusesRulesThatLeadAstray) {
+  using Units = std::vector<std::uint32_t>;
+  const std::string_view texts("x\0yx\0", 5);
+  const auto refuse = [](const std::string& message, const Units& trie, std::string_view all) {
+    for (const int spec : {3, 5}) {
+      expect_error(ErrorCode::kCorrupt, "precompiled_charsmap: " + message,
+                   [&] { parse_sentencepiece(model_with_rules(trie, all, spec)); });
+    }
+  };
+  refuse("found a trie of 0 bytes", {}, texts);
+  refuse("found a trie of 0 bytes", {}, "");
+  refuse("expected a zero byte at the end", two_rules(0, 2), "x");
+  refuse("found a replacement at 5, expected below 5", two_rules(0, 5), texts);
+  refuse("found a replacement of more than 256 bytes", two_rules(0, 0),
+         std::string(257, 'x') + '\0');
+  refuse("unit 0: found children at 0, expected below 5", Units(5, 0), texts);
+  Units units = two_rules(0, 2);
+  units[0] = 512 << 10;
+  refuse("unit 0: found children at 512, expected below 512", units, texts);
+  units = two_rules(0, 2);
+  units[256 ^ 'a'] |= 1 << 30;
+  refuse("unit 353", units, texts);
+  units = two_rules(0, 2);
+  units['c'] = 256 << 10 | 'c';  // "c" below "b" leads back to "b"
+  units[256 ^ 'b'] = (256 ^ 'b') << 10 | 'b';
+  refuse("found a rule of more than 256 bytes", units, texts);
+  // "a", "aa", "aaa", ...: the library has room for 32 at one place.
+  units.assign(std::size_t{35} * 256, 1U << 31);
+  units[0] = 256 << 10;
+  for (std::uint32_t i = 1; i <= 33; ++i) {
+    const std::uint32_t index = i * 256 ^ 'a';
+    const std::uint32_t base = (i + 1) * 256;
+    units[index] = (index ^ base) << 10 | 0x100 | 'a';
+  }
+  refuse("found more than 32 rules", units, texts);
+  // A field number whose bits beyond 32 protobuf would drop.
+  expect_error(ErrorCode::kCorrupt, "no protobuf message",
+               [] { parse_sentencepiece("\x9A\x80\x80\x80\x10\x01x"); });
+}
+
+TEST(SentencePieceModel, RefusesPiecesThatTheLibraryHasNoRoomFor) {
+  const auto model = [](std::size_t size, TokenType type) {
+    std::string bytes = piece_field("<unk>", TokenType::kUnknown);
+    for (std::size_t i = 1; i <= size; ++i) bytes += piece_field(std::string(i, 'a'), type);
+    return bytes + bytes_field(2, "\x18\x02");
+  };
+  EXPECT_NO_THROW(parse_sentencepiece(model(512, TokenType::kNormal)));
+  expect_error(ErrorCode::kCorrupt, "found 513 bytes, expected at most 512",
+               [&] { parse_sentencepiece(model(513, TokenType::kNormal)); });
+  EXPECT_NO_THROW(parse_sentencepiece(model(64, TokenType::kUserDefined)));
+  expect_error(ErrorCode::kCorrupt, "found more than 64 user-defined pieces",
+               [&] { parse_sentencepiece(model(65, TokenType::kUserDefined)); });
+}
+
 }  // namespace
 }  // namespace onebit::text
