@@ -161,6 +161,9 @@ TEST(ChatTemplate, MessagesSayWhatAndOnWhichLine) {
             "chat template, line 2: no system role");
   EXPECT_EQ(message_of("{{ raise_exception('two\\nlines') }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: two lines");
+  EXPECT_EQ(message_of("{{ raise_exception('a\x1B\x7F\u0080z\u009F\u00A0') }}",
+                       ErrorCode::kInvalidArgument),
+            "chat template, line 1: a   z \u00A0");
   EXPECT_EQ(message_of("{{ raise_exception('a' * 1000) }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: " + std::string(400, 'a'));
   EXPECT_EQ(message_of("{{ x.y }}", ErrorCode::kInvalidArgument),
