@@ -97,6 +97,17 @@ TEST(ByteBpe, IgnoreMergesTakesWholeWords) {
   EXPECT_THAT(encode(data, "abb"), ElementsAre(10));
 }
 
+/// Each match stays below PCRE2's limit (compiled; interpreted, it counts more), but there are
+/// many.
+TEST(ByteBpe, ExpressionsMayNotTakeForEver) {
+  TokenizerData data = byte_level();
+  data.split_regexes = {"a*a*a*a*b|a"};
+  std::string text;
+  for (int line = 0; line < 300; ++line) text += std::string(300, 'a') + '\n';
+  EXPECT_EQ(encode(data, text.substr(0, 30)).size(), 30U);
+  expect_error(ErrorCode::kResource, "90300 bytes of text: ", [&] { encode(data, text); });
+}
+
 TEST(ByteBpe, ControlTokensOnlyWhereAskedFor) {
   const auto tokenizer = make_tokenizer(byte_level());
   const Ids ids = tokenizer->encode("a<|im_end|>b", {.add_special = false, .parse_special = true});
