@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "text/hf_config.h"
 #include "text/proto_reader.h"
 #include "text/quote.h"
 #include "text/sentencepiece.h"
@@ -149,15 +150,16 @@ class SentencePieceLibrary final : public SentencePieceBase {
  public:
   explicit SentencePieceLibrary(TokenizerData data)
       : SentencePieceBase(data), processor_(load(data.sentencepiece_model).processor) {
-    // A model may have a few more rows than its tokenizer has pieces; the ids of those are unused.
+    // Added tokens, which the library never sees, and rows of the model that no token uses.
     bool fits = vocab_size() >= processor_->GetPieceSize();
     for (auto id = processor_->GetPieceSize(); id < vocab_size(); ++id) {
-      fits = fits && type(id) == TokenType::kUnused;
+      fits = fits && (type(id) == TokenType::kUnused || type(id) == TokenType::kControl ||
+                      type(id) == TokenType::kUserDefined);
     }
     if (!fits) {
       throw Error(ErrorCode::kCorrupt,
                   fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}, "
-                              "expected as many, or unused ones after them",
+                              "expected as many, or unused and added ones after them",
                               vocab_size(), processor_->GetPieceSize()));
     }
     build_pieces();
@@ -180,7 +182,7 @@ class SentencePieceLibrary final : public SentencePieceBase {
 
 }  // namespace
 
-TokenizerData parse_sentencepiece(std::string_view model) {
+TokenizerData parse_sentencepiece(std::string_view model, const HfOptions& options) {
   const auto [proto, processor] = load(model);
   TokenizerData data;
   data.model = proto.type == ModelProto::kBpe ? "llama" : "t5";
@@ -191,12 +193,13 @@ TokenizerData parse_sentencepiece(std::string_view model) {
   data.types = proto.types;
   data.bos = processor->bos_id();
   data.eos = processor->eos_id();
-  data.unk = processor->unk_id();
   // Who trains a causal model on such a vocabulary begins texts with BOS, as Llama does; the model
   // file itself has no say on it.
   data.add_bos = data.bos >= 0;
   data.add_space_prefix = proto.space_prefix;
   data.sentencepiece_model = model;
+  apply_hf_options(options, data);
+  data.unk = processor->unk_id();  // whatever the options call so, this is what the library emits
   return data;
 }
 

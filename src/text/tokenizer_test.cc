@@ -265,16 +265,25 @@ TEST(Tiktoken, RefusesWhatIsNoList) {
 
 TEST(VocabMerges, ReadsBothFiles) {
   const char* const vocab = R"({"<s>": 0, "a": 1, "b": 2, "ab": 3, "\u0120": 5})";
-  const TokenizerData data =
-      parse_vocab_merges(vocab, "#version: 0.2\na b\n", R"({"bos_token": "<s>"})");
+  const TokenizerData data = parse_vocab_merges(vocab, "#version: 0.2\na b\n",
+                                                {.tokenizer_config = R"({"bos_token": "<s>"})"});
   EXPECT_THAT(encode(data, "ab ba"), ElementsAre(3, 5, 2, 1));
   EXPECT_EQ(data.bos, 0);
   EXPECT_EQ(data.types[4], TokenType::kUnused) << "no token has id 4";
-  expect_error(ErrorCode::kCorrupt, "vocab.json", [] { parse_vocab_merges("[]", "", ""); });
+  const TokenizerData chat =
+      parse_vocab_merges(vocab, "a b\n",
+                         {.tokenizer_config = R"({"eos_token": "<|im_end|>", "pad_token": "a"})",
+                          .added_tokens = R"({"<|im_end|>": 7, "b  b": 6})"});
+  EXPECT_THAT(encode(chat, "abb  b<|im_end|>", false, true), ElementsAre(1, 2, 6, 7));
+  EXPECT_THAT(encode(chat, "abb  b"), ElementsAre(3, 6));
+  EXPECT_EQ(chat.eos, 7);
+  EXPECT_EQ(chat.types[7], TokenType::kControl);
+  EXPECT_EQ(chat.types[1], TokenType::kControl) << "a special token of the vocabulary's own";
+  expect_error(ErrorCode::kCorrupt, "vocab.json", [] { parse_vocab_merges("[]", "", {}); });
   expect_error(ErrorCode::kCorrupt, "found id 1 twice",
-               [] { parse_vocab_merges(R"({"a": 1, "b": 1})", "", ""); });
+               [] { parse_vocab_merges(R"({"a": 1, "b": 1})", "", {}); });
   expect_error(ErrorCode::kCorrupt, "found id 2000000000 among 1",
-               [] { parse_vocab_merges(R"({"a": 2000000000})", "", ""); });
+               [] { parse_vocab_merges(R"({"a": 2000000000})", "", {}); });
 }
 
 /// A byte-level tokenizer.json whose `member` is replaced.
@@ -426,6 +435,66 @@ TEST(SentencePieceModel, RefusesRulesThatLeadAstray) {
   // A field number whose bits beyond 32 protobuf would drop.
   expect_error(ErrorCode::kCorrupt, "no protobuf message",
                [] { parse_sentencepiece("\x9A\x80\x80\x80\x10\x01x"); });
+}
+
+const char* const kDecoder = R"({"eos_token": "<|im_end|>", "add_bos_token": false,
+  "added_tokens_decoder": {
+    "0": {"content": "<unk>", "special": true}, "1": {"content": "<s>", "special": true},
+    "6": {"content": "<|im_start|>", "special": true, "normalized": false, "lstrip": false},
+    "7": {"content": "<|im_end|>", "special": true},
+    "9": {"content": "xy", "special": false, "normalized": true}}})";
+
+/// The ids are those of transformers' SentencePieceBackend on the same files.
+TEST(SentencePieceModel, TakesAddedTokensFromTheFilesBesideIt) {
+  const std::string model = model_with_rules(two_rules(0, 2), std::string("x\0yx\0", 5));
+  const auto expect_added = [](const TokenizerData& data) {
+    EXPECT_THAT(encode(data, "x<|im_start|>y xy x<|im_end|>", false, true),
+                ElementsAre(3, 4, 6, 3, 5, 9, 3, 4, 7));
+    EXPECT_THAT(encode(data, "xyx y"), ElementsAre(9, 3, 4, 3, 5));
+    EXPECT_THAT(encode(data, "<s>x", false, true), ElementsAre(1, 3, 4));
+    EXPECT_EQ(data.eos, 7);
+    EXPECT_EQ(data.types[0], TokenType::kUnknown);
+    EXPECT_EQ(data.tokens[8], "[PAD8]");
+    EXPECT_EQ(data.types[8], TokenType::kUnused);
+    EXPECT_EQ(data.scores.size(), 10U);
+    const auto tokenizer = make_tokenizer(data);
+    EXPECT_TRUE(tokenizer->is_end(7));
+    EXPECT_EQ(tokenizer->decode(Ids{6, 4, 9}, /*skip_special=*/true), "xxy");
+  };
+  const TokenizerData from_decoder = parse_sentencepiece(
+      model, {.tokenizer_config = kDecoder, .added_tokens = R"({"not read": 6})"});
+  expect_added(from_decoder);
+  EXPECT_FALSE(from_decoder.add_bos);
+  const char* const added = R"({"<|im_start|>": 6, "<|im_end|>": 7, "xy": 9})";
+  const TokenizerData from_names = parse_sentencepiece(
+      model, {.tokenizer_config = R"({"eos_token": {"content": "<|im_end|>"}})",
+              .added_tokens = added,
+              .special_tokens_map = R"({"additional_special_tokens": ["<|im_start|>"]})"});
+  expect_added(from_names);
+  EXPECT_TRUE(from_names.add_bos);
+  // Not special unless a file says so.
+  const TokenizerData plain = parse_sentencepiece(model, {.added_tokens = added});
+  EXPECT_EQ(plain.types[6], TokenType::kUserDefined);
+  EXPECT_THAT(encode(plain, "<|im_start|>"), ElementsAre(6));
+}
+
+TEST(HfOptions, RefusesWhatIsNoAddedToken) {
+  const auto refuse = [](ErrorCode code, const HfOptions& options, const std::string& message) {
+    expect_error(code, message, [&] { parse_vocab_merges(R"({"a": 0})", "", options); });
+  };
+  const auto decoder = [&](ErrorCode code, const std::string& value, const std::string& message) {
+    refuse(code, {.tokenizer_config = R"({"added_tokens_decoder": )" + value + "}"}, message);
+  };
+  decoder(ErrorCode::kCorrupt, "[]", "added_tokens_decoder: found array, expected an object");
+  decoder(ErrorCode::kCorrupt, R"({"x": {"content": "t"}})", "found key \"x\", expected a token");
+  decoder(ErrorCode::kCorrupt, R"({"-1": {"content": "t"}})", "found key \"-1\"");
+  decoder(ErrorCode::kCorrupt, R"({"1": {}})", "content: found null, expected a string");
+  decoder(ErrorCode::kUnsupported, R"({"1": {"content": "t", "rstrip": true}})",
+          "tokenizer_config.json: added_tokens_decoder: found rstrip of \"t\"");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = "[]"}, "added_tokens.json");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = R"({"t": "1"})"}, "added_tokens.json: \"t\"");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = R"({"t": 2000000000})"}, "found id 2000000000");
+  refuse(ErrorCode::kCorrupt, {.special_tokens_map = "[]"}, "special_tokens_map.json");
 }
 
 TEST(SentencePieceModel, RefusesPiecesThatTheLibraryHasNoRoomFor) {
