@@ -50,10 +50,13 @@ class HfCheckpoint final : public Checkpoint::Impl {
     if (has("tokenizer.json")) {
       return text::parse_tokenizer_json(read_file(path / "tokenizer.json"), options);
     }
-    if (has("tokenizer.model")) return tokenizer_model();
+    const std::string added = read_if_there("added_tokens.json");
+    const std::string special = read_if_there("special_tokens_map.json");
+    const text::HfOptions hf = {options, added, special};
+    if (has("tokenizer.model")) return tokenizer_model(hf);
     if (has("vocab.json") && has("merges.txt")) {
       return text::parse_vocab_merges(read_file(path / "vocab.json"),
-                                      read_file(path / "merges.txt"), options);
+                                      read_file(path / "merges.txt"), hf);
     }
     return std::nullopt;
   }
@@ -104,20 +107,11 @@ class HfCheckpoint final : public Checkpoint::Impl {
   }
 
   /// A tokenizer.model is SentencePiece's, or a list of BPE ranks in Llama 3's own folders.
-  text::TokenizerData tokenizer_model() const {
+  text::TokenizerData tokenizer_model(const text::HfOptions& options) const {
     constexpr char kFirstPieceTag = 0x0A;  // protobuf: field 1 of ModelProto, length-delimited
     const std::string bytes = read_file(path / "tokenizer.model");
     if (!bytes.starts_with(kFirstPieceTag)) return text::parse_tiktoken(bytes);
-    text::TokenizerData data = text::parse_sentencepiece(bytes);
-    // The model file has no say on BOS and EOS; the options beside it may.
-    const Json json = tokenizer_config();
-    const auto set = [&json](const char* key, bool& value) {
-      const auto it = json.find(key);
-      if (it != json.end() && it->is_boolean()) value = it->get<bool>();
-    };
-    set("add_bos_token", data.add_bos);
-    set("add_eos_token", data.add_eos);
-    return data;
+    return text::parse_sentencepiece(bytes, options);
   }
 
   Json tokenizer_config() const {

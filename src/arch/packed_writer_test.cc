@@ -210,6 +210,18 @@ TEST_F(PackedFile, CarriesTheTokenizerOfAFolder) {
   for (const char* text : {"", "Once upon a time", "  h\u00e9llo\n\u4f60 <s>", "\xff\xfe"}) {
     EXPECT_EQ(found.tokenizer().encode(text, {}), from.tokenizer().encode(text, {}));
   }
+  write_file(dir_ / "hf" / "added_tokens.json", R"({"<|im_start|>": 512, "<|im_end|>": 514})");
+  write_file(dir_ / "hf" / "special_tokens_map.json", R"({"eos_token": "<|im_end|>"})");
+  const Checkpoint chat = Checkpoint::open(dir_ / "hf");
+  write_packed(dir_ / "chat.gguf", model, chat, tiny_options());
+  const Checkpoint packed_chat = Checkpoint::open(dir_ / "chat.gguf");
+  for (const Checkpoint* model_of : {&chat, &packed_chat}) {
+    const std::vector<text::TokenId> ids = model_of->tokenizer().encode(
+        "<|im_start|><|im_end|>", {.add_special = false, .parse_special = true});
+    EXPECT_EQ(ids, (std::vector<text::TokenId>{512, 514}));
+    EXPECT_TRUE(model_of->tokenizer().is_end(514));
+    EXPECT_EQ(model_of->tokenizer().decode(std::vector<text::TokenId>{513}, false), "[PAD513]");
+  }
   write_file(dir_ / "hf" / "tokenizer_config.json", R"({"add_bos_token": false})");
   const Checkpoint without = Checkpoint::open(dir_ / "hf");
   EXPECT_TRUE(from.tokenizer().adds_bos());

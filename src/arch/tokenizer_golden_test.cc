@@ -70,7 +70,7 @@ std::vector<Case> cases() {
   };
   const auto made = [](const char* name) { return golden_folder() / name; };
   const auto from_vocab_merges = [](const std::filesystem::path& path) {
-    return text::parse_vocab_merges(read(path), read(path.parent_path() / "gpt2-merges.txt"), "");
+    return text::parse_vocab_merges(read(path), read(path.parent_path() / "gpt2-merges.txt"), {});
   };
   const auto from_tiktoken = [](const auto& path) { return text::parse_tiktoken(read(path)); };
   std::vector<Case> result = {

@@ -2,7 +2,6 @@
 // TemplateError.
 #include "text/chat_template.h"
 
-#include <algorithm>
 #include <ctime>
 #include <fmt/format.h>
 #include <utility>
@@ -12,19 +11,19 @@
 #include "text/jinja_eval.h"
 #include "text/jinja_ops.h"
 #include "text/jinja_parser.h"
+#include "text/jinja_unicode.h"
 
 namespace onebit::text {
 namespace {
 
 /// A message may quote the template or be its own (raise_exception): it becomes one line of bounded
-/// length.
+/// length, without what a terminal would obey (C0 and C1 control characters, DEL).
 std::string one_line(std::string_view text) {
   constexpr std::size_t kLongest = 400;
-  std::size_t size = std::min(text.size(), kLongest);
-  while (size < text.size() && (text[size] & 0xC0) == 0x80) --size;  // no half character
-  std::string line(text.substr(0, size));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  std::string line;
+  for (const jinja::Character& c : jinja::Characters(jinja::beginning(text, kLongest))) {
+    const bool control = (c.code >= 0 && c.code < ' ') || (c.code >= 0x7F && c.code < 0xA0);
+    line += control ? " " : c.bytes;
   }
   return line;
 }

@@ -2,6 +2,7 @@
 #include "text/chat_template.h"
 
 #include <cstring>
+#include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -160,10 +161,17 @@ TEST(ChatTemplate, MessagesSayWhatAndOnWhichLine) {
             "chat template, line 2: no system role");
   EXPECT_EQ(message_of("{{ raise_exception('two\\nlines') }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: two lines");
+  EXPECT_EQ(message_of("{{ raise_exception('a\x1B\x7F\u0080z\u009F\u00A0') }}",
+                       ErrorCode::kInvalidArgument),
+            "chat template, line 1: a   z \u00A0");
   EXPECT_EQ(message_of("{{ raise_exception('a' * 1000) }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: " + std::string(400, 'a'));
   EXPECT_EQ(message_of("{{ x.y }}", ErrorCode::kInvalidArgument),
             "chat template, line 1: 'x' is undefined");
+  EXPECT_EQ(message_of("{{ messages[0]['" + std::string(99, 'x') + "\u00E9'].y }}",
+                       ErrorCode::kInvalidArgument),
+            "chat template, line 1: 'dict object' has no attribute '" + std::string(99, 'x') + "'")
+      << "cut after 100 bytes, not inside a character";
   EXPECT_EQ(message_of("\n\n{% if messages[0].z.y %}{% endif %}", ErrorCode::kInvalidArgument),
             "chat template, line 3: 'dict object' has no attribute 'z'");
   EXPECT_EQ(message_of("{{ 1 + 'a' }}", ErrorCode::kInvalidArgument),
@@ -207,12 +215,40 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
   const std::string loops =
       "{% set ns = namespace(l=0) %}{% for i in range(90000) %}{% for j in [ns.l] %}"
       "{% set ns.l = loop %}{% endfor %}{% endfor %}";
+  const std::string megabyte = "{% set m = ('x' * 1000) * 1000 %}";
+  std::string parameters = "p0";
+  std::string variables;
+  std::string attributes = "{% set ns = namespace() %}";
+  for (int i = 1; i < 2000; ++i) {
+    parameters += fmt::format(",p{}", i);
+    variables += fmt::format("{{% set v{} = 0 %}}", i);
+    attributes += fmt::format("{{% set ns.a{} = 0 %}}", i);
+  }
   const std::vector<std::string> templates = {
       // endless or nearly so
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       million + "{% for k in range(1000) %}{% endfor %}{% endfor %}{% endfor %}",
       "{% set a = range(100000)|list %}{% for x in a %}{{ -1 in a }}{% endfor %}",
       "{% set s = 'a' * 1000000 %}{% set n = 'a' * 500000 ~ 'b' %}{{ n in s }}{{ s.find(n) }}",
+      // long or many names
+      "{% macro m(" + parameters + ") %}{% endmacro %}{% for i in range(500) %}{{ m() }}" +
+          "{% endfor %}",
+      variables + "{% for i in range(50000) %}{{ v1999 }}{% endfor %}",
+      attributes + "{% for i in range(50000) %}{{ ns.a1999 }}{% endfor %}",
+      megabyte +
+          "{% set n = ('x' * 1000) * 1000 %}{% for i in range(500) %}{{ m is sameas n }}"
+          "{% endfor %}",
+      megabyte +
+          "{% set f = '%' ~ m|replace('x', '-') ~ 'd' %}{% for i in range(200) %}"
+          "{{ strftime_now(f) }}{% endfor %}",
+      "{% for i in range(8) %}{% set l = range(100000)|map(attribute='x' * 100)|list %}"
+      "{% endfor %}",
+      megabyte +
+          "{% set d = {m: 1} %}{% for i in range(300) %}{% set n = namespace(**d) %}"
+          "{% endfor %}",
+      megabyte +
+          "{% set d = {m: 1} %}{% macro k() %}{{ kwargs|length }}{% endmacro %}"
+          "{% for i in range(300) %}{% set n = k(**d) %}{% endfor %}",
       // too much memory
       grow + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
       grow + "{% set ns.x = ns.x + ns.x %}{% endfor %}",

@@ -5,14 +5,16 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "text/jinja_error.h"
 
 namespace onebit::text::jinja {
 
 struct Limits {
-  /// Nodes evaluated, items looped over, comparisons made: well under a second of work. A
-  /// conversation of a thousand messages takes some 10^5.
+  /// Nodes evaluated, items looped over, comparisons made, names passed over in a scope, and every
+  /// 64 bytes of text made, searched or compared: a second of work or so. A conversation of a
+  /// thousand messages takes some 10^5.
   std::uint64_t steps = 5'000'000;
   /// Bytes of all text and containers made on the way, freed or not: many times the longest
   /// context.
@@ -75,6 +77,37 @@ class Budget {
   std::uint64_t bytes_ = 0;
   int level_ = 0;
 };
+
+/// The value of that name among pairs of name and value, or null. They are scanned, at the steps'
+/// cost: templates have few names.
+template <typename Entries>
+auto find_named(Budget& budget, Entries& entries, std::string_view name)
+    -> decltype(&entries.front().second) {
+  std::uint64_t bytes = 0;
+  auto* found = decltype(&entries.front().second){};
+  for (auto& [key, value] : entries) {
+    bytes += 8;
+    if (key.size() != name.size()) continue;
+    bytes += name.size();
+    if (key == name) {
+      found = &value;
+      break;
+    }
+  }
+  budget.steps(bytes / 64);
+  return found;
+}
+
+/// Sets the value of that name, added where there is none.
+template <typename Entries, typename V>
+void set_named(Budget& budget, Entries& entries, std::string_view name, V value) {
+  if (auto* old = find_named(budget, entries, name)) {
+    *old = std::move(value);
+    return;
+  }
+  budget.bytes(name.size());
+  entries.emplace_back(std::string(name), std::move(value));
+}
 
 /// Text under construction: charged as it grows, so that no text is made that the budget forbids.
 class Text {

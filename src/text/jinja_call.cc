@@ -49,6 +49,7 @@ std::vector<std::pair<Value, Value>> dict_entries(Runtime& runtime, std::string_
     const Value& from = args.positional[0];
     if (from.is_undefined()) fail(from.why_undefined());
     if (from.is(Kind::kDict)) {
+      budget.bytes(from.dict().entries.size() * 2 * sizeof(Value));
       entries = from.dict().entries;
     } else {
       for (const Value& pair : items_of(budget, from)) {
@@ -59,17 +60,22 @@ std::vector<std::pair<Value, Value>> dict_entries(Runtime& runtime, std::string_
       }
     }
   }
-  for (const auto& [name, value] : args.named) set_entry(budget, entries, name, value);
+  for (const auto& [name, value] : args.named) {
+    budget.bytes(64 + name.size());
+    set_entry(budget, entries, name, value);
+  }
   return entries;
 }
 
 Value make_namespace(Runtime& runtime, const CallArgs& args) {
   auto made = std::make_shared<Namespace>();
-  runtime.budget.bytes(256);
+  Budget& budget = runtime.budget;
+  budget.bytes(256);
   for (auto& [key, value] : dict_entries(runtime, "namespace", args)) {
     const std::string& name = need_string(key, "a name in a namespace");
     if (name.starts_with('_')) fail("a name in a namespace begins with '_'");
-    made->set(name, std::move(value));
+    budget.bytes(64);
+    set_named(budget, made->attributes, name, std::move(value));
   }
   runtime.namespaces.push_back(made);
   return made;
@@ -79,6 +85,7 @@ Value strftime_now(Runtime& runtime, const CallArgs& args) {
   const auto bound = bind("strftime_now", args, {"format"}, 1);
   const std::string& format = need_string(*bound[0], "the format of strftime_now");
   constexpr std::size_t kMaxTime = 4096;
+  runtime.budget.bytes(kMaxTime + format.size());
   const auto now = static_cast<std::time_t>(runtime.now);
   std::tm local{};
   localtime_r(&now, &local);

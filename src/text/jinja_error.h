@@ -1,5 +1,5 @@
 // How the parts of the template engine report a failure: the evaluator adds the line and makes the
-// program's Error of it (jinja_template.cc).
+// program's Error of it (chat_template.cc).
 #pragma once
 
 #include <stdexcept>

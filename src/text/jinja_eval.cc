@@ -46,7 +46,7 @@ class Evaluator {
 
   std::string run(const Body& body, const Variables& variables) {
     auto scope = std::make_shared<Scope>(nullptr);
-    for (const auto& [name, value] : variables) scope->set(name, value);
+    for (const auto& [name, value] : variables) scope->set(budget(), name, value);
     Text out(budget());
     run_body(body, scope, out);
     return out.take();
@@ -98,7 +98,7 @@ class Evaluator {
       case StatementKind::kFilterBlock:
         return run_captured(statement, scope, out);
       case StatementKind::kMacro:
-        scope->set(statement.macro->name, make_macro(*statement.macro, scope));
+        scope->set(budget(), statement.macro->name, make_macro(*statement.macro, scope));
         return Flow::kNext;
       case StatementKind::kCallBlock:
         append_text(out, run_call_block(statement, scope));
@@ -172,7 +172,7 @@ class Evaluator {
       any = true;
       budget().steps(1);
       const ScopePtr own = inner(scope);
-      own->set("loop", loop);
+      own->set(budget(), "loop", loop);
       assign(statement.target, *loop->current, *own);
       if (run_body(statement.body, own, out) == Flow::kBreak) break;
     }
@@ -189,15 +189,15 @@ class Evaluator {
         assign(target.items[i], std::move(items[i]), scope);
       }
     } else if (!target.attribute.empty()) {
-      const Value* object = scope.find(target.name);
+      const Value* object = scope.find(budget(), target.name);
       if (object == nullptr || !object->is(Kind::kNamespace)) {
         fail(fmt::format("'{}' is no namespace: its attribute cannot be set", target.name));
       }
       if (target.attribute.starts_with('_')) fail("a name in a namespace begins with '_'");
       budget().bytes(64);
-      object->name_space().set(target.attribute, std::move(value));
+      set_named(budget(), object->name_space().attributes, target.attribute, std::move(value));
     } else {
-      scope.set(target.name, std::move(value));
+      scope.set(budget(), target.name, std::move(value));
     }
   }
 
@@ -229,18 +229,21 @@ class Evaluator {
       const Parameter& parameter = node.parameters[i];
       has_caller_parameter |= parameter.name == "caller";
       if (i < args.positional.size()) {
-        scope->set(parameter.name, args.positional[i]);
+        scope->set(budget(), parameter.name, args.positional[i]);
       } else if (std::optional<Value> named = take(args, parameter.name)) {
-        scope->set(parameter.name, std::move(*named));
+        scope->set(budget(), parameter.name, std::move(*named));
       } else if (parameter.default_value) {
-        scope->set(parameter.name, eval(*parameter.default_value, scope));
+        scope->set(budget(), parameter.name, eval(*parameter.default_value, scope));
       } else {
-        scope->set(parameter.name, Value::undefined(fmt::format("parameter '{}' was not provided",
-                                                                parameter.name)));
+        scope->set(budget(), parameter.name,
+                   make_undefined(budget(), fmt::format("parameter '{}' was not provided",
+                                                        quotable(parameter.name))));
       }
     }
     if (node.uses_caller && !has_caller_parameter) {
-      scope->set("caller", take(args, "caller").value_or(Value::undefined("no caller is defined")));
+      std::optional<Value> caller = take(args, "caller");
+      scope->set(budget(), "caller",
+                 caller ? std::move(*caller) : make_undefined(budget(), "no caller is defined"));
     }
     bind_rest(node, args, *scope);
     Text out(budget());
@@ -254,9 +257,10 @@ class Evaluator {
     if (node.uses_kwargs) {
       std::vector<std::pair<Value, Value>> entries;
       for (auto& [name, value] : args.named) {
+        budget().bytes(64 + name.size());
         set_entry(budget(), entries, name, std::move(value));
       }
-      scope.set("kwargs", make_dict(budget(), std::move(entries)));
+      scope.set(budget(), "kwargs", make_dict(budget(), std::move(entries)));
     } else if (!args.named.empty()) {
       fail(fmt::format("macro '{}' has no argument '{}'", node.name, args.named[0].first));
     }
@@ -266,17 +270,19 @@ class Evaluator {
                   args.positional.end());
     }
     if (node.uses_varargs) {
-      scope.set("varargs", make_sequence(budget(), std::move(rest), Sequence::Type::kTuple));
+      scope.set(budget(), "varargs",
+                make_sequence(budget(), std::move(rest), Sequence::Type::kTuple));
     } else if (!rest.empty()) {
       fail(fmt::format("macro '{}' takes at most {} arguments, found {}", node.name, count,
                        args.positional.size()));
     }
   }
 
-  static std::optional<Value> take(CallArgs& args, std::string_view name) {
+  std::optional<Value> take(CallArgs& args, std::string_view name) {
+    if (find_named(budget(), args.named, name) == nullptr) return std::nullopt;
     const auto found = std::find_if(args.named.begin(), args.named.end(),
                                     [&](const auto& named) { return named.first == name; });
-    if (found == args.named.end()) return std::nullopt;
+    budget().steps(args.named.size() / 8);  // those after it move up
     Value value = std::move(found->second);
     args.named.erase(found);
     return value;
@@ -352,9 +358,12 @@ class Evaluator {
   }
 
   Value look_up(const std::string& name, const ScopePtr& scope) {
-    if (const Value* found = scope->find(name)) return *found;
-    if (is_function(name)) return std::make_shared<const Function>(Function{name});
-    return Value::undefined(fmt::format("'{}' is undefined", name));
+    if (const Value* found = scope->find(budget(), name)) return *found;
+    if (is_function(name)) {
+      budget().bytes(64);
+      return std::make_shared<const Function>(Function{name});
+    }
+    return make_undefined(budget(), fmt::format("'{}' is undefined", quotable(name)));
   }
 
   Value eval_sequence(const Expr& expr, const ScopePtr& scope) {
@@ -401,7 +410,7 @@ class Evaluator {
   Value eval_condition(const Expr& expr, const ScopePtr& scope) {
     if (truthy(child(expr, 0, scope))) return child(expr, 1, scope);
     if (expr.children[2]) return child(expr, 2, scope);
-    return Value::undefined("the inline if is false and has no else");
+    return make_undefined(budget(), "the inline if is false and has no else");
   }
 
   Value eval_slice(const Expr& expr, const ScopePtr& scope) {
@@ -460,7 +469,11 @@ class Evaluator {
   CallArgs arguments(const Arguments& from, const ScopePtr& scope) {
     CallArgs out;
     for (const ExprPtr& value : from.positional) out.positional.push_back(eval(*value, scope));
-    for (const auto& [name, value] : from.named) out.named.emplace_back(name, eval(*value, scope));
+    const auto add = [&](const std::string& name, Value value) {
+      budget().bytes(64 + name.size());
+      out.named.emplace_back(name, std::move(value));
+    };
+    for (const auto& [name, value] : from.named) add(name, eval(*value, scope));
     if (from.star) {
       for (Value& value : items_of(budget(), eval(*from.star, scope))) {
         out.positional.push_back(std::move(value));
@@ -470,7 +483,7 @@ class Evaluator {
       const Value more = eval(*from.double_star, scope);
       if (!more.is(Kind::kDict)) fail("** takes a mapping");
       for (const auto& [key, value] : more.dict().entries) {
-        out.named.emplace_back(need_string(key, "a key of **"), value);
+        add(need_string(key, "a key of **"), value);
       }
     }
     return out;

@@ -280,15 +280,16 @@ Value first(const Call& call) {
   } else if (const std::vector<Value> items = items_of(call.budget(), call.value); !items.empty()) {
     return items.front();
   }
-  return Value::undefined("there is no first item, the sequence is empty");
+  return make_undefined(call.budget(), "there is no first item, the sequence is empty");
 }
 
 Value last(const Call& call) {
   call.bound({});
   if (call.value.is(Kind::kIterator)) fail("'last' does not take a generator");
   const std::vector<Value> items = items_of(call.budget(), call.value);
-  return items.empty() ? Value::undefined("there is no last item, the sequence is empty")
-                       : items.back();
+  return items.empty()
+             ? make_undefined(call.budget(), "there is no last item, the sequence is empty")
+             : items.back();
 }
 
 Value list_filter(const Call& call) {
@@ -400,7 +401,7 @@ Value extreme(const Call& call, int sign) {
       best.emplace(std::move(key), std::move(item));
     }
   }
-  return best ? best->second : Value::undefined("there is no item, the sequence is empty");
+  return best ? best->second : make_undefined(budget, "there is no item, the sequence is empty");
 }
 
 Value sum(const Call& call) {

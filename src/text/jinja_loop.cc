@@ -55,14 +55,14 @@ Value loop_attribute(Budget& budget, const Value& value, std::string_view name) 
   if (name == "depth") return std::int64_t{1};
   if (name == "depth0") return std::int64_t{0};
   if (name == "previtem") {
-    return loop.previous ? *loop.previous : Value::undefined("there is no previous item");
+    return loop.previous ? *loop.previous : make_undefined(budget, "there is no previous item");
   }
   if (name == "nextitem") {
     const Value* next = loop.peek();
-    return next != nullptr ? *next : Value::undefined("there is no next item");
+    return next != nullptr ? *next : make_undefined(budget, "there is no next item");
   }
   if (name == "cycle" || name == "changed") return make_method(budget, value, name);
-  return Value::undefined("a loop has no attribute '" + std::string(name) + "'");
+  return make_undefined(budget, "a loop has no attribute '" + std::string(quotable(name)) + "'");
 }
 
 }  // namespace onebit::text::jinja

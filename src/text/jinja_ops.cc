@@ -285,9 +285,9 @@ Value slice_text(Budget& budget, std::string_view text, std::int64_t from, std::
   return out.take();
 }
 
-Value missing(const Value& object, std::string_view name) {
-  return Value::undefined(
-      fmt::format("'{} object' has no attribute '{}'", type_name(object), name));
+Value missing(Budget& budget, const Value& object, std::string_view name) {
+  return make_undefined(
+      budget, fmt::format("'{} object' has no attribute '{}'", type_name(object), quotable(name)));
 }
 
 /// Attributes of Python's types beside methods that a template could reach: never by accident.
@@ -301,20 +301,20 @@ bool is_number_attribute(std::string_view name) {
 
 /// What getattr(object, name) finds for a built-in type, or nothing.
 std::optional<Value> python_attribute(Budget& budget, const Value& object, std::string_view name) {
-  if (name.starts_with("__")) return missing(object, name);  // the sandbox hides these
+  if (name.starts_with("__")) return missing(budget, object, name);  // the sandbox hides these
   switch (find_method(object, name)) {
     case MethodKind::kCallable:
       return make_method(budget, object, name);
     case MethodKind::kForbidden:
-      return Value::undefined(fmt::format("'{}' would change a {}, which the sandbox forbids", name,
-                                          type_name(object)));
+      return make_undefined(budget, fmt::format("'{}' would change a {}, which the sandbox forbids",
+                                                name, type_name(object)));
     case MethodKind::kUnsupported:
       unsupported(fmt::format("the attribute '{}' of a {}", name, type_name(object)));
     case MethodKind::kNone:
       break;
   }
   if (object.is(Kind::kNamespace)) {
-    const Value* found = object.name_space().find(name);
+    const Value* found = find_named(budget, object.name_space().attributes, name);
     if (found != nullptr) return *found;
   }
   if (object.is(Kind::kLoop)) return loop_attribute(budget, object, name);
@@ -365,6 +365,13 @@ Value make_text(Budget& budget, std::string_view text) {
   budget.bytes(kTextBytes + text.size());
   return std::string(text);
 }
+
+Value make_undefined(Budget& budget, std::string why) {
+  budget.bytes(kTextBytes + why.size());
+  return Value::undefined(std::move(why));
+}
+
+std::string_view quotable(std::string_view name) { return beginning(name, 100); }
 
 void set_entry(Budget& budget, std::vector<std::pair<Value, Value>>& entries, Value key,
                Value value) {
@@ -543,10 +550,12 @@ Value get_attribute(Budget& budget, const Value& object, std::string_view name) 
   if (object.is(Kind::kDict)) {
     budget.steps(object.dict().entries.size());
     for (const auto& [key, value] : object.dict().entries) {
-      if (key.is_string() && key.string() == name) return value;
+      if (!key.is_string() || key.string().size() != name.size()) continue;
+      budget.steps(name.size() / 64);
+      if (key.string() == name) return value;
     }
   }
-  return missing(object, name);
+  return missing(budget, object, name);
 }
 
 Value get_item(Budget& budget, const Value& object, const Value& key) {
@@ -570,10 +579,10 @@ Value get_item(Budget& budget, const Value& object, const Value& key) {
   }
   if (key.is_string()) {
     std::optional<Value> found = python_attribute(budget, object, key.string());
-    return found ? *found : missing(object, key.string());
+    return found ? *found : missing(budget, object, key.string());
   }
-  return Value::undefined(
-      fmt::format("{} object has no element {}", type_name(object), to_text(budget, key)));
+  return make_undefined(budget, fmt::format("{} object has no element {}", type_name(object),
+                                            quotable(to_text(budget, key))));
 }
 
 Value get_slice(Budget& budget, const Value& object, const Value& start, const Value& stop,

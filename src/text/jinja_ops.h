@@ -19,6 +19,13 @@ Value make_dict(Budget& budget, std::vector<std::pair<Value, Value>> entries);
 Value make_iterator(Budget& budget, std::vector<Value> items);
 Value make_method(Budget& budget, const Value& self, std::string_view name);
 Value make_text(Budget& budget, std::string_view text);
+Value make_undefined(Budget& budget, std::string why);
+
+/// A name as messages of undefined values quote it: they are made whether or not anyone reads them,
+/// so that a long name is cut.
+std::string_view quotable(std::string_view name);
+
+/// An undefined value: `why` is "{}" with `name`, cut after 100 bytes, in its place.
 
 /// Adds or replaces dict[key], as a dict literal does; a list or dict as key fails.
 void set_entry(Budget& budget, std::vector<std::pair<Value, Value>>& entries, Value key,

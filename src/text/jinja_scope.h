@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "text/jinja_ast.h"
+#include "text/jinja_budget.h"
 #include "text/jinja_value.h"
 
 namespace onebit::text::jinja {
@@ -17,23 +18,17 @@ namespace onebit::text::jinja {
 struct Scope {
   explicit Scope(std::shared_ptr<Scope> outer) : parent(std::move(outer)) {}
 
-  const Value* find(std::string_view name) const {
+  const Value* find(Budget& budget, std::string_view name) const {
+    std::uint64_t levels = 0;
     for (const Scope* scope = this; scope != nullptr; scope = scope->parent.get()) {
-      for (const auto& [key, value] : scope->variables) {
-        if (key == name) return &value;
-      }
+      if (const Value* found = find_named(budget, scope->variables, name)) return found;
+      if (++levels % 8 == 0) budget.steps(1);
     }
     return nullptr;
   }
 
-  void set(std::string_view name, Value value) {
-    for (auto& [key, old] : variables) {
-      if (key == name) {
-        old = std::move(value);
-        return;
-      }
-    }
-    variables.emplace_back(std::string(name), std::move(value));
+  void set(Budget& budget, std::string_view name, Value value) {
+    set_named(budget, variables, name, std::move(value));
   }
 
   std::shared_ptr<Scope> parent;

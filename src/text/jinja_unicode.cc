@@ -52,6 +52,12 @@ Character character_at(std::string_view text, std::size_t position) {
   return {code, rest.substr(0, static_cast<std::size_t>(size))};
 }
 
+std::string_view beginning(std::string_view text, std::size_t longest) {
+  std::size_t size = std::min(text.size(), longest);
+  while (size > 0 && size < text.size() && (text[size] & 0xC0) == 0x80) --size;
+  return text.substr(0, size);
+}
+
 std::int64_t length(std::string_view text) {
   const Characters all(text);
   return std::distance(all.begin(), all.end());

@@ -60,6 +60,9 @@ class Characters {
   std::string_view text_;
 };
 
+/// The front of a text, at most `longest` bytes and no half character.
+std::string_view beginning(std::string_view text, std::size_t longest);
+
 /// Number of characters.
 std::int64_t length(std::string_view text);
 

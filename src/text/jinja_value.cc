@@ -24,23 +24,6 @@ const void* Value::identity() const noexcept {
       data_);
 }
 
-const Value* Namespace::find(std::string_view name) const {
-  for (const auto& [key, value] : attributes) {
-    if (key == name) return &value;
-  }
-  return nullptr;
-}
-
-void Namespace::set(std::string_view name, Value value) {
-  for (auto& [key, old] : attributes) {
-    if (key == name) {
-      old = std::move(value);
-      return;
-    }
-  }
-  attributes.emplace_back(std::string(name), std::move(value));
-}
-
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
     case Kind::kUndefined:

@@ -138,9 +138,6 @@ struct Dict {
 /// namespace(): the one thing a template may change.
 struct Namespace {
   std::vector<std::pair<std::string, Value>> attributes;
-
-  const Value* find(std::string_view name) const;
-  void set(std::string_view name, Value value);
 };
 
 /// What map, select, items ... give: Python's generator. True, without a length, usable once.

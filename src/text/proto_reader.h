@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -37,7 +38,8 @@ template <typename Visit>
 bool for_each_field(std::string_view message, const Visit& visit) {
   while (!message.empty()) {
     const auto tag = take_varint(message);
-    if (!tag) return false;
+    // protobuf drops what lies beyond 32 bits, and would find another field than this reader.
+    if (!tag || *tag > std::numeric_limits<std::uint32_t>::max()) return false;
     ProtoField field;
     field.number = *tag >> 3;
     const std::uint64_t wire_type = *tag & 7;

@@ -1,15 +1,18 @@
 // A SentencePiece tokenizer.model through the SentencePiece library: its normaliser and encoder
 // (BPE and unigram), and its pieces as data.
+#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 #include <unordered_set>
 
 #include "base/error.h"
+#include "text/hf_config.h"
 #include "text/proto_reader.h"
 #include "text/quote.h"
 #include "text/sentencepiece.h"
 #include "text/sentencepiece_base.h"
+#include "text/sentencepiece_charsmap.h"
 
 namespace onebit::text {
 namespace {
@@ -31,7 +34,12 @@ struct ModelProto {
   throw Error(ErrorCode::kCorrupt, fmt::format("SentencePiece model: {}", what));
 }
 
-TokenType read_piece(std::string_view message, std::unordered_set<std::string_view>& seen) {
+/// Real pieces have up to some hundred bytes; the library builds its trie recursively, a level a
+/// byte.
+constexpr std::size_t kLongestPiece = 512;
+
+TokenType read_piece(std::string_view message, std::unordered_set<std::string_view>& seen,
+                     std::vector<std::string_view>& user_defined) {
   std::string_view text;
   std::uint64_t type = static_cast<std::uint64_t>(TokenType::kNormal);
   const bool ok = for_each_field(message, [&](const ProtoField& field) {
@@ -41,6 +49,10 @@ TokenType read_piece(std::string_view message, std::unordered_set<std::string_vi
   if (!ok) corrupt("found a piece cut short");
   // The library does not check these and would end the program later.
   if (text.empty()) corrupt("found an empty piece");
+  if (text.size() > kLongestPiece) {
+    corrupt(fmt::format("piece {}: found {} bytes, expected at most {}", in_quotes(text),
+                        text.size(), kLongestPiece));
+  }
   if (text.find('\0') != std::string_view::npos) {
     corrupt(fmt::format("piece {}: found a zero byte", in_quotes(text)));
   }
@@ -48,29 +60,49 @@ TokenType read_piece(std::string_view message, std::unordered_set<std::string_vi
   if (type < 1 || type > 6) {
     corrupt(fmt::format("piece {}: found type {}, expected 1 to 6", in_quotes(text), type));
   }
+  if (static_cast<TokenType>(type) == TokenType::kUserDefined) user_defined.push_back(text);
   return static_cast<TokenType>(type);
+}
+
+/// The library keeps room for 64 user-defined pieces that begin with each other, and does not
+/// check.
+void check_prefixes(std::vector<std::string_view> pieces) {
+  constexpr std::size_t kMostPrefixes = 64;
+  std::sort(pieces.begin(), pieces.end());
+  std::vector<std::string_view> chain;
+  for (const std::string_view piece : pieces) {
+    while (!chain.empty() && !piece.starts_with(chain.back())) chain.pop_back();
+    chain.push_back(piece);
+    if (chain.size() > kMostPrefixes) {
+      corrupt(fmt::format("found more than {} user-defined pieces that begin with each other",
+                          kMostPrefixes));
+    }
+  }
 }
 
 ModelProto read_proto(std::string_view model) {
   ModelProto result;
   std::unordered_set<std::string_view> seen;
+  std::vector<std::string_view> user_defined;
   const bool ok = for_each_field(model, [&](const ProtoField& field) {
     bool inner = true;
     if (field.number == 1) {
-      result.types.push_back(read_piece(field.bytes, seen));
+      result.types.push_back(read_piece(field.bytes, seen, user_defined));
     } else if (field.number == 2) {
       inner = for_each_field(field.bytes, [&](const ProtoField& option) {
         if (option.number == 3) result.type = option.value;
         if (option.number == 24) result.space_suffix = option.value != 0;
       });
-    } else if (field.number == 3) {
+    } else if (field.number == 3 || field.number == 5) {  // normalizer and denormalizer
       inner = for_each_field(field.bytes, [&](const ProtoField& option) {
-        if (option.number == 3) result.space_prefix = option.value != 0;
+        if (option.number == 2) check_charsmap(option.bytes);
+        if (field.number == 3 && option.number == 3) result.space_prefix = option.value != 0;
       });
     }
     if (!inner) corrupt(fmt::format("found field {} cut short", field.number));
   });
   if (!ok) corrupt(fmt::format("found {} bytes that are no protobuf message", model.size()));
+  check_prefixes(std::move(user_defined));
   return result;
 }
 
@@ -118,15 +150,16 @@ class SentencePieceLibrary final : public SentencePieceBase {
  public:
   explicit SentencePieceLibrary(TokenizerData data)
       : SentencePieceBase(data), processor_(load(data.sentencepiece_model).processor) {
-    // A model may have a few more rows than its tokenizer has pieces; the ids of those are unused.
+    // Added tokens, which the library never sees, and rows of the model that no token uses.
     bool fits = vocab_size() >= processor_->GetPieceSize();
     for (auto id = processor_->GetPieceSize(); id < vocab_size(); ++id) {
-      fits = fits && type(id) == TokenType::kUnused;
+      fits = fits && (type(id) == TokenType::kUnused || type(id) == TokenType::kControl ||
+                      type(id) == TokenType::kUserDefined);
     }
     if (!fits) {
       throw Error(ErrorCode::kCorrupt,
                   fmt::format("tokenizer: found {} tokens beside a SentencePiece model of {}, "
-                              "expected as many, or unused ones after them",
+                              "expected as many, or unused and added ones after them",
                               vocab_size(), processor_->GetPieceSize()));
     }
     build_pieces();
@@ -149,7 +182,7 @@ class SentencePieceLibrary final : public SentencePieceBase {
 
 }  // namespace
 
-TokenizerData parse_sentencepiece(std::string_view model) {
+TokenizerData parse_sentencepiece(std::string_view model, const HfOptions& options) {
   const auto [proto, processor] = load(model);
   TokenizerData data;
   data.model = proto.type == ModelProto::kBpe ? "llama" : "t5";
@@ -160,12 +193,13 @@ TokenizerData parse_sentencepiece(std::string_view model) {
   data.types = proto.types;
   data.bos = processor->bos_id();
   data.eos = processor->eos_id();
-  data.unk = processor->unk_id();
   // Who trains a causal model on such a vocabulary begins texts with BOS, as Llama does; the model
   // file itself has no say on it.
   data.add_bos = data.bos >= 0;
   data.add_space_prefix = proto.space_prefix;
   data.sentencepiece_model = model;
+  apply_hf_options(options, data);
+  data.unk = processor->unk_id();  // whatever the options call so, this is what the library emits
   return data;
 }
 

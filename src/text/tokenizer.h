@@ -108,17 +108,25 @@ std::unique_ptr<Tokenizer> make_tokenizer(TokenizerData data);
 /// outside what this program handles, Error{kCorrupt} for text that is no tokenizer.
 TokenizerData parse_tokenizer_json(std::string_view tokenizer_json, std::string_view config_json);
 
-/// From GPT-2's pair of files, vocab.json and merges.txt (OPT has such), and tokenizer_config.json
-/// ("" if absent). Errors as above.
+/// The texts of the files that lie beside a vocabulary without tokenizer.json; "" if absent.
+struct HfOptions {
+  std::string_view tokenizer_config = {};
+  std::string_view added_tokens = {};        ///< added_tokens.json
+  std::string_view special_tokens_map = {};  ///< special_tokens_map.json
+};
+
+/// From GPT-2's pair of files, vocab.json and merges.txt (OPT has such). Added tokens are found in
+/// the text before all else, as by transformers' Python tokenizers. Errors as above.
 TokenizerData parse_vocab_merges(std::string_view vocab_json, std::string_view merges_txt,
-                                 std::string_view config_json);
+                                 const HfOptions& options);
 
 /// From Llama 3's tokenizer.model in tiktoken's form, a line "base64 rank" a token, and the 256
 /// control tokens that Llama 3's own code appends. Throws Error{kCorrupt}.
 TokenizerData parse_tiktoken(std::string_view ranks);
 
 /// From the bytes of a SentencePiece tokenizer.model (BPE or unigram), read through the
-/// SentencePiece library, which then encodes too. Throws Error{kCorrupt, kUnsupported}.
-TokenizerData parse_sentencepiece(std::string_view model);
+/// SentencePiece library, which then encodes all but added tokens. Throws Error{kCorrupt,
+/// kUnsupported}.
+TokenizerData parse_sentencepiece(std::string_view model, const HfOptions& options = {});
 
 }  // namespace onebit::text

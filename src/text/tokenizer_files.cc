@@ -132,7 +132,7 @@ std::vector<std::string> llama3_control_tokens() {
 }  // namespace
 
 TokenizerData parse_vocab_merges(std::string_view vocab_json, std::string_view merges_txt,
-                                 std::string_view config_json) {
+                                 const HfOptions& options) {
   TokenizerData data;
   data.model = "gpt2";
   data.pre = "gpt-2";
@@ -142,7 +142,8 @@ TokenizerData parse_vocab_merges(std::string_view vocab_json, std::string_view m
     if (number == 1 && line.starts_with("#version")) return;
     data.merges.emplace_back(line);
   });
-  // The files do not say which tokens are special; these are what GPT-2's and fairseq's models use.
+  // Files alone do not say which tokens are special; these are what GPT-2's and fairseq's models
+  // use.
   constexpr std::array<std::string_view, 6> kControl = {"<s>",   "</s>",   "<unk>",
                                                         "<pad>", "<mask>", "<|endoftext|>"};
   for (std::size_t i = 0; i < data.tokens.size(); ++i) {
@@ -150,7 +151,7 @@ TokenizerData parse_vocab_merges(std::string_view vocab_json, std::string_view m
       data.types[i] = TokenType::kControl;
     }
   }
-  apply_tokenizer_config(config_json, data);
+  apply_hf_options(options, data);
   return data;
 }
 

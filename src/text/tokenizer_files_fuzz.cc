@@ -92,10 +92,18 @@ void fuzz_chosen_ranks(FuzzInput& input) {
   ONEBIT_CHECK(ids == expected);
 }
 
+/// The files end with zero bytes.
 void fuzz_vocab_merges(std::string_view text) {
-  const std::size_t end = std::min(text.find('\0'), text.size());
-  const auto tokenizer = make_tokenizer(
-      parse_vocab_merges(text.substr(0, end), text.substr(std::min(end + 1, text.size())), ""));
+  const auto take = [&text] {
+    const std::size_t end = std::min(text.find('\0'), text.size());
+    const std::string_view file = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return file;
+  };
+  const std::string_view vocab = take();
+  const std::string_view merges = take();
+  const HfOptions options = {take(), take(), take()};
+  const auto tokenizer = make_tokenizer(parse_vocab_merges(vocab, merges, options));
   exercise(*tokenizer, kText);
 }
 

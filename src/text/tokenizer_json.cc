@@ -187,28 +187,12 @@ void read_model(const Json& model, TokenizerData& data) {
   }
 }
 
-struct AddedToken {
-  TokenId id = -1;
-  std::string text;
-  bool special = false;
-  bool normalized = false;
-};
-
 std::vector<AddedToken> read_added_tokens(const Json& json) {
   std::vector<AddedToken> result;
   if (member(json, "added_tokens").is_null()) return result;
   for (const Json& item : require_array(json, "added_tokens", kFile, "")) {
-    AddedToken token;
-    token.text = require_string(item, "content", kFile, "added_tokens");
-    token.id = require_id(item, "id", kFile, "added_tokens");
-    token.special = get_bool(item, "special", kFile).value_or(false);
-    token.normalized = get_bool(item, "normalized", kFile).value_or(!token.special);
-    for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
-      if (get_bool(item, flag, kFile).value_or(false)) {
-        unsupported("added_tokens", fmt::format("{} of {}", flag, in_quotes(token.text)));
-      }
-    }
-    result.push_back(std::move(token));
+    const TokenId id = require_id(item, "id", kFile, "added_tokens");
+    result.push_back(read_added_token(item, id, kFile, "added_tokens"));
   }
   return result;
 }
@@ -298,7 +282,8 @@ TokenizerData parse_tokenizer_json(std::string_view tokenizer_json, std::string_
     data.types[static_cast<std::size_t>(data.unk)] = TokenType::kUnknown;
   }
   read_post_processor(json, data);
-  apply_tokenizer_config(config_json, data);
+  // A token that the text's template adds is not put in question by the configuration.
+  apply_tokenizer_config(config_json, /*template_decides=*/true, data);
   return data;
 }
 

@@ -97,6 +97,17 @@ TEST(ByteBpe, IgnoreMergesTakesWholeWords) {
   EXPECT_THAT(encode(data, "abb"), ElementsAre(10));
 }
 
+/// Each match stays below PCRE2's limit (compiled; interpreted, it counts more), but there are
+/// many.
+TEST(ByteBpe, ExpressionsMayNotTakeForEver) {
+  TokenizerData data = byte_level();
+  data.split_regexes = {"a*a*a*a*b|a"};
+  std::string text;
+  for (int line = 0; line < 300; ++line) text += std::string(300, 'a') + '\n';
+  EXPECT_EQ(encode(data, text.substr(0, 30)).size(), 30U);
+  expect_error(ErrorCode::kResource, "90300 bytes of text: ", [&] { encode(data, text); });
+}
+
 TEST(ByteBpe, ControlTokensOnlyWhereAskedFor) {
   const auto tokenizer = make_tokenizer(byte_level());
   const Ids ids = tokenizer->encode("a<|im_end|>b", {.add_special = false, .parse_special = true});
@@ -254,16 +265,25 @@ TEST(Tiktoken, RefusesWhatIsNoList) {
 
 TEST(VocabMerges, ReadsBothFiles) {
   const char* const vocab = R"({"<s>": 0, "a": 1, "b": 2, "ab": 3, "\u0120": 5})";
-  const TokenizerData data =
-      parse_vocab_merges(vocab, "#version: 0.2\na b\n", R"({"bos_token": "<s>"})");
+  const TokenizerData data = parse_vocab_merges(vocab, "#version: 0.2\na b\n",
+                                                {.tokenizer_config = R"({"bos_token": "<s>"})"});
   EXPECT_THAT(encode(data, "ab ba"), ElementsAre(3, 5, 2, 1));
   EXPECT_EQ(data.bos, 0);
   EXPECT_EQ(data.types[4], TokenType::kUnused) << "no token has id 4";
-  expect_error(ErrorCode::kCorrupt, "vocab.json", [] { parse_vocab_merges("[]", "", ""); });
+  const TokenizerData chat =
+      parse_vocab_merges(vocab, "a b\n",
+                         {.tokenizer_config = R"({"eos_token": "<|im_end|>", "pad_token": "a"})",
+                          .added_tokens = R"({"<|im_end|>": 7, "b  b": 6})"});
+  EXPECT_THAT(encode(chat, "abb  b<|im_end|>", false, true), ElementsAre(1, 2, 6, 7));
+  EXPECT_THAT(encode(chat, "abb  b"), ElementsAre(3, 6));
+  EXPECT_EQ(chat.eos, 7);
+  EXPECT_EQ(chat.types[7], TokenType::kControl);
+  EXPECT_EQ(chat.types[1], TokenType::kControl) << "a special token of the vocabulary's own";
+  expect_error(ErrorCode::kCorrupt, "vocab.json", [] { parse_vocab_merges("[]", "", {}); });
   expect_error(ErrorCode::kCorrupt, "found id 1 twice",
-               [] { parse_vocab_merges(R"({"a": 1, "b": 1})", "", ""); });
+               [] { parse_vocab_merges(R"({"a": 1, "b": 1})", "", {}); });
   expect_error(ErrorCode::kCorrupt, "found id 2000000000 among 1",
-               [] { parse_vocab_merges(R"({"a": 2000000000})", "", ""); });
+               [] { parse_vocab_merges(R"({"a": 2000000000})", "", {}); });
 }
 
 /// A byte-level tokenizer.json whose `member` is replaced.
@@ -323,6 +343,172 @@ TEST(SentencePieceModel, RefusesWhatIsNone) {
   TokenizerData data = sentencepiece();
   data.sentencepiece_model = std::string("\x0A\x00", 2);
   expect_error(ErrorCode::kCorrupt, "found an empty piece", [&] { make_tokenizer(data); });
+}
+
+/// A protobuf field of bytes, with a length of up to 21 bits.
+std::string bytes_field(int number, std::string_view bytes) {
+  std::string result = {static_cast<char>(number << 3 | 2)};
+  result += static_cast<char>(bytes.size() | 0x80);
+  result += static_cast<char>(bytes.size() >> 7 | 0x80);
+  result += static_cast<char>(bytes.size() >> 14);
+  return result.append(bytes);
+}
+
+std::string piece_field(std::string_view text, TokenType type) {
+  return bytes_field(1, bytes_field(1, text) + "\x18" + static_cast<char>(type));
+}
+
+/// Darts-clone's units for the rules "a" and "b", whose replacements are at the two offsets.
+std::vector<std::uint32_t> two_rules(std::uint32_t a, std::uint32_t b) {
+  constexpr std::uint32_t kLeaf = 1U << 31;  // also marks the free units: no byte leads to them
+  std::vector<std::uint32_t> units(512, kLeaf);
+  units[0] = 256 << 10;
+  units[256 ^ 'a'] = (256 ^ 'a' ^ 1) << 10 | 0x100 | 'a';  // its leaf is unit 1
+  units[256 ^ 'b'] = (256 ^ 'b' ^ 2) << 10 | 0x100 | 'b';
+  units[1] = kLeaf | a;
+  units[2] = kLeaf | b;
+  return units;
+}
+
+/// A BPE model of x, y and a space that normalises by the rules.
+std::string model_with_rules(const std::vector<std::uint32_t>& units, std::string_view texts,
+                             int spec = 3) {
+  std::string charsmap;
+  const auto append = [&](std::size_t value) {
+    for (int shift = 0; shift < 32; shift += 8) charsmap += static_cast<char>(value >> shift);
+  };
+  append(units.size() * 4);
+  for (const std::uint32_t unit : units) append(unit);
+  return piece_field("<unk>", TokenType::kUnknown) + piece_field("<s>", TokenType::kControl) +
+         piece_field("</s>", TokenType::kControl) + piece_field("\u2581", TokenType::kNormal) +
+         piece_field("x", TokenType::kNormal) + piece_field("y", TokenType::kNormal) +
+         bytes_field(2, "\x18\x02") + bytes_field(spec, bytes_field(2, charsmap.append(texts)));
+}
+
+TEST(SentencePieceModel, NormalisesByItsRules) {
+  const std::string_view texts("x\0yx\0", 5);
+  const TokenizerData data = parse_sentencepiece(model_with_rules(two_rules(0, 2), texts));
+  EXPECT_THAT(encode(data, "ab"), ElementsAre(3, 4, 5, 4));
+  EXPECT_NO_THROW(parse_sentencepiece(model_with_rules(two_rules(0, 2), texts, /*spec=*/5)));
+  // As the trainer writes it where there are no rules.
+  EXPECT_NO_THROW(parse_sentencepiece(piece_field("<unk>", TokenType::kUnknown) +
+                                      piece_field("x", TokenType::kNormal) +
+                                      bytes_field(3, bytes_field(2, ""))));
+}
+
+/// The library follows rules without looking where they lead.
+TEST(SentencePieceModel, RefusesRulesThatLeadAstray) {
+  using Units = std::vector<std::uint32_t>;
+  const std::string_view texts("x\0yx\0", 5);
+  const auto refuse = [](const std::string& message, const Units& trie, std::string_view all) {
+    for (const int spec : {3, 5}) {
+      expect_error(ErrorCode::kCorrupt, "precompiled_charsmap: " + message,
+                   [&] { parse_sentencepiece(model_with_rules(trie, all, spec)); });
+    }
+  };
+  refuse("found a trie of 0 bytes", {}, texts);
+  refuse("found a trie of 0 bytes", {}, "");
+  refuse("expected a zero byte at the end", two_rules(0, 2), "x");
+  refuse("found a replacement at 5, expected below 5", two_rules(0, 5), texts);
+  refuse("found a replacement of more than 256 bytes", two_rules(0, 0),
+         std::string(257, 'x') + '\0');
+  refuse("unit 0: found children at 0, expected below 5", Units(5, 0), texts);
+  Units units = two_rules(0, 2);
+  units[0] = 512 << 10;
+  refuse("unit 0: found children at 512, expected below 512", units, texts);
+  units = two_rules(0, 2);
+  units[256 ^ 'a'] |= 1 << 30;
+  refuse("unit 353", units, texts);
+  units = two_rules(0, 2);
+  units['c'] = 256 << 10 | 'c';  // "c" below "b" leads back to "b"
+  units[256 ^ 'b'] = (256 ^ 'b') << 10 | 'b';
+  refuse("found a rule of more than 256 bytes", units, texts);
+  // "a", "aa", "aaa", ...: the library has room for 32 at one place.
+  units.assign(std::size_t{35} * 256, 1U << 31);
+  units[0] = 256 << 10;
+  for (std::uint32_t i = 1; i <= 33; ++i) {
+    const std::uint32_t index = i * 256 ^ 'a';
+    const std::uint32_t base = (i + 1) * 256;
+    units[index] = (index ^ base) << 10 | 0x100 | 'a';
+  }
+  refuse("found more than 32 rules", units, texts);
+  // A field number whose bits beyond 32 protobuf would drop.
+  expect_error(ErrorCode::kCorrupt, "no protobuf message",
+               [] { parse_sentencepiece("\x9A\x80\x80\x80\x10\x01x"); });
+}
+
+const char* const kDecoder = R"({"eos_token": "<|im_end|>", "add_bos_token": false,
+  "added_tokens_decoder": {
+    "0": {"content": "<unk>", "special": true}, "1": {"content": "<s>", "special": true},
+    "6": {"content": "<|im_start|>", "special": true, "normalized": false, "lstrip": false},
+    "7": {"content": "<|im_end|>", "special": true},
+    "9": {"content": "xy", "special": false, "normalized": true}}})";
+
+/// The ids are those of transformers' SentencePieceBackend on the same files.
+TEST(SentencePieceModel, TakesAddedTokensFromTheFilesBesideIt) {
+  const std::string model = model_with_rules(two_rules(0, 2), std::string("x\0yx\0", 5));
+  const auto expect_added = [](const TokenizerData& data) {
+    EXPECT_THAT(encode(data, "x<|im_start|>y xy x<|im_end|>", false, true),
+                ElementsAre(3, 4, 6, 3, 5, 9, 3, 4, 7));
+    EXPECT_THAT(encode(data, "xyx y"), ElementsAre(9, 3, 4, 3, 5));
+    EXPECT_THAT(encode(data, "<s>x", false, true), ElementsAre(1, 3, 4));
+    EXPECT_EQ(data.eos, 7);
+    EXPECT_EQ(data.types[0], TokenType::kUnknown);
+    EXPECT_EQ(data.tokens[8], "[PAD8]");
+    EXPECT_EQ(data.types[8], TokenType::kUnused);
+    EXPECT_EQ(data.scores.size(), 10U);
+    const auto tokenizer = make_tokenizer(data);
+    EXPECT_TRUE(tokenizer->is_end(7));
+    EXPECT_EQ(tokenizer->decode(Ids{6, 4, 9}, /*skip_special=*/true), "xxy");
+  };
+  const TokenizerData from_decoder = parse_sentencepiece(
+      model, {.tokenizer_config = kDecoder, .added_tokens = R"({"not read": 6})"});
+  expect_added(from_decoder);
+  EXPECT_FALSE(from_decoder.add_bos);
+  const char* const added = R"({"<|im_start|>": 6, "<|im_end|>": 7, "xy": 9})";
+  const TokenizerData from_names = parse_sentencepiece(
+      model, {.tokenizer_config = R"({"eos_token": {"content": "<|im_end|>"}})",
+              .added_tokens = added,
+              .special_tokens_map = R"({"additional_special_tokens": ["<|im_start|>"]})"});
+  expect_added(from_names);
+  EXPECT_TRUE(from_names.add_bos);
+  // Not special unless a file says so.
+  const TokenizerData plain = parse_sentencepiece(model, {.added_tokens = added});
+  EXPECT_EQ(plain.types[6], TokenType::kUserDefined);
+  EXPECT_THAT(encode(plain, "<|im_start|>"), ElementsAre(6));
+}
+
+TEST(HfOptions, RefusesWhatIsNoAddedToken) {
+  const auto refuse = [](ErrorCode code, const HfOptions& options, const std::string& message) {
+    expect_error(code, message, [&] { parse_vocab_merges(R"({"a": 0})", "", options); });
+  };
+  const auto decoder = [&](ErrorCode code, const std::string& value, const std::string& message) {
+    refuse(code, {.tokenizer_config = R"({"added_tokens_decoder": )" + value + "}"}, message);
+  };
+  decoder(ErrorCode::kCorrupt, "[]", "added_tokens_decoder: found array, expected an object");
+  decoder(ErrorCode::kCorrupt, R"({"x": {"content": "t"}})", "found key \"x\", expected a token");
+  decoder(ErrorCode::kCorrupt, R"({"-1": {"content": "t"}})", "found key \"-1\"");
+  decoder(ErrorCode::kCorrupt, R"({"1": {}})", "content: found null, expected a string");
+  decoder(ErrorCode::kUnsupported, R"({"1": {"content": "t", "rstrip": true}})",
+          "tokenizer_config.json: added_tokens_decoder: found rstrip of \"t\"");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = "[]"}, "added_tokens.json");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = R"({"t": "1"})"}, "added_tokens.json: \"t\"");
+  refuse(ErrorCode::kCorrupt, {.added_tokens = R"({"t": 2000000000})"}, "found id 2000000000");
+  refuse(ErrorCode::kCorrupt, {.special_tokens_map = "[]"}, "special_tokens_map.json");
+}
+
+TEST(SentencePieceModel, RefusesPiecesThatTheLibraryHasNoRoomFor) {
+  const auto model = [](std::size_t size, TokenType type) {
+    std::string bytes = piece_field("<unk>", TokenType::kUnknown);
+    for (std::size_t i = 1; i <= size; ++i) bytes += piece_field(std::string(i, 'a'), type);
+    return bytes + bytes_field(2, "\x18\x02");
+  };
+  EXPECT_NO_THROW(parse_sentencepiece(model(512, TokenType::kNormal)));
+  expect_error(ErrorCode::kCorrupt, "found 513 bytes, expected at most 512",
+               [&] { parse_sentencepiece(model(513, TokenType::kNormal)); });
+  EXPECT_NO_THROW(parse_sentencepiece(model(64, TokenType::kUserDefined)));
+  expect_error(ErrorCode::kCorrupt, "found more than 64 user-defined pieces",
+               [&] { parse_sentencepiece(model(65, TokenType::kUserDefined)); });
 }
 
 }  // namespace
