@@ -74,9 +74,11 @@ void require_cpu(const std::string& device) {
 void require_other_file(const std::filesystem::path& model, const std::filesystem::path& out) {
   std::error_code error;
   if (!std::filesystem::exists(out, error)) return;
+  const std::filesystem::path target = std::filesystem::canonical(out, error);
+  // A GGUF in a Hugging Face folder is no file of that model: an earlier output, say.
   const bool same = std::filesystem::equivalent(model, out, error) ||
-                    std::filesystem::equivalent(
-                        model, std::filesystem::canonical(out, error).parent_path(), error);
+                    (target.extension() != ".gguf" &&
+                     std::filesystem::equivalent(model, target.parent_path(), error));
   if (!same) return;
   throw Error(ErrorCode::kInvalidArgument,
               fmt::format("{}: found a file of the model itself, expected another place to write "

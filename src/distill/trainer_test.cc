@@ -301,6 +301,22 @@ TEST_F(Trainer, CopyKeepsTheWeights) {
   EXPECT_EQ(3 * compared, parameters.size());
 }
 
+TEST(AdamW, ScalesDecayUnlessToldOtherwise) {
+  for (const bool decay : {true, false}) {
+    const auto one = [] { return torch::ones({2}, torch::kFloat64).requires_grad_(); };
+    const std::vector<nn::Parameter> parameters = {{"latent", one(), nn::ParameterKind::kLatent},
+                                                   {"g", one(), nn::ParameterKind::kScale}};
+    AdamOptions options;
+    options.weight_decay = 0.5;
+    options.decay_scales = decay;
+    AdamW adam(parameters, options);
+    for (const nn::Parameter& p : parameters) p.value.mutable_grad() = torch::zeros_like(p.value);
+    adam.step(0.1);  // without a gradient only w (1 - 0.1 · 0.5) is left
+    EXPECT_DOUBLE_EQ(parameters[0].value[0].item<double>(), 0.95);
+    EXPECT_DOUBLE_EQ(parameters[1].value[0].item<double>(), decay ? 0.95 : 1.0);
+  }
+}
+
 TEST(Recipe, ComesBackFromItsJson) {
   for (const char* name : {"best", "paper"}) {
     Recipe recipe = recipe_by_name(name);
