@@ -15,10 +15,9 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits packed tokenizers wikitext llama.cpp svid training sizes demo asan fuzz fresh)
+POINTS=(logits tokenizers wikitext llama.cpp svid training sizes demo packed asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
-  [packed]=tools/accept/packed.py         # the packed student in the runtime against libtorch
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
   [wikitext]=tools/accept/wikitext.py     # perplexity against transformers
   [llama.cpp]=tools/accept/llama_cpp.py   # perplexity against llama.cpp's own tool
@@ -26,6 +25,7 @@ declare -A SCRIPTS=(
   [training]=tools/accept/training.py     # twenty steps against a PyTorch script
   [sizes]=tools/accept/sizes.py           # the paper's table of sizes
   [demo]=tools/accept/demo.py             # held-out divergence of the demo, three seeds
+  [packed]=tools/accept/packed.py         # the packed students in the runtime against libtorch
   [asan]=tools/accept/asan.py             # the whole suite under AddressSanitizer and UBSan
   [fuzz]=tools/accept/fuzz.py             # every fuzz target for minutes
   [fresh]=tools/fresh_install.sh          # a fresh Debian 12
