@@ -118,8 +118,8 @@ class SentencePieceBpe final : public SentencePieceBase {
   void encode_word(std::string_view word, std::vector<TokenId>& ids) const {
     std::vector<Symbol> symbols;
     for (std::size_t at = 0; at < word.size();) {
-      // normalize() has left nothing ill-formed.
-      const std::size_t size = utf8_char_size(word, at);
+      // normalize() has left nothing ill-formed, but a user-defined piece may cut a character.
+      const std::size_t size = std::max<std::size_t>(1, utf8_char_size(word, at));
       append_symbol(symbols, static_cast<std::int32_t>(size), find_piece(word.substr(at, size)));
       at += size;
     }

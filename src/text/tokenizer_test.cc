@@ -181,6 +181,14 @@ TEST(SentencePieceBpe, UserDefinedPieces) {
   EXPECT_EQ(tokenizer->piece(10), "  ");
 }
 
+TEST(SentencePieceBpe, UserDefinedPieceMayCutACharacter) {
+  TokenizerData data = sentencepiece();
+  data.tokens.emplace_back("\xC3");
+  data.types.push_back(TokenType::kUserDefined);
+  data.scores.push_back(0);
+  EXPECT_THAT(encode(data, "a\u00E9"), ElementsAre(9, 10, 0));
+}
+
 TEST(SentencePieceBpe, SpacePrefix) {
   TokenizerData data = sentencepiece();
   const auto spaces = [&](std::string_view text) { return encode(data, text, false, true); };
