@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arch/model_config.h"
+#include "base/words.h"
 #include "formats/sign1.h"
 #include "formats/tensor_view.h"
 #include "text/tokenizer.h"
@@ -113,3 +114,13 @@ class Checkpoint {
 };
 
 }  // namespace onebit::arch
+
+namespace onebit {
+
+template <>
+struct Words<arch::Form> {
+  static constexpr Word<arch::Form> kAll[] = {{arch::Form::kPaper, "paper"},
+                                              {arch::Form::kFoldable, "foldable"}};
+};
+
+}  // namespace onebit

@@ -8,17 +8,11 @@
 
 namespace onebit::arch {
 
-std::string_view form_name(Form form) noexcept {
-  return form == Form::kPaper ? "paper" : "foldable";
-}
-
 Form parse_form(std::string_view name, std::string_view file) {
-  for (const Form form : {Form::kPaper, Form::kFoldable}) {
-    if (form_name(form) == name) return form;
-  }
+  if (const auto form = value_of<Form>(name)) return *form;
   throw Error(ErrorCode::kUnsupported,
-              fmt::format("{}: {}: found {}, expected 'paper' or 'foldable'", file, kPackedFormKey,
-                          file::in_quotes(name)));
+              fmt::format("{}: {}: found {}, expected one of {}", file, kPackedFormKey,
+                          file::in_quotes(name), fmt::join(all_words<Form>(), ", ")));
 }
 
 }  // namespace onebit::arch

@@ -25,10 +25,7 @@ inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
 inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";
 inline constexpr std::string_view kPackedProgramKey = "onebit.program";
 
-/// "paper" and "foldable".
-std::string_view form_name(Form form) noexcept;
-
-/// Throws Error{kUnsupported} naming `file` for any other name.
+/// Throws Error{kUnsupported} naming `file` for a name of no form.
 Form parse_form(std::string_view name, std::string_view file);
 
 }  // namespace onebit::arch

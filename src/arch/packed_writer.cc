@@ -110,7 +110,7 @@ struct PackedWriter::Impl {
     set(kPackedProgramKey, p.program);
     if (std::any_of(order.begin(), order.end(),
                     [this](const auto& id) { return is_one_bit(id); })) {
-      set(kPackedFormKey, form_name(p.form));
+      set(kPackedFormKey, word_of(p.form));
       set(kPackedLayoutKey, formats::kSign1Layout);
     }
   }

@@ -414,7 +414,7 @@ TEST_F(PackedFile, DamageIsNamed) {
       {"layout", set("onebit.layout", std::string("sign1.v2")), ErrorCode::kUnsupported,
        "onebit.layout: found 'sign1.v2', expected 'sign1.v1'"},
       {"form", set("onebit.form", std::string("round")), ErrorCode::kUnsupported,
-       "onebit.form: found 'round', expected 'paper' or 'foldable'"},
+       "onebit.form: found 'round', expected one of paper, foldable"},
       {"no version", drop("onebit.version"), ErrorCode::kCorrupt, "but no onebit.version"},
       {"no layout", drop("onebit.layout"), ErrorCode::kCorrupt, "onebit.layout"},
       {"no form", drop("onebit.form"), ErrorCode::kCorrupt, "onebit.form"},

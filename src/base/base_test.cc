@@ -16,8 +16,17 @@
 #include "base/sha256.h"
 #include "base/test_paths.h"
 #include "base/thread_pool.h"
+#include "base/words.h"
 
 namespace onebit {
+
+enum class Fruit : std::uint8_t { kApple, kFig };
+
+template <>
+struct Words<Fruit> {
+  static constexpr Word<Fruit> kAll[] = {{Fruit::kFig, "fig"}, {Fruit::kApple, "apple"}};
+};
+
 namespace {
 
 using ::testing::HasSubstr;
@@ -187,6 +196,14 @@ TEST(ThreadPool, TooManyThreadsAreAnError) {
   };
   EXPECT_EXIT(start(), ::testing::ExitedWithCode(0),
               "threads: found room for [0-9]+, expected 100000");
+}
+
+TEST(Words, NameValuesAndNothingElse) {
+  EXPECT_EQ(word_of(Fruit::kFig), "fig");
+  EXPECT_EQ(value_of<Fruit>("apple"), Fruit::kApple);
+  EXPECT_EQ(value_of<Fruit>("Apple"), std::nullopt);
+  EXPECT_EQ(value_of<Fruit>(""), std::nullopt);
+  EXPECT_THAT(all_words<Fruit>(), ::testing::ElementsAre("fig", "apple"));  // the table's order
 }
 
 TEST(Rng, FixedSequenceAndRange) {

@@ -83,9 +83,7 @@ class Bench final : public Command {
                   std::int64_t{1000});
     define_choice(app, "-o,--output", output_, "how to print", {"md", "json"});
     define_device(app, runtime_.device);
-    define_choice(app, "--activations", runtime_.activations,
-                  "what 1-bit matrices multiply, exact floats or int8 rounded per token",
-                  {"f32", "i8"});
+    define_activations(app, runtime_.activations);
   }
 
   void run(Context& context) override {
@@ -203,7 +201,7 @@ class Bench final : public Command {
                   const std::vector<Bandwidth>& bandwidths, std::uint64_t peak,
                   const std::string& kernels) const {
     Json object = {{"model", runtime_.model},     {"file_bytes", model_bytes_},
-                   {"kernels", kernels},          {"activations", runtime_.activations},
+                   {"kernels", kernels},          {"activations", word_of(runtime_.activations)},
                    {"repetitions", repetitions_}, {"peak_bytes", peak},
                    {"results", Json::array()},    {"bandwidth", Json::array()}};
     for (const Measurement& m : results) {

@@ -32,11 +32,11 @@ struct DistillFlags {
   std::optional<double> beta;
   std::optional<double> gamma;
   std::optional<double> logit_scale;
-  std::string logit_reduction;
+  std::optional<distill::LogitReduction> logit_reduction;
   bool hidden_last = false;
-  std::string latent;
+  std::optional<nn::LatentStart> latent;
   std::optional<double> latent_scale;
-  std::string sign_gradient;
+  std::optional<nn::SignGradient> sign_gradient;
   std::optional<double> lr;
   std::optional<double> scale_rate;
   std::optional<double> weight_decay;
@@ -46,7 +46,7 @@ struct DistillFlags {
   std::optional<double> adam_eps;
   std::optional<double> clip;
   std::optional<std::int64_t> warmup;
-  std::string decay;
+  std::optional<distill::Decay> decay;
   std::optional<std::int64_t> steps;
   std::optional<double> epochs;
   std::optional<std::int64_t> batch;
@@ -66,7 +66,9 @@ struct DistillFlags {
   int threads = 0;
   std::int64_t seed = 0;
   CLI::Option* seed_option = nullptr;
-  OneBitFlags one_bit{.form = "", .init = "", .split = ""};
+  std::optional<arch::Form> form;
+  std::optional<quant::Init> init;
+  std::optional<quant::Split> split;
   PackFlags pack;
 };
 
@@ -99,26 +101,16 @@ distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& 
 /// The recipe with what the command line changes. `epochs` become steps later, with the data.
 distill::Recipe recipe_of(const DistillFlags& f, const std::filesystem::path& state) {
   distill::Recipe r = base_recipe(f, state);
-  if (!f.one_bit.form.empty()) r.form = f.one_bit.parsed_form();
-  if (!f.one_bit.init.empty()) choose_init(r, quant::parse_init(f.one_bit.init));
-  if (!f.one_bit.split.empty()) r.svid.split = quant::parse_split(f.one_bit.split);
-  if (!f.latent.empty()) {
-    r.latent = f.latent == "sign" ? nn::LatentStart::kSign : nn::LatentStart::kLevels;
-    r.latent_scale = f.latent == "sign" ? nn::kLatentScale : 1.0;
+  override_with(r.form, f.form);
+  if (f.init) choose_init(r, *f.init);
+  override_with(r.svid.split, f.split);
+  if (f.latent) {
+    r.latent = *f.latent;
+    r.latent_scale = r.latent == nn::LatentStart::kSign ? nn::kLatentScale : 1.0;
   }
-  if (!f.sign_gradient.empty()) {
-    r.sign_gradient =
-        f.sign_gradient == "tanh" ? nn::SignGradient::kTanh : nn::SignGradient::kIdentity;
-  }
-  if (!f.logit_reduction.empty()) {
-    r.loss.logit.reduction = f.logit_reduction == "token" ? distill::LogitReduction::kPerToken
-                                                          : distill::LogitReduction::kPerSequence;
-  }
-  if (!f.decay.empty()) {
-    r.decay = f.decay == "cosine"   ? distill::Decay::kCosine
-              : f.decay == "linear" ? distill::Decay::kLinear
-                                    : distill::Decay::kConstant;
-  }
+  override_with(r.sign_gradient, f.sign_gradient);
+  override_with(r.loss.logit.reduction, f.logit_reduction);
+  override_with(r.decay, f.decay);
   r.loss.hidden_last = r.loss.hidden_last || f.hidden_last;
   if (f.no_scale_decay) r.adam.decay_scales = false;
   override_with(r.latent_scale, f.latent_scale);
@@ -143,7 +135,7 @@ distill::Recipe recipe_of(const DistillFlags& f, const std::filesystem::path& st
   override_with(r.batch, f.batch);
   override_with(r.accumulate, f.accumulate);
   override_with(r.length, f.length);
-  if (f.dtype != "auto") r.compute = f.dtype == "bf16" ? torch::kBFloat16 : torch::kFloat32;
+  override_with(r.compute, value_of<torch::ScalarType>(f.dtype));
   if (f.seed_option->count() > 0 && f.seed >= 0) r.seed = static_cast<std::uint64_t>(f.seed);
   if (r.loss.hidden_last && r.loss.beta == 0) {
     throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
@@ -229,16 +221,14 @@ class Distill final : public Command {
     define_optional(app, "--logit-scale", f.logit_scale, "factor of the divergence in the loss",
                     0.0, 1e6);
     define_choice(app, "--logit-reduction", f.logit_reduction,
-                  "the divergence's sum is divided by the sequences (the reference) or the tokens",
-                  {"sequence", "token"});
+                  "the divergence's sum is divided by the sequences (the reference) or the tokens");
     app.add_flag("--hidden-last", f.hidden_last,
                  "the hidden-state term also supervises the last block, unlike the reference");
     define_choice(app, "--latent", f.latent,
-                  "latent weights start as 0.01 times the sign, or as weights in units of h gT",
-                  {"sign", "levels"});
-    define_choice(app, "--sign-gradient", f.sign_gradient,
-                  "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is",
-                  {"tanh", "identity"});
+                  "latent weights start as 0.01 times the sign, or as weights in units of h gT");
+    define_choice(
+        app, "--sign-gradient", f.sign_gradient,
+        "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is");
     define_optional(app, "--latent-scale", f.latent_scale, "factor of that start", 0.0, 1e6);
     define_optional(app, "--lr", f.lr, "peak learning rate of the latent weights", 0.0, 1.0);
     define_optional(app, "--scale-rate", f.scale_rate, "rate of g and h as a multiple of --lr", 0.0,
@@ -253,8 +243,7 @@ class Distill final : public Command {
     define_optional(app, "--clip", f.clip, "largest norm of the gradient; 0: any", 0.0, 1e9);
     define_optional(app, "--warmup", f.warmup, "steps of linear warm-up", std::int64_t{0},
                     kMaxCount);
-    define_choice(app, "--decay", f.decay, "of the rate after the warm-up",
-                  {"cosine", "linear", "constant"});
+    define_choice(app, "--decay", f.decay, "of the rate after the warm-up");
     CLI::Option* steps =
         define_optional(app, "--steps", f.steps, "optimiser steps of the run", kOne, kMaxCount);
     define_optional(app, "--epochs", f.epochs, "passes over the data, in place of --steps", 1e-6,
@@ -284,7 +273,7 @@ class Distill final : public Command {
     define_number(app, "--held-out", f.held_out, "share of the documents kept for evaluation", 0.0,
                   0.5);
     define_device(app, f.device);
-    define_one_bit(app, f.one_bit);
+    define_one_bit(app, f.form, f.init, f.split);
     define_pack(app, f.pack);
     define_threads(app, f.threads);
     f.seed_option = define_seed(app, f.seed);

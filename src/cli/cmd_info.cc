@@ -85,9 +85,8 @@ class Info final : public Command {
         fmt::format("{:.4f} bits per weight", summary.file_bits_per_weight()));
     if (const auto& made = checkpoint.provenance()) {
       row(console, "method",
-          has_one_bit(summary)
-              ? fmt::format("{}, form {}", made->method, arch::form_name(made->form))
-              : made->method);
+          has_one_bit(summary) ? fmt::format("{}, form {}", made->method, word_of(made->form))
+                               : made->method);
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));
       row(console, "made by", made->program);
     }
@@ -138,7 +137,7 @@ class Info final : public Command {
                           {"source_name", made->source_name},
                           {"source_sha256", made->source_sha256},
                           {"program", made->program}};
-      if (has_one_bit(summary)) object["packed"]["form"] = arch::form_name(made->form);
+      if (has_one_bit(summary)) object["packed"]["form"] = word_of(made->form);
     }
     object["kernels"] = kernels.name;
     for (const kernels::KernelSet* set : kernels::available_kernels()) {

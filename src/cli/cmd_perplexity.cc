@@ -1,6 +1,5 @@
 // `onebit perplexity`: how well a model predicts a text, and how far it is from a teacher.
 #include <fmt/format.h>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -14,14 +13,6 @@
 
 namespace onebit::cli {
 namespace {
-
-const std::map<std::string, eval::Protocol> kProtocols = {{"paper", eval::Protocol::kPaper},
-                                                          {"llama.cpp", eval::Protocol::kLlamaCpp}};
-
-const std::map<std::string, eval::Rows> kRows = {{"auto", eval::Rows::kAuto},
-                                                 {"wikitext", eval::Rows::kWikitext},
-                                                 {"whole", eval::Rows::kWhole},
-                                                 {"jsonl", eval::Rows::kJsonl}};
 
 constexpr const char* kNotes =
     "Protocols. paper: the whole text is tokenised, one BOS at its beginning if the\n"
@@ -40,18 +31,16 @@ constexpr const char* kNotes =
 
 class Perplexity final : public Command {
  public:
-  Perplexity() { runtime_.activations = "f32"; }
+  Perplexity() { runtime_.activations = runtime::Activations::kF32; }
 
   void define(CLI::App& app) override {
     define_model(app, runtime_.model);
     define_path(app, "-f,--file", file_, "the text to predict")->required();
     define_number(app, "-c,--ctx-size", options_.window, "tokens of a window", std::int64_t{2},
                   kMaxCount);
-    define_choice(app, "--protocol", protocol_, "how windows are made and scored",
-                  {"paper", "llama.cpp"});
+    define_choice(app, "--protocol", options_.protocol, "how windows are made and scored");
     define_choice(app, "--rows", rows_,
-                  "what a row of the file is (auto: by the ending .raw or .jsonl, else the whole)",
-                  {"auto", "wikitext", "whole", "jsonl"});
+                  "what a row of the file is (auto: by the ending .raw or .jsonl, else the whole)");
     define_path(app, "--kl-teacher", teacher_,
                 "compare with this model: mean KL divergence, its 99th percentile, same top token")
         ->type_name("MODEL");
@@ -62,12 +51,11 @@ class Perplexity final : public Command {
   }
 
   void run(Context& context) override {
-    options_.protocol = kProtocols.at(protocol_);
     options_.threads = runtime_.threads;
     if (options_.protocol == eval::Protocol::kLlamaCpp && options_.window < 3) {
       throw UsageError("--ctx-size: found 2, expected at least 3 with --protocol llama.cpp");
     }
-    const std::string text = eval::join_rows(file_, read_file(file_), kRows.at(rows_));
+    const std::string text = eval::join_rows(file_, read_file(file_), rows_);
     runtime::Model model = load_model(context, runtime_);
     RuntimeScorer scorer(model);
     std::optional<runtime::Model> teacher;
@@ -120,11 +108,12 @@ class Perplexity final : public Command {
     console.print(fmt::format("{} tokens, {} windows of {}, {} predictions scored\n",
                               grouped(result.tokens), result.windows, options_.window,
                               grouped(result.scored)));
-    nlohmann::ordered_json object = {{"ppl", result.ppl},         {"ppl_stderr", result.ppl_stderr},
-                                     {"tokens", result.tokens},   {"windows", result.windows},
-                                     {"scored", result.scored},   {"mean_nll", result.mean_nll},
-                                     {"window", options_.window}, {"protocol", protocol_},
-                                     {"model", runtime_.model},   {"file", file_}};
+    nlohmann::ordered_json object = {
+        {"ppl", result.ppl},         {"ppl_stderr", result.ppl_stderr},
+        {"tokens", result.tokens},   {"windows", result.windows},
+        {"scored", result.scored},   {"mean_nll", result.mean_nll},
+        {"window", options_.window}, {"protocol", word_of(options_.protocol)},
+        {"model", runtime_.model},   {"file", file_}};
     if (result.has_teacher) {
       console.print(fmt::format("Mean KL = {:.6f} +/- {:.6f}\n", result.kl_mean, result.kl_stderr));
       console.print(fmt::format("KL p99 = {:.6f}\n", result.kl_p99));
@@ -143,8 +132,7 @@ class Perplexity final : public Command {
   RuntimeFlags runtime_;
   std::string file_;
   std::string teacher_;
-  std::string protocol_ = "paper";
-  std::string rows_ = "auto";
+  eval::Rows rows_ = eval::Rows::kAuto;
   eval::PerplexityOptions options_;
 };
 

@@ -28,10 +28,11 @@ class Quantize final : public Command {
   void define(CLI::App& app) override {
     define_model(app, source_);
     define_path(app, "-o,--output", out_, "the packed GGUF to write")->required();
-    std::vector<std::string> methods;
-    for (const quant::Method* method : quant::all_methods()) methods.emplace_back(method->name);
+    std::vector<std::string_view> methods;
+    for (const quant::Method* method : quant::all_methods()) methods.push_back(method->name);
     define_choice(app, "--method", method_, "how matrices are quantised", methods);
-    define_one_bit(app, one_bit_);
+    quant::MethodOptions& method = options_.method_options;
+    define_one_bit(app, method.form, method.svid.init, method.svid.split);
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -42,15 +43,11 @@ class Quantize final : public Command {
     require_cpu(device_);
     require_other_file(source_, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
-    quant::QuantizeOptions options;
-    options.method = &quant::find_method(method_);
-    options.method_options.svid = {.init = quant::parse_init(one_bit_.init),
-                                   .split = quant::parse_split(one_bit_.split)};
-    options.method_options.form = one_bit_.parsed_form();
-    options.method_options.scales = formats::parse_dtype(pack_.scales);
-    options.embedding = formats::parse_dtype(pack_.embedding);
-    options.head = formats::parse_dtype(pack_.head);
-    options.threads = threads_;
+    options_.method = &quant::find_method(method_);
+    options_.method_options.scales = formats::parse_dtype(pack_.scales);
+    options_.embedding = formats::parse_dtype(pack_.embedding);
+    options_.head = formats::parse_dtype(pack_.head);
+    options_.threads = threads_;
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -59,7 +56,7 @@ class Quantize final : public Command {
     const auto begin = std::chrono::steady_clock::now();
     const auto progress = console.progress("quantize", "tensors");
     const quant::QuantizeTotals totals = quant::quantize_model(
-        source, out_, options,
+        source, out_, options_,
         [&](const quant::MatrixReport& report) {
           console.print(row(report.name, formats::to_string(report.shape),
                             fmt::format("{:.6f}", report.relative_error),
@@ -101,9 +98,9 @@ class Quantize final : public Command {
     console.print_json({{"model", source_},
                         {"output", out_},
                         {"method", method_},
-                        {"init", one_bit_.init},
-                        {"split", one_bit_.split},
-                        {"form", one_bit_.form},
+                        {"init", word_of(options_.method_options.svid.init)},
+                        {"split", word_of(options_.method_options.svid.split)},
+                        {"form", word_of(options_.method_options.form)},
                         {"matrices", std::move(matrices)},
                         {"totals",
                          {{"matrices", totals.matrices},
@@ -119,7 +116,7 @@ class Quantize final : public Command {
   std::string source_;
   std::string out_;
   std::string method_ = "onebit";
-  OneBitFlags one_bit_;
+  quant::QuantizeOptions options_;
   PackFlags pack_;
   std::string device_ = "cpu";
   int threads_ = 0;

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/words.h"
 
 namespace onebit::cli {
 
@@ -70,3 +71,16 @@ class Console {
 };
 
 }  // namespace onebit::cli
+
+namespace onebit {
+
+template <>
+struct Words<cli::Verbosity> {
+  static constexpr Word<cli::Verbosity> kAll[] = {{cli::Verbosity::kDebug, "debug"},
+                                                  {cli::Verbosity::kInfo, "info"},
+                                                  {cli::Verbosity::kWarning, "warning"},
+                                                  {cli::Verbosity::kError, "error"},
+                                                  {cli::Verbosity::kOff, "off"}};
+};
+
+}  // namespace onebit

@@ -1,8 +1,10 @@
 #include "cli/flags.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 #include <random>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -24,22 +26,30 @@ void define_model(CLI::App& app, std::string& model, const char* name) {
       ->type_name("");  // the name says it
 }
 
-CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
+CLI::Option* define_choice(CLI::App& app, const char* flags,
+                           std::function<void(const std::string&)> take,
                            const std::string& description,
-                           const std::vector<std::string>& choices) {
-  std::string list;
-  for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-  return app.add_option(flags, value, fmt::format("{}: {}", description, list))
+                           const std::vector<std::string_view>& choices) {
+  const std::string list = fmt::format("{}", fmt::join(choices, ", "));
+  return app
+      .add_option_function<std::string>(flags, std::move(take),
+                                        fmt::format("{}: {}", description, list))
       ->check(CLI::Validator(
           [choices, list](std::string& word) {
-            for (const std::string& choice : choices) {
-              if (word == choice) return std::string();
-            }
-            return fmt::format("found '{}', expected one of {}", word, list);
+            const bool known = std::find(choices.begin(), choices.end(), word) != choices.end();
+            return known ? std::string()
+                         : fmt::format("found '{}', expected one of {}", word, list);
           },
           ""))
-      ->type_name("NAME")
-      ->capture_default_str();
+      ->type_name("NAME");
+}
+
+CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
+                           const std::string& description,
+                           const std::vector<std::string_view>& choices) {
+  return define_choice(
+             app, flags, [&value](const std::string& word) { value = word; }, description, choices)
+      ->default_str(value);
 }
 
 CLI::Option* define_path(CLI::App& app, const char* flags, std::string& value,
@@ -86,12 +96,15 @@ void require_other_file(const std::filesystem::path& model, const std::filesyste
                           out.string()));
 }
 
+CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations) {
+  return define_choice(app, "--activations", activations,
+                       "what 1-bit matrices multiply, exact floats or int8 rounded per token");
+}
+
 void define_runtime(CLI::App& app, RuntimeFlags& flags) {
   define_threads(app, flags.threads);
   define_device(app, flags.device);
-  define_choice(app, "--activations", flags.activations,
-                "what 1-bit matrices multiply, exact floats or int8 rounded per token",
-                {"f32", "i8"});
+  define_activations(app, flags.activations);
 }
 
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
@@ -100,8 +113,7 @@ runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
   runtime::ModelOptions options;
   options.threads = flags.threads;
   options.isa = context.isa;
-  options.activations =
-      flags.activations == "i8" ? runtime::Activations::kI8 : runtime::Activations::kF32;
+  options.activations = flags.activations;
   runtime::Model model = runtime::Model::load(flags.model, options);
   log(LogLevel::kDebug,
       fmt::format("{}: {} layers, {} kernels, {} threads, loaded in {:.2f} s", flags.model,

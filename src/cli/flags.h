@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <fmt/format.h>
+#include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "base/words.h"
 #include "cli/command.h"
 #include "runtime/model.h"
 
@@ -21,9 +25,35 @@ CLI::Validator not_empty(const char* what);
 /// MODEL (or TEACHER), a positional. An empty name is wrong usage, here and in define_path().
 void define_model(CLI::App& app, std::string& model, const char* name = "MODEL");
 
-/// One word out of a few, which the help lists after `description`.
+/// One word out of a few, which the help lists after `description`; `take` gets it.
+CLI::Option* define_choice(CLI::App& app, const char* flags,
+                           std::function<void(const std::string&)> take,
+                           const std::string& description,
+                           const std::vector<std::string_view>& choices);
+
+/// The same, kept in `value`, which holds the default; empty: none.
 CLI::Option* define_choice(CLI::App& app, const char* flags, std::string& value,
-                           const std::string& description, const std::vector<std::string>& choices);
+                           const std::string& description,
+                           const std::vector<std::string_view>& choices);
+
+/// A value of an enumeration, by its word; `value` holds the default.
+template <Worded E>
+CLI::Option* define_choice(CLI::App& app, const char* flags, E& value,
+                           const std::string& description) {
+  return define_choice(
+             app, flags, [&value](const std::string& word) { value = *value_of<E>(word); },
+             description, all_words<E>())
+      ->default_str(std::string(word_of(value)));
+}
+
+/// One that stays empty where the command line does not name it.
+template <Worded E>
+CLI::Option* define_choice(CLI::App& app, const char* flags, std::optional<E>& value,
+                           const std::string& description) {
+  return define_choice(
+      app, flags, [&value](const std::string& word) { value = value_of<E>(word); }, description,
+      all_words<E>());
+}
 
 /// Longest text sizes and counts that the flags take: far beyond use.
 inline constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
@@ -79,7 +109,7 @@ struct RuntimeFlags {
   std::string model;
   int threads = 0;
   std::string device = "cpu";
-  std::string activations = "i8";
+  runtime::Activations activations = runtime::Activations::kI8;
 };
 
 /// --device, of a command that runs on the CPU whatever its MODEL; require_cpu() says so.
@@ -89,6 +119,8 @@ void require_cpu(const std::string& device);
 
 /// Error{kInvalidArgument} when writing `out` would overwrite the model or a file of its folder.
 void require_other_file(const std::filesystem::path& model, const std::filesystem::path& out);
+
+CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations);
 
 /// --threads, --device and --activations.
 void define_runtime(CLI::App& app, RuntimeFlags& flags);

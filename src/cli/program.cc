@@ -1,6 +1,5 @@
 #include "cli/program.h"
 
-#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -27,23 +26,15 @@ const CommandEntry* find(const Program& program, std::string_view name) {
   return nullptr;
 }
 
-constexpr const char* kVerbosityNames[] = {"debug", "info", "warning", "error", "off"};
-
 /// The options of every command.
 struct CommonFlags {
-  std::string log_level = "info";
+  Verbosity verbosity = Verbosity::kInfo;
   bool json = false;
-
-  Verbosity verbosity() const {
-    const auto* name = std::find(std::begin(kVerbosityNames), std::end(kVerbosityNames), log_level);
-    return static_cast<Verbosity>(name - std::begin(kVerbosityNames));
-  }
 };
 
 void define_common(CLI::App& app, CommonFlags& flags) {
   app.add_flag("--json", flags.json, "print one JSON object on stdout at the end, nothing else");
-  define_choice(app, "--log-level", flags.log_level, "how much to tell on stderr",
-                {std::begin(kVerbosityNames), std::end(kVerbosityNames)});
+  define_choice(app, "--log-level", flags.verbosity, "how much to tell on stderr");
 }
 
 /// Scripts give these to any command: one that has no use for them takes them and says so.
@@ -144,7 +135,7 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   } catch (const CLI::ParseError& error) {
     return usage_error(console, error.what(), help);
   }
-  console.set_verbosity(parser.common.verbosity());
+  console.set_verbosity(parser.common.verbosity);
   console.set_json(parser.common.json);
   Interrupts interrupts;
   Context context{console, interrupts, forced_isa()};

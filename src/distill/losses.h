@@ -10,6 +10,8 @@
 #include <torch/torch.h>
 #include <vector>
 
+#include "base/words.h"
+
 namespace onebit::distill {
 
 /// How the divergence of all tokens becomes one number.
@@ -57,3 +59,14 @@ torch::Tensor attention_loss(const std::vector<torch::Tensor>& student,
 torch::Tensor relative_error(const torch::Tensor& student, const torch::Tensor& teacher);
 
 }  // namespace onebit::distill
+
+namespace onebit {
+
+template <>
+struct Words<distill::LogitReduction> {
+  static constexpr Word<distill::LogitReduction> kAll[] = {
+      {distill::LogitReduction::kPerSequence, "sequence"},
+      {distill::LogitReduction::kPerToken, "token"}};
+};
+
+}  // namespace onebit

@@ -5,52 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
 #include "base/error.h"
 
 namespace onebit::distill {
 namespace {
-
-// The words of each choice, as the command line has them.
-template <class E>
-using Words = std::vector<std::pair<E, std::string_view>>;
-
-Words<arch::Form> words(arch::Form) {
-  return {{arch::Form::kPaper, "paper"}, {arch::Form::kFoldable, "foldable"}};
-}
-
-Words<quant::Init> words(quant::Init) {
-  return {{quant::Init::kNmf, "nmf"}, {quant::Init::kSvd, "svd"}, {quant::Init::kCopy, "copy"}};
-}
-
-Words<quant::Split> words(quant::Split) {
-  return {{quant::Split::kRms, "rms"},
-          {quant::Split::kBalanced, "balanced"},
-          {quant::Split::kIn, "in"},
-          {quant::Split::kOut, "out"}};
-}
-
-Words<nn::LatentStart> words(nn::LatentStart) {
-  return {{nn::LatentStart::kSign, "sign"}, {nn::LatentStart::kLevels, "levels"}};
-}
-
-Words<nn::SignGradient> words(nn::SignGradient) {
-  return {{nn::SignGradient::kTanh, "tanh"}, {nn::SignGradient::kIdentity, "identity"}};
-}
-
-Words<LogitReduction> words(LogitReduction) {
-  return {{LogitReduction::kPerToken, "token"}, {LogitReduction::kPerSequence, "sequence"}};
-}
-
-Words<Decay> words(Decay) {
-  return {{Decay::kCosine, "cosine"}, {Decay::kLinear, "linear"}, {Decay::kConstant, "constant"}};
-}
-
-Words<torch::ScalarType> words(torch::ScalarType) {
-  return {{torch::kBFloat16, "bf16"}, {torch::kFloat32, "f32"}};
-}
 
 /// Calls visit(key, member) for every member; keys are the flags' names where there is a flag.
 template <class R, class Visit>
@@ -150,9 +109,7 @@ nlohmann::ordered_json to_json(const Recipe& recipe) {
   nlohmann::ordered_json object;
   for_each_member(recipe, [&]<class T>(const char* key, const T& value) {
     if constexpr (std::is_enum_v<T>) {
-      for (const auto& [choice, word] : words(value)) {
-        if (choice == value) object[key] = word;
-      }
+      object[key] = word_of(value);
     } else {
       object[key] = value;
     }
@@ -170,12 +127,11 @@ Recipe recipe_from_json(const nlohmann::ordered_json& object) {
     const auto found = object.find(key);
     if (found == object.end()) fail(key, "none");
     if constexpr (std::is_enum_v<T>) {
-      for (const auto& [choice, word] : words(value)) {
-        if (*found != word) continue;
-        value = choice;
-        return;
-      }
-      fail(key, found->dump());
+      const auto named = found->is_string()
+                             ? value_of<T>(found->template get_ref<const std::string&>())
+                             : std::nullopt;
+      if (!named) fail(key, found->dump());
+      value = *named;
     } else {
       if (std::is_same_v<T, bool> ? !found->is_boolean() : !found->is_number()) {
         fail(key, found->dump());

@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 
 #include "arch/checkpoint.h"
+#include "base/words.h"
 #include "distill/block_stage.h"
 #include "distill/distiller.h"
 #include "distill/schedule.h"
@@ -72,3 +73,14 @@ nlohmann::ordered_json to_json(const Recipe& recipe);
 Recipe recipe_from_json(const nlohmann::ordered_json& object);
 
 }  // namespace onebit::distill
+
+namespace onebit {
+
+/// The types that a run computes in.
+template <>
+struct Words<torch::ScalarType> {
+  static constexpr Word<torch::ScalarType> kAll[] = {{torch::kBFloat16, "bf16"},
+                                                     {torch::kFloat32, "f32"}};
+};
+
+}  // namespace onebit

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <numbers>
 
+#include "base/words.h"
+
 namespace onebit::distill {
 
 enum class Decay : std::uint8_t { kCosine, kLinear, kConstant };
@@ -30,3 +32,14 @@ struct Schedule {
 };
 
 }  // namespace onebit::distill
+
+namespace onebit {
+
+template <>
+struct Words<distill::Decay> {
+  static constexpr Word<distill::Decay> kAll[] = {{distill::Decay::kCosine, "cosine"},
+                                                  {distill::Decay::kLinear, "linear"},
+                                                  {distill::Decay::kConstant, "constant"}};
+};
+
+}  // namespace onebit

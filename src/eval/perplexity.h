@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "base/words.h"
 #include "eval/scorer.h"
 
 namespace onebit::eval {
@@ -65,3 +66,21 @@ PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenize
                             Progress& progress, std::stop_token stop);
 
 }  // namespace onebit::eval
+
+namespace onebit {
+
+template <>
+struct Words<eval::Protocol> {
+  static constexpr Word<eval::Protocol> kAll[] = {{eval::Protocol::kPaper, "paper"},
+                                                  {eval::Protocol::kLlamaCpp, "llama.cpp"}};
+};
+
+template <>
+struct Words<eval::Rows> {
+  static constexpr Word<eval::Rows> kAll[] = {{eval::Rows::kAuto, "auto"},
+                                              {eval::Rows::kWikitext, "wikitext"},
+                                              {eval::Rows::kWhole, "whole"},
+                                              {eval::Rows::kJsonl, "jsonl"}};
+};
+
+}  // namespace onebit

@@ -10,6 +10,7 @@
 
 #include "arch/checkpoint.h"
 #include "arch/packed_writer.h"
+#include "base/words.h"
 #include "nn/decoder.h"
 
 namespace onebit::nn {
@@ -63,3 +64,13 @@ void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options);
 
 }  // namespace onebit::nn
+
+namespace onebit {
+
+template <>
+struct Words<nn::LatentStart> {
+  static constexpr Word<nn::LatentStart> kAll[] = {{nn::LatentStart::kSign, "sign"},
+                                                   {nn::LatentStart::kLevels, "levels"}};
+};
+
+}  // namespace onebit

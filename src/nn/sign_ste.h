@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <torch/torch.h>
 
+#include "base/words.h"
+
 namespace onebit::nn {
 
 /// What stands in for the derivative of sign(w), which is zero almost everywhere.
@@ -26,3 +28,13 @@ torch::Tensor sign_backward(const torch::Tensor& grad_sign, const torch::Tensor&
 torch::Tensor sign_ste(const torch::Tensor& w, SignGradient gradient);
 
 }  // namespace onebit::nn
+
+namespace onebit {
+
+template <>
+struct Words<nn::SignGradient> {
+  static constexpr Word<nn::SignGradient> kAll[] = {{nn::SignGradient::kTanh, "tanh"},
+                                                    {nn::SignGradient::kIdentity, "identity"}};
+};
+
+}  // namespace onebit

@@ -21,18 +21,6 @@ constexpr int kMaxIterations = 1000;
 // Rows per task: large enough to amortise the hand-over, small enough to share out evenly.
 constexpr std::int64_t kRowGrain = 16;
 
-template <class Enum, std::size_t N>
-Enum parse(std::string_view what, std::string_view name,
-           const std::array<std::pair<std::string_view, Enum>, N>& table) {
-  std::string known;
-  for (const auto& [text, value] : table) {
-    if (text == name) return value;
-    known += (known.empty() ? "" : " ") + std::string(text);
-  }
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("{}: found '{}', expected one of {}", what, name, known));
-}
-
 using Vector = std::vector<double>;
 
 double norm2(const Vector& v) {
@@ -223,19 +211,6 @@ void apply_split(Split split, Vector& h, Vector& g) {
 }
 
 }  // namespace
-
-Init parse_init(std::string_view name) {
-  return parse<Init, 3>("start (--init)", name,
-                        {{{"nmf", Init::kNmf}, {"svd", Init::kSvd}, {"copy", Init::kCopy}}});
-}
-
-Split parse_split(std::string_view name) {
-  return parse<Split, 4>("split of the scale (--split)", name,
-                         {{{"balanced", Split::kBalanced},
-                           {"rms", Split::kRms},
-                           {"in", Split::kIn},
-                           {"out", Split::kOut}}});
-}
 
 SvidResult svid(std::span<const float> w, std::int64_t out, std::int64_t in,
                 const SvidOptions& options, ThreadPool& pool) {

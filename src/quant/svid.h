@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "base/words.h"
 
 namespace onebit::quant {
 
@@ -28,10 +29,6 @@ enum class Split : std::uint8_t {
   kOut,       ///< all of it in h: mean square of g is 1
 };
 
-/// "nmf" … and "balanced" …; Error{kInvalidArgument} naming the choices.
-Init parse_init(std::string_view name);
-Split parse_split(std::string_view name);
-
 struct SvidOptions {
   Init init = Init::kNmf;
   Split split = Split::kRms;
@@ -51,3 +48,21 @@ SvidResult svid(std::span<const float> w, std::int64_t out, std::int64_t in,
                 const SvidOptions& options, ThreadPool& pool);
 
 }  // namespace onebit::quant
+
+namespace onebit {
+
+template <>
+struct Words<quant::Init> {
+  static constexpr Word<quant::Init> kAll[] = {
+      {quant::Init::kNmf, "nmf"}, {quant::Init::kSvd, "svd"}, {quant::Init::kCopy, "copy"}};
+};
+
+template <>
+struct Words<quant::Split> {
+  static constexpr Word<quant::Split> kAll[] = {{quant::Split::kRms, "rms"},
+                                                {quant::Split::kBalanced, "balanced"},
+                                                {quant::Split::kIn, "in"},
+                                                {quant::Split::kOut, "out"}};
+};
+
+}  // namespace onebit

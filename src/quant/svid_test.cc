@@ -112,16 +112,5 @@ TEST(Svid, NonFiniteWeightIsNamed) {
   }
 }
 
-TEST(Svid, NamesOfOptions) {
-  EXPECT_EQ(parse_init("svd"), Init::kSvd);
-  EXPECT_EQ(parse_split("rms"), Split::kRms);
-  try {
-    parse_init("magic");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("'magic', expected one of nmf svd copy"));
-  }
-}
-
 }  // namespace
 }  // namespace onebit::quant

@@ -10,6 +10,7 @@
 
 #include "arch/checkpoint.h"
 #include "base/thread_pool.h"
+#include "base/words.h"
 #include "kernels/kernels.h"
 #include "runtime/kv_cache.h"
 #include "text/tokenizer.h"
@@ -85,3 +86,13 @@ class Model {
 };
 
 }  // namespace onebit::runtime
+
+namespace onebit {
+
+template <>
+struct Words<runtime::Activations> {
+  static constexpr Word<runtime::Activations> kAll[] = {{runtime::Activations::kF32, "f32"},
+                                                        {runtime::Activations::kI8, "i8"}};
+};
+
+}  // namespace onebit
