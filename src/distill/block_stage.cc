@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <torch/utils.h>
 #include <utility>
 
 #include "base/check.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "base/progress.h"
 #include "distill/optimizer.h"

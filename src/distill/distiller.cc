@@ -1,5 +1,7 @@
 #include "distill/distiller.h"
 
+#include <torch/utils.h>
+
 #include "base/check.h"
 
 namespace onebit::distill {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <span>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "distill/losses.h"
 #include "distill/optimizer.h"

@@ -1,6 +1,8 @@
 #include "distill/losses.h"
 
 #include <algorithm>
+#include <torch/autograd.h>
+#include <torch/utils.h>
 
 #include "base/check.h"
 #include "nn/fused.h"

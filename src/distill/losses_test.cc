@@ -3,6 +3,7 @@
 #include "distill/losses.h"
 
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 namespace onebit::distill {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <torch/utils.h>
 #include <utility>
 
 #include "base/error.h"

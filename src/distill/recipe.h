@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string_view>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "arch/checkpoint.h"
 #include "base/words.h"

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <torch/utils.h>
 
 #include "base/check.h"
 #include "base/error.h"

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <torch/utils.h>
 #include <utility>
 #include <vector>
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <map>
+#include <torch/utils.h>
 
 #include "base/test_paths.h"
 #include "distill/distiller.h"

@@ -8,7 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <torch/torch.h>
+#include <torch/types.h>
 #include <vector>
 
 #include "arch/model_config.h"

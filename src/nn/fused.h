@@ -5,7 +5,7 @@
 // N rows (tokens), C columns (features). Every tensor is contiguous or made so.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace onebit::nn {
 

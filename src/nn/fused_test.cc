@@ -3,6 +3,9 @@
 
 #include <functional>
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
+#include <torch/nn/functional/normalization.h>
+#include <torch/utils.h>
 
 namespace onebit::nn {
 namespace {

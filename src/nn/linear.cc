@@ -1,5 +1,6 @@
 #include "nn/linear.h"
 
+#include <torch/autograd.h>
 #include <utility>
 
 #include "base/check.h"

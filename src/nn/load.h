@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "arch/checkpoint.h"
 #include "arch/packed_writer.h"

@@ -1,5 +1,8 @@
 #include "nn/sign_ste.h"
 
+#include <torch/autograd.h>
+#include <torch/utils.h>
+
 namespace onebit::nn {
 namespace {
 

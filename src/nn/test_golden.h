@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <stdexcept>
 #include <string>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "file/safetensors.h"
 

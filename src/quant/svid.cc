@@ -5,7 +5,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <string>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "base/check.h"
 #include "base/error.h"

@@ -10,6 +10,7 @@
 #include <exception>
 #include <fmt/format.h>
 #include <string>
+#include <torch/utils.h>
 #include <vector>
 
 #include "base/atomic_file.h"
