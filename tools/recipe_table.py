@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of docs/recipe.md: what each choice of the short recipe is worth, one changed at a time.
+"""What each choice of the short recipe (docs/recipe.md) is worth, one changed at a time, as a table.
 
 Usage: tools/recipe_table.py [NAME…]   (all when none is named; some 7 minutes each on two cores)
 

@@ -52,8 +52,8 @@ struct Recipe {
 /// except for length and batch, which there fill eight GPUs.
 Recipe paper_recipe();
 
-/// What gave the lowest held-out divergence for the time of a short run; docs/recipe.md has the
-/// measurements behind each number.
+/// What gave the lowest held-out divergence for the time of a short run; docs/recipe.md
+/// says how it was found.
 Recipe best_recipe();
 
 /// How the scales start; `copy` also makes the latent weights start as W itself, with g = h = 1.
