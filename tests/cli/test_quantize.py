@@ -183,10 +183,12 @@ class Output(CliTest):
         self.fails("quantize", tiny(), "-o", out, says=[f"cannot create {out}", "No such file"])
 
     def test_unwritable_folder(self):
-        folder = pathlib.Path("/sys")  # not even root writes there
-        if os.geteuid() != 0:
-            folder = self.dir
-            folder.chmod(0o500)
+        folder = self.dir
+        folder.chmod(0o500)
+        if os.geteuid() == 0:
+            folder = pathlib.Path("/proc")  # not even root writes there
+            if not folder.is_mount():
+                self.skipTest("no /proc here")
         self.fails("quantize", tiny(), "-o", folder / "out.gguf",
                    says=f"cannot create {folder}/out.gguf")
 
