@@ -14,6 +14,7 @@ import figures  # noqa: E402
 
 def main():
     report = figures.Report("asan")
+    figures.forget_settings()
     done = subprocess.run(["make", "-s", "asan"], cwd=figures.ROOT, stdout=subprocess.PIPE, text=True,
                           check=False)
     print(done.stdout, file=sys.stderr)

@@ -10,7 +10,6 @@ Both students are measured with `onebit perplexity --kl-teacher` on the novel ke
 """
 import json
 import math
-import os
 import pathlib
 import shutil
 import subprocess
@@ -43,9 +42,7 @@ def reference_run(folder, seed, steps):
 
 def main():
     report = figures.Report("demo")
-    # As users train: what accept.sh sets for the reference software costs libtorch's threads a fifth.
-    for name in ("OMP_WAIT_POLICY", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
-        os.environ.pop(name, None)
+    figures.forget_settings()
     for seed in map(int, sys.argv[1:] or ("0", "1", "2")):
         folder = DEMO / f"seed-{seed}"
         shutil.rmtree(folder, ignore_errors=True)  # the figures are this program's, not an earlier one's
