@@ -36,16 +36,16 @@ target_precompile_headers(onebit_torch_pch PRIVATE
 # later, a wrong answer costs time, no more.
 function(onebit_includes_torch file result)
   get_property(known GLOBAL PROPERTY onebit_includes_torch_${file})
-  if(NOT known)
+  if("${known}" STREQUAL "")
     set(known NO)
     file(STRINGS ${file} includes REGEX "^#include")
     foreach(line IN LISTS includes)
       if(line MATCHES "<(torch|ATen|c10)/")
         set(known YES)
-      elseif(line MATCHES "\"(.*\\.h)\"" AND EXISTS ${PROJECT_SOURCE_DIR}/src/${CMAKE_MATCH_1})
-        onebit_includes_torch(${PROJECT_SOURCE_DIR}/src/${CMAKE_MATCH_1} inner)
-        if(inner)
-          set(known YES)
+      elseif(line MATCHES "\"(.*\\.h)\"")
+        set(header ${PROJECT_SOURCE_DIR}/src/${CMAKE_MATCH_1})
+        if(EXISTS ${header})
+          onebit_includes_torch(${header} known)
         endif()
       endif()
       if(known)
@@ -57,7 +57,7 @@ function(onebit_includes_torch file result)
   set(${result} ${known} PARENT_SCOPE)
 endfunction()
 
-# For sources that include libtorch; the header makes others five times slower.
+# For sources that include libtorch; others would only wait for the header.
 # Executables would be compiled with -fPIE, which the -fPIC header does not fit: use -fPIC for all.
 function(onebit_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM onebit_torch_pch)
