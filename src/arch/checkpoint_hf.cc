@@ -41,6 +41,7 @@ class HfCheckpoint final : public Checkpoint::Impl {
       return weights_.files()[a].filename() < weights_.files()[b].filename();
     });
     std::vector<std::span<const std::byte>> result;
+    result.reserve(order.size());
     for (const std::size_t i : order) result.push_back(weights_.shards()[i].bytes());
     return result;
   }

@@ -403,7 +403,7 @@ TEST_F(PackedFile, DamageIsNamed) {
       if (value != nullptr && name == wanted) value->value = replacement;
     };
   };
-  const auto drop = [](std::string wanted) {
+  const auto drop = [](const std::string& wanted) {
     return [wanted](std::string& name, auto*, auto*, auto*, auto*) {
       if (name == wanted) name.clear();
     };

@@ -8,7 +8,8 @@
 namespace onebit {
 namespace {
 
-// The compiler's own _Float16 is the independent reference.
+// The compiler's own _Float16 is the independent reference, where it has one (clang 14 does not).
+#ifdef __FLT16_MAX__
 TEST(Half, EveryF16ValueDecodesAsTheCompilerDoes) {
   for (std::uint32_t bits = 0; bits < 0x10000U; ++bits) {
     const auto h = static_cast<f16_bits>(bits);
@@ -40,6 +41,7 @@ TEST(Half, EncodingRoundsAsTheCompilerDoes) {
     }
   }
 }
+#endif
 
 TEST(Half, Bf16RoundsToNearestEvenAndKeepsNan) {
   EXPECT_EQ(0x3F80, f32_to_bf16(1.0F));

@@ -78,7 +78,7 @@ std::vector<text::TokenId> Chat::encode_within_context() {
 }
 
 runtime::GenerateResult Chat::say(std::string message, const runtime::GenerateOptions& options,
-                                  const runtime::OnText& on_text, std::stop_token stop) {
+                                  const runtime::OnText& on_text, const std::stop_token& stop) {
   std::vector<text::ChatMessage> before = messages_;
   messages_.push_back({"user", std::move(message)});
   try {

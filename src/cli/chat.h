@@ -39,7 +39,7 @@ class Chat {
   /// message alone does; the conversation is then as before. An interrupted reply stays in the
   /// conversation as far as it came.
   runtime::GenerateResult say(std::string message, const runtime::GenerateOptions& options,
-                              const runtime::OnText& on_text, std::stop_token stop);
+                              const runtime::OnText& on_text, const std::stop_token& stop);
 
   /// Begins anew.
   void reset();

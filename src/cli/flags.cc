@@ -27,13 +27,12 @@ void define_model(CLI::App& app, std::string& model, const char* name) {
 }
 
 CLI::Option* define_choice(CLI::App& app, const char* flags,
-                           std::function<void(const std::string&)> take,
+                           const std::function<void(const std::string&)>& take,
                            const std::string& description,
                            const std::vector<std::string_view>& choices) {
   const std::string list = fmt::format("{}", fmt::join(choices, ", "));
   return app
-      .add_option_function<std::string>(flags, std::move(take),
-                                        fmt::format("{}: {}", description, list))
+      .add_option_function<std::string>(flags, take, fmt::format("{}: {}", description, list))
       ->check(CLI::Validator(
           [choices, list](std::string& word) {
             const bool known = std::find(choices.begin(), choices.end(), word) != choices.end();

@@ -27,7 +27,7 @@ void define_model(CLI::App& app, std::string& model, const char* name = "MODEL")
 
 /// One word out of a few, which the help lists after `description`; `take` gets it.
 CLI::Option* define_choice(CLI::App& app, const char* flags,
-                           std::function<void(const std::string&)> take,
+                           const std::function<void(const std::string&)>& take,
                            const std::string& description,
                            const std::vector<std::string_view>& choices);
 

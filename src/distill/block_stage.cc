@@ -56,7 +56,7 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
                 const std::function<void(std::int64_t, double)>& done, Progress& progress,
-                std::stop_token stop) {
+                const std::stop_token& stop) {
   const std::int64_t layers = student.config().layers;
   ONEBIT_CHECK(teacher.config().layers == layers && options.steps > 0 && options.batch > 0);
   ONEBIT_CHECK(first >= 0 && first <= layers && tokens.dim() == 2 && tokens.size(0) > 0);

@@ -32,6 +32,6 @@ struct BlockStageOptions {
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
                 const std::function<void(std::int64_t layer, double loss)>& done,
-                Progress& progress, std::stop_token stop);
+                Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::distill

@@ -18,7 +18,7 @@ torch::Tensor tensor_of(const std::vector<float>& values) {
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const nn::FrozenWeights& frozen,
                                                 const Recipe& recipe, ThreadPool& pool,
-                                                Progress& progress, std::stop_token stop) {
+                                                Progress& progress, const std::stop_token& stop) {
   std::uint64_t total = 0;
   for (const arch::TensorSpec& spec : teacher.config().arch->tensors) {
     if (spec.linear) total += static_cast<std::uint64_t>(teacher.config().layers);

@@ -74,6 +74,6 @@ TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const T
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const nn::FrozenWeights& frozen,
                                                 const Recipe& recipe, ThreadPool& pool,
-                                                Progress& progress, std::stop_token stop);
+                                                Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::distill

@@ -166,7 +166,7 @@ std::vector<text::TokenId> tokenize(const text::Tokenizer& tokenizer, std::strin
 
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
                             std::string_view text, const PerplexityOptions& options,
-                            Progress& progress, std::stop_token stop) {
+                            Progress& progress, const std::stop_token& stop) {
   const std::int64_t first = first_scored(options);
   const std::int64_t scored = options.window - 1 - first;  // a window; its last token is a target
   if (scored < 1) {

@@ -63,7 +63,7 @@ struct PerplexityResult {
 /// logits, naming the position; Error{kInterrupted} when stopped.
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
                             std::string_view text, const PerplexityOptions& options,
-                            Progress& progress, std::stop_token stop);
+                            Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::eval
 

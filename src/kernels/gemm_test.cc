@@ -1,5 +1,6 @@
 // Matrix kernels of every instruction set that this CPU runs: integers exactly, floats within the
 // bound of kernels.h from a double-precision reference, no write outside the range of rows.
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -53,7 +54,7 @@ void expect_everywhere(const std::vector<T>& want, T canary, const Call& call) {
           const bool inside = t < tokens && r >= range.begin && r < range.end;
           const T expected = inside ? want[size(t * kMaxRows + r)] : canary;
           const T got = y[size(t * kLdy + r)];
-          ASSERT_EQ(std::memcmp(&got, &expected, sizeof(T)), 0)
+          ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected))
               << "token " << t << " of " << tokens << ", row " << r << " of [" << range.begin
               << ", " << range.end << "): " << got << ", expected " << expected;
         }

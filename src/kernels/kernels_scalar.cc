@@ -50,7 +50,7 @@ void gemm_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int64_t ldq, s
     for (std::int64_t r = row_begin; r < row_end; ++r) {
       std::int32_t sum = 0;
       for (std::int64_t c = 0; c < s.cols; ++c) {
-        const std::int32_t v = q[t * ldq + c];
+        const std::int8_t v = q[t * ldq + c];
         sum += is_negative(s.row(r), c) ? -v : v;
       }
       y[t * ldy + r] = sum;

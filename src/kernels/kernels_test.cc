@@ -16,6 +16,7 @@ using ::testing::HasSubstr;
 
 std::vector<std::string> names(const std::vector<const KernelSet*>& sets) {
   std::vector<std::string> result;
+  result.reserve(sets.size());
   for (const KernelSet* set : sets) result.emplace_back(set->name);
   return result;
 }

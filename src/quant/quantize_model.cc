@@ -22,7 +22,7 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
 
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
-                              Progress& progress, std::stop_token stop) {
+                              Progress& progress, const std::stop_token& stop) {
   ONEBIT_CHECK(options.method != nullptr);
   if (source.provenance()) {
     throw Error(ErrorCode::kUnsupported,

@@ -35,6 +35,6 @@ using OnMatrix = std::function<void(const MatrixReport&)>;
 /// kNumeric for bad weights (naming tensor and element), kIo, kInterrupted.
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
-                              Progress& progress, std::stop_token stop);
+                              Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::quant

@@ -46,7 +46,7 @@ std::span<const float> evaluate(Model& model, KvCache& cache, std::span<const To
 
 GenerateResult generate(Model& model, KvCache& cache, std::span<const TokenId> prompt,
                         Sampler& sampler, const GenerateOptions& options, const OnText& on_text,
-                        std::stop_token stop) {
+                        const std::stop_token& stop) {
   const text::Tokenizer& tokenizer = model.checkpoint().tokenizer();
   if (prompt.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "prompt: found no tokens, expected at least 1");

@@ -50,6 +50,6 @@ using OnText = std::function<bool(std::string_view)>;
 /// Error{kInvalidArgument} for an empty stop text.
 GenerateResult generate(Model& model, KvCache& cache, std::span<const text::TokenId> prompt,
                         Sampler& sampler, const GenerateOptions& options, const OnText& on_text,
-                        std::stop_token stop);
+                        const std::stop_token& stop);
 
 }  // namespace onebit::runtime

@@ -108,7 +108,7 @@ void expect_reference(const std::filesystem::path& path) {
 class RuntimeModel : public ::testing::Test {
  protected:
   std::filesystem::path write(const ModelConfig& config, DType type = DType::kF32) {
-    const std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
+    std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
     arch::test_models::write_gguf(arch::test_models::random_model(config, 5), path, type);
     return path;
   }
@@ -123,7 +123,7 @@ class RuntimeModel : public ::testing::Test {
     options.embedding = options.head = DType::kF32;
     options.scales = DType::kF32;
     options.dense = {{{arch::Role::kAttnV, 1}, DType::kF16}};
-    const std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
+    std::filesystem::path path = dir_ / fmt::format("{}.gguf", files_++);
     arch::test_models::write_packed(path, model, from, options);
     return path;
   }

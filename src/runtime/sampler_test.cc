@@ -20,8 +20,9 @@ SamplerOptions plain(std::uint64_t seed = 1) {
 }
 
 /// Logits whose softmax at temperature 1 is `p`.
-std::vector<float> logits_of(std::vector<double> p) {
+std::vector<float> logits_of(const std::vector<double>& p) {
   std::vector<float> logits;
+  logits.reserve(p.size());
   for (const double v : p) logits.push_back(static_cast<float>(std::log(v)) + 3.0F);
   return logits;
 }
@@ -139,8 +140,8 @@ TEST(Sampler, TheSeedDecides) {
   const std::vector<float> logits(50, 0.0F);
   const auto draws = [&](std::uint64_t seed) {
     Sampler sampler(plain(seed), kernels::best_kernels());
-    std::vector<TokenId> ids;
-    for (int i = 0; i < 20; ++i) ids.push_back(sampler.sample(logits, {}));
+    std::vector<TokenId> ids(20);
+    for (TokenId& id : ids) id = sampler.sample(logits, {});
     return ids;
   };
   EXPECT_EQ(draws(7), draws(7));

@@ -212,7 +212,7 @@ std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length)
 }
 
 SynthTotals synthesize(Model& model, const SynthOptions& options, const OnSample& on_sample,
-                       Progress& progress, std::stop_token stop) {
+                       Progress& progress, const std::stop_token& stop) {
   const std::int64_t context = model.config().context;
   require("samples", options.samples, 0, kMaxSamples);
   require("length of a sample", options.length, 2, context);

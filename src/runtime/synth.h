@@ -49,6 +49,6 @@ std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length)
 /// an option outside its range or a length beyond the model's context, Error{kInterrupted}, and as
 /// Model::forward_batch and Sampler.
 SynthTotals synthesize(Model& model, const SynthOptions& options, const OnSample& on_sample,
-                       Progress& progress, std::stop_token stop);
+                       Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::runtime

@@ -27,7 +27,7 @@ class Synth : public ::testing::Test {
  protected:
   /// A random model, whose texts end now and then.
   std::filesystem::path random_path() {
-    const std::filesystem::path path = dir_ / "random.gguf";
+    std::filesystem::path path = dir_ / "random.gguf";
     arch::test_models::write_gguf(
         arch::test_models::random_model(arch::test_models::tiny_config(), 11), path,
         formats::DType::kF32, /*tokenizer=*/true);
@@ -53,6 +53,7 @@ class Synth : public ::testing::Test {
 
   static std::vector<Ids> ids(const std::vector<SynthSample>& samples) {
     std::vector<Ids> result;
+    result.reserve(samples.size());
     for (const SynthSample& s : samples) result.push_back(s.tokens);
     return result;
   }

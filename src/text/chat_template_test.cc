@@ -241,8 +241,9 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
       megabyte +
           "{% set f = '%' ~ m|replace('x', '-') ~ 'd' %}{% for i in range(200) %}"
           "{{ strftime_now(f) }}{% endfor %}",
-      "{% for i in range(8) %}{% set l = range(100000)|map(attribute='x' * 100)|list %}"
-      "{% endfor %}",
+      std::string(
+          "{% for i in range(8) %}{% set l = range(100000)|map(attribute='x' * 100)|list %}") +
+          "{% endfor %}",
       megabyte +
           "{% set d = {m: 1} %}{% for i in range(300) %}{% set n = namespace(**d) %}"
           "{% endfor %}",

@@ -96,7 +96,8 @@ std::size_t last_cut(const std::string& token, const Ranks& ranks) {
   for (std::size_t i = 0; i < token.size(); ++i) append_symbol(symbols, 1, 0);
   merge_symbols<std::int32_t>(
       symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge<std::int32_t>> {
-        const auto size = static_cast<std::size_t>(left.size + right.size);
+        const auto size =
+            static_cast<std::size_t>(left.size) + static_cast<std::size_t>(right.size);
         if (size == token.size()) return std::nullopt;  // the last merge itself
         const auto it = ranks.find(token.substr(static_cast<std::size_t>(left.begin), size));
         if (it == ranks.end()) return std::nullopt;

@@ -252,6 +252,7 @@ TokenizerData parse_tokenizer_json(std::string_view tokenizer_json, std::string_
 
   const std::vector<AddedToken> added = read_added_tokens(json);
   std::vector<TokenId> extra;
+  extra.reserve(added.size());
   for (const AddedToken& token : added) extra.push_back(token.id);
   read_vocabulary(member(model, "vocab"), extra, kFile, data);
   if (member(model, "unk_token").is_string()) {
