@@ -21,5 +21,6 @@ if(CCACHE)
 endif()
 
 if(ONEBIT_TORCH)
+  pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
   include(Torch)
 endif()

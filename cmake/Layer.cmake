@@ -57,8 +57,9 @@ function(onebit_layer name)
     if(ARG_TORCH)
       onebit_use_torch_pch(${name}_test)
     endif()
+    # Threads that wait without burning: tests that run side by side would starve each other.
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-                         PROPERTIES TIMEOUT 600)
+                         PROPERTIES TIMEOUT 600 ENVIRONMENT OMP_WAIT_POLICY=passive)
   endif()
   if(benches AND ONEBIT_BENCH)
     add_executable(${name}_bench ${benches})

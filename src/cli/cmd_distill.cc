@@ -12,6 +12,7 @@
 #include "cli/flags.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
+#include "cli/recipe_flags.h"
 #include "cli/synth_file.h"
 #include "distill/train_state.h"
 #include "distill/trainer.h"
@@ -28,36 +29,9 @@ struct DistillFlags {
   std::vector<std::string> data;
   bool resume = false;
   std::string recipe;
-  std::optional<double> alpha;
-  std::optional<double> beta;
-  std::optional<double> gamma;
-  std::optional<double> logit_scale;
-  std::optional<distill::LogitReduction> logit_reduction;
-  bool hidden_last = false;
-  std::optional<nn::LatentStart> latent;
-  std::optional<double> latent_scale;
-  std::optional<nn::SignGradient> sign_gradient;
-  std::optional<double> lr;
-  std::optional<double> scale_rate;
-  std::optional<double> weight_decay;
-  bool no_scale_decay = false;
-  std::optional<double> adam_beta1;
-  std::optional<double> adam_beta2;
-  std::optional<double> adam_eps;
-  std::optional<double> clip;
-  std::optional<std::int64_t> warmup;
-  std::optional<distill::Decay> decay;
-  std::optional<std::int64_t> steps;
+  RecipeFlags settings;
   std::optional<double> epochs;
-  std::optional<std::int64_t> batch;
-  std::optional<std::int64_t> accumulate;
-  std::optional<std::int64_t> length;
-  std::optional<std::int64_t> block_steps;
-  std::optional<std::int64_t> block_segments;
-  std::optional<std::int64_t> block_batch;
-  std::optional<double> block_lr;
-  std::optional<double> block_scale_rate;
-  std::string dtype = "auto";
+  bool gradient_checkpointing = false;
   std::int64_t save_every = 500;
   std::int64_t eval_every = 500;
   double held_out = 0.005;
@@ -66,19 +40,8 @@ struct DistillFlags {
   int threads = 0;
   std::int64_t seed = 0;
   CLI::Option* seed_option = nullptr;
-  std::optional<arch::Form> form;
-  std::optional<quant::Init> init;
-  std::optional<quant::Split> split;
   PackFlags pack;
 };
-
-/// Of --batch and --accumulate: their product must be a number.
-constexpr std::int64_t kMaxBatch = std::int64_t{1} << 20;
-
-template <class T>
-void override_with(T& value, const std::optional<T>& flag) {
-  if (flag) value = *flag;
-}
 
 /// What holds where the command line says nothing: the named recipe's, or the resumed run's.
 distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& state) {
@@ -100,46 +63,8 @@ distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& 
 
 /// The recipe with what the command line changes. `epochs` become steps later, with the data.
 distill::Recipe recipe_of(const DistillFlags& f, const std::filesystem::path& state) {
-  distill::Recipe r = base_recipe(f, state);
-  override_with(r.form, f.form);
-  if (f.init) choose_init(r, *f.init);
-  override_with(r.svid.split, f.split);
-  if (f.latent) {
-    r.latent = *f.latent;
-    r.latent_scale = r.latent == nn::LatentStart::kSign ? nn::kLatentScale : 1.0;
-  }
-  override_with(r.sign_gradient, f.sign_gradient);
-  override_with(r.loss.logit.reduction, f.logit_reduction);
-  override_with(r.decay, f.decay);
-  r.loss.hidden_last = r.loss.hidden_last || f.hidden_last;
-  if (f.no_scale_decay) r.adam.decay_scales = false;
-  override_with(r.latent_scale, f.latent_scale);
-  override_with(r.adam.beta1, f.adam_beta1);
-  override_with(r.adam.beta2, f.adam_beta2);
-  override_with(r.adam.eps, f.adam_eps);
-  override_with(r.loss.logit.alpha, f.alpha);
-  override_with(r.loss.logit.scale, f.logit_scale);
-  override_with(r.loss.beta, f.beta);
-  override_with(r.loss.gamma, f.gamma);
-  override_with(r.adam.weight_decay, f.weight_decay);
-  override_with(r.adam.max_grad_norm, f.clip);
-  override_with(r.adam.scale_rate, f.scale_rate);
-  override_with(r.block.steps, f.block_steps);
-  override_with(r.block.segments, f.block_segments);
-  override_with(r.block.batch, f.block_batch);
-  override_with(r.block.learning_rate, f.block_lr);
-  override_with(r.block.scale_rate, f.block_scale_rate);
-  override_with(r.learning_rate, f.lr);
-  override_with(r.warmup, f.warmup);
-  override_with(r.steps, f.steps);
-  override_with(r.batch, f.batch);
-  override_with(r.accumulate, f.accumulate);
-  override_with(r.length, f.length);
-  override_with(r.compute, value_of<torch::ScalarType>(f.dtype));
+  distill::Recipe r = f.settings.applied_to(base_recipe(f, state));
   if (f.seed_option->count() > 0 && f.seed >= 0) r.seed = static_cast<std::uint64_t>(f.seed);
-  if (r.loss.hidden_last && r.loss.beta == 0) {
-    throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
-  }
   return r;
 }
 
@@ -161,6 +86,12 @@ class Narrator final : public distill::TrainObserver {
                                  e.kl, std::exp(e.cross_entropy), grouped(e.tokens)));
   }
 
+  void on_rollback(const std::string& reason, std::int64_t step, double rate_scale) override {
+    console_.message(LogLevel::kWarning,
+                     fmt::format("{}; going on from step {} with the rates times {:g}", reason,
+                                 step, rate_scale));
+  }
+
   void on_save(std::int64_t step) override {
     console_.message(LogLevel::kDebug, fmt::format("step {}: saved", step));
   }
@@ -168,14 +99,6 @@ class Narrator final : public distill::TrainObserver {
  private:
   Console& console_;
 };
-
-template <class Number>
-CLI::Option* define_optional(CLI::App& app, const char* flags, std::optional<Number>& value,
-                             const char* description, Number low, Number high) {
-  return app.add_option(flags, value, description)
-      ->transform(number_within(low, high))
-      ->type_name("N");
-}
 
 /// libtorch's messages bring a trace of its own calls; people get one line.
 template <class Work>
@@ -198,14 +121,14 @@ auto with_torch_errors(const distill::Recipe& recipe, Work&& work) {
 class Distill final : public Command {
  public:
   void define(CLI::App& app) override {
-    constexpr std::int64_t kOne = 1;
     DistillFlags& f = flags_;
     define_model(app, f.teacher, "TEACHER");
     define_path(app, "-o,--output", f.out, "the run's folder: checkpoints, metrics, model.gguf")
         ->required();
-    app.add_option("--data", f.data,
-                   "JSONL or text to train on (repeatable); none: the teacher writes a text for "
-                   "each sequence of --steps")
+    app.add_option(
+           "--data", f.data,
+           "JSONL or text to train on, also compressed (repeatable); none: the teacher writes a "
+           "text for each sequence of --steps")
         ->type_name("PATH")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -214,58 +137,15 @@ class Distill final : public Command {
         app, "--recipe", f.recipe,
         "what holds where nothing is said: our best, which is the default, or the paper's",
         {"best", "paper"});
-    define_optional(app, "--alpha", f.alpha, "weight of the teacher's logits against the labels",
-                    0.0, 1.0);
-    define_optional(app, "--beta", f.beta, "weight of the hidden-state term", 0.0, 1e6);
-    define_optional(app, "--gamma", f.gamma, "weight of the attention term", 0.0, 1e6);
-    define_optional(app, "--logit-scale", f.logit_scale, "factor of the divergence in the loss",
-                    0.0, 1e6);
-    define_choice(app, "--logit-reduction", f.logit_reduction,
-                  "the divergence's sum is divided by the sequences (the reference) or the tokens");
-    app.add_flag("--hidden-last", f.hidden_last,
-                 "the hidden-state term also supervises the last block, unlike the reference");
-    define_choice(app, "--latent", f.latent,
-                  "latent weights start as 0.01 times the sign, or as weights in units of h gT");
-    define_choice(
-        app, "--sign-gradient", f.sign_gradient,
-        "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is");
-    define_optional(app, "--latent-scale", f.latent_scale, "factor of that start", 0.0, 1e6);
-    define_optional(app, "--lr", f.lr, "peak learning rate of the latent weights", 0.0, 1.0);
-    define_optional(app, "--scale-rate", f.scale_rate, "rate of g and h as a multiple of --lr", 0.0,
-                    1e6);
-    define_optional(app, "--weight-decay", f.weight_decay, "AdamW's, on everything trained", 0.0,
-                    1e3);
-    app.add_flag("--no-scale-decay", f.no_scale_decay,
-                 "no weight decay on g and h, unlike the reference");
-    define_optional(app, "--adam-beta1", f.adam_beta1, "AdamW's", 0.0, 1.0);
-    define_optional(app, "--adam-beta2", f.adam_beta2, "AdamW's", 0.0, 1.0);
-    define_optional(app, "--adam-eps", f.adam_eps, "AdamW's", 0.0, 1.0);
-    define_optional(app, "--clip", f.clip, "largest norm of the gradient; 0: any", 0.0, 1e9);
-    define_optional(app, "--warmup", f.warmup, "steps of linear warm-up", std::int64_t{0},
-                    kMaxCount);
-    define_choice(app, "--decay", f.decay, "of the rate after the warm-up");
-    CLI::Option* steps =
-        define_optional(app, "--steps", f.steps, "optimiser steps of the run", kOne, kMaxCount);
-    define_optional(app, "--epochs", f.epochs, "passes over the data, in place of --steps", 1e-6,
-                    1e6)
-        ->excludes(steps);
-    define_optional(app, "--batch", f.batch, "sequences of a micro-batch", kOne, kMaxBatch);
-    define_optional(app, "--accumulate", f.accumulate, "micro-batches of a step", kOne, kMaxBatch);
-    define_optional(app, "--length", f.length, "tokens of a sequence", kOne + 1, kMaxCount);
-    define_optional(app, "--block-steps", f.block_steps,
-                    "steps that each block trains alone before the whole does; 0: none",
-                    std::int64_t{0}, kMaxCount);
-    define_optional(app, "--block-segments", f.block_segments, "sequences it trains on", kOne,
-                    kMaxCount);
-    define_optional(app, "--block-batch", f.block_batch, "sequences of such a step", kOne,
-                    kMaxBatch);
-    define_optional(app, "--block-lr", f.block_lr, "its peak learning rate", 0.0, 1.0);
-    define_optional(app, "--block-scale-rate", f.block_scale_rate,
-                    "its rate of g and h as a multiple of --block-lr", 0.0, 1e6);
-    define_choice(app, "--dtype", f.dtype,
-                  "type of activations and products; auto: what this CPU multiplies fastest",
-                  {"auto", "bf16", "f32"});
-    define_number(app, "--save-every", f.save_every, "steps between checkpoints", kOne, kMaxCount);
+    f.settings.define(app);
+    app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
+        ->transform(number_within(1e-6, 1e6))
+        ->type_name("N")
+        ->excludes("--steps");
+    app.add_flag("--gradient-checkpointing", f.gradient_checkpointing,
+                 "compute each block once more for its gradient: less memory, a third more time");
+    define_number(app, "--save-every", f.save_every, "steps between checkpoints", std::int64_t{1},
+                  kMaxCount);
     define_number(app, "--eval-every", f.eval_every,
                   "steps between evaluations; 0: at start and end", std::int64_t{0}, kMaxCount);
     define_path(app, "--eval-file", f.eval_file,
@@ -273,7 +153,6 @@ class Distill final : public Command {
     define_number(app, "--held-out", f.held_out, "share of the documents kept for evaluation", 0.0,
                   0.5);
     define_device(app, f.device);
-    define_one_bit(app, f.form, f.init, f.split);
     define_pack(app, f.pack);
     define_threads(app, f.threads);
     f.seed_option = define_seed(app, f.seed);
@@ -284,7 +163,7 @@ class Distill final : public Command {
     const DistillFlags& f = flags_;
     Console& console = context.console;
     require_cpu(f.device);
-    if (!f.resume && f.data.empty() && !f.steps) {
+    if (!f.resume && f.data.empty() && !f.settings.has("steps")) {
       throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
     if (f.threads > 0) at::set_num_threads(f.threads);
@@ -297,7 +176,7 @@ class Distill final : public Command {
     require_countable(recipe);
     prepare_folder(folder);
     const auto [train, held_out] = prepare_text(context, teacher, recipe, folder);
-    if (f.epochs || (!f.resume && !f.steps)) {
+    if (f.epochs || (!f.resume && !f.settings.has("steps"))) {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe);
       require_countable(recipe);
     }
@@ -319,6 +198,7 @@ class Distill final : public Command {
     distill::TrainOptions options{.save_every = f.save_every,
                                   .eval_every = f.eval_every,
                                   .resume = f.resume,
+                                  .gradient_checkpointing = f.gradient_checkpointing,
                                   .pack = {},
                                   .threads = f.threads};
     options.pack.embedding = formats::parse_dtype(f.pack.embedding);

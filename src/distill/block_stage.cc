@@ -30,12 +30,13 @@ Tensor advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states
 }
 
 /// Trains one block; the mean loss over the last quarter of its steps.
-double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
-                 const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam) {
+double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
+                const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
+                double rate_scale) {
   AdamOptions own = adam;
   own.scale_rate = options.scale_rate;
-  AdamW optimizer(student.block_parameters(layer), own);
-  const Schedule schedule{.peak = options.learning_rate, .total = options.steps};
+  Adam optimizer(student.block_parameters(layer), own);
+  const Schedule schedule{.peak = options.learning_rate * rate_scale, .total = options.steps};
   const std::int64_t count = input.size(0);
   const Tensor batch = torch::arange(std::min(options.batch, count));
   const std::int64_t tail = std::max<std::int64_t>(1, options.steps / 4);
@@ -51,12 +52,37 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
   return sum / static_cast<double>(tail);
 }
 
+/// The same, from the block's start and with half the rate each time that it goes wrong.
+double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
+                 const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
+                 const BlockStageEvents& events) {
+  const std::vector<nn::Parameter> parameters = student.block_parameters(layer);
+  std::vector<Tensor> start;
+  for (const nn::Parameter& p : parameters) start.push_back(p.value.detach().clone());
+  double rate_scale = 1;
+  for (int retry = 0;; ++retry) {
+    try {
+      return fit_once(student, layer, input, target, options, adam, rate_scale);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNumeric) throw;
+      if (retry == kMaxBlockRetries) {
+        throw Error(ErrorCode::kNumeric,
+                    fmt::format("block {}: {}, also after {} tries at half the rate each", layer,
+                                error.what(), kMaxBlockRetries));
+      }
+      rate_scale /= 2;
+      events.retry(error.what(), layer, rate_scale);
+    }
+    const torch::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < start.size(); ++i) Tensor(parameters[i].value).copy_(start[i]);
+  }
+}
+
 }  // namespace
 
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                const std::function<void(std::int64_t, double)>& done, Progress& progress,
-                const std::stop_token& stop) {
+                const BlockStageEvents& events, Progress& progress, const std::stop_token& stop) {
   const std::int64_t layers = student.config().layers;
   ONEBIT_CHECK(teacher.config().layers == layers && options.steps > 0 && options.batch > 0);
   ONEBIT_CHECK(first >= 0 && first <= layers && tokens.dim() == 2 && tokens.size(0) > 0);
@@ -69,8 +95,8 @@ void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tens
         throw Error(ErrorCode::kInterrupted,
                     fmt::format("interrupted after {} of {} blocks", layer, layers));
       }
-      const double loss = fit_block(student, layer, given, wanted, options, adam);
-      done(layer, loss);
+      const double loss = fit_block(student, layer, given, wanted, options, adam, events);
+      events.done(layer, loss);
       progress.update(static_cast<std::uint64_t>(layer + 1), static_cast<std::uint64_t>(layers),
                       fmt::format("error {:.3f}", loss));
     }

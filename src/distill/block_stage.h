@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+#include <string>
 #include <torch/types.h>
 
 #include "base/progress.h"
@@ -23,15 +24,25 @@ struct BlockStageOptions {
   double scale_rate = 0.4;      ///< learning rate of g and h as a multiple of it
 };
 
+/// What the stage tells while it goes on.
+struct BlockStageEvents {
+  /// A block is fitted; `loss` is the mean over its last quarter of steps.
+  std::function<void(std::int64_t layer, double loss)> done;
+  /// `reason` was not finite: the block begins again with its rate times `rate_scale`.
+  std::function<void(const std::string& reason, std::int64_t layer, double rate_scale)> retry;
+};
+
+/// A block whose loss or gradient is not finite begins again with half the rate; after this many
+/// times the stage gives up.
+inline constexpr int kMaxBlockRetries = 5;
+
 /// Minimises relative_error(losses.h) block by block, from block `first` on; blocks before it are
 /// as an earlier call left them. `tokens`: int64 [segments, T]. `adam` as in the stage that
-/// follows, but for its scale_rate. `done(layer, loss)` is called after each block with the mean
-/// loss over its last quarter of steps. The residual states of all segments are held three times in
+/// follows, but for its scale_rate. The residual states of all segments are held three times in
 /// f32: 3·segments·T·D·4 bytes. A stop throws Error{kInterrupted} between two blocks. Throws
-/// Error{kNumeric} as AdamW::step.
+/// Error{kNumeric} as Adam::step, when a block fails again and again.
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                const std::function<void(std::int64_t layer, double loss)>& done,
-                Progress& progress, const std::stop_token& stop);
+                const BlockStageEvents& events, Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::distill

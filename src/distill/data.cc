@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstring>
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "distill/text_input.h"
 #include "text/unicode.h"
 
 namespace onebit::distill {
@@ -167,30 +167,30 @@ class Preparer {
   std::int64_t documents_ = 0;
 };
 
-/// A stream's read position for progress, whatever state it is in.
+/// How much of all files has been read, in their bytes on disk.
 class FileProgress {
  public:
-  FileProgress(Progress& progress, std::stop_token stop, std::uint64_t total)
-      : progress_(progress), stop_(std::move(stop)), total_(total) {}
+  FileProgress(Progress& progress, const std::stop_token& stop, std::uint64_t total)
+      : progress_(progress), stop_(stop), total_(total) {}
 
-  void advance(std::uint64_t bytes) {
-    done_ += bytes;
-    progress_.update(done_, total_, "");
+  void update(const TextInput& input) {
+    progress_.update(std::min(total_, before_ + input.consumed()), total_, "");
     if (stop_.stop_requested()) throw Error(ErrorCode::kInterrupted, "stopped while reading data");
   }
+  void finish_file(const TextInput& input) { before_ += input.consumed(); }
 
  private:
   Progress& progress_;
-  std::stop_token stop_;
+  const std::stop_token& stop_;
   std::uint64_t total_;
-  std::uint64_t done_ = 0;
+  std::uint64_t before_ = 0;  ///< in files that have been read
 };
 
-void read_jsonl(std::ifstream& in, const std::filesystem::path& path, Preparer& preparer,
+void read_jsonl(TextInput& in, const std::filesystem::path& path, Preparer& preparer,
                 FileProgress& progress) {
   std::string line;
-  for (std::int64_t number = 1; std::getline(in, line); ++number) {
-    progress.advance(line.size() + 1);
+  for (std::int64_t number = 1; std::getline(in.stream(), line); ++number) {
+    progress.update(in);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     preparer.add_json_line(line, path, number);
   }
@@ -208,16 +208,16 @@ std::size_t cut_position(std::string_view block) {
   return end > 1 ? end - 1 : block.size();
 }
 
-void read_text(std::ifstream& in, Preparer& preparer, FileProgress& progress) {
+void read_text(TextInput& in, Preparer& preparer, FileProgress& progress) {
   std::string block;
   bool first = true;
   for (;;) {
     const std::size_t old = block.size();
     block.resize(old + kTextBlock);
-    in.read(block.data() + old, static_cast<std::streamsize>(kTextBlock));
-    const auto got = static_cast<std::size_t>(in.gcount());
+    in.stream().read(block.data() + old, static_cast<std::streamsize>(kTextBlock));
+    const auto got = static_cast<std::size_t>(in.stream().gcount());
     block.resize(old + got);
-    progress.advance(got);
+    progress.update(in);
     const bool last = got < kTextBlock;
     if (last) {
       if (!block.empty() || !first) preparer.add_text(block, first, true);
@@ -273,7 +273,7 @@ DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
                          const text::Tokenizer& tokenizer, const DataOptions& options,
                          const std::filesystem::path& train_out,
                          const std::filesystem::path& held_out, Progress& progress,
-                         std::stop_token stop) {
+                         const std::stop_token& stop) {
   if (options.length < 2 || options.length > (1 << 24)) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("segment length: found {}, expected 2 to {}", options.length, 1 << 24));
@@ -295,17 +295,15 @@ DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
   SegmentWriter train(train_out, options.length, options.max_train);
   SegmentWriter other(held_out, options.length, options.max_held_out);
   Preparer preparer(tokenizer, options, train, other);
-  FileProgress file_progress(progress, std::move(stop), total);
+  FileProgress file_progress(progress, stop, total);
   for (const std::filesystem::path& path : files) {
-    std::ifstream in(path, std::ios::binary);
-    if (path.extension() == ".jsonl") {
+    TextInput in(path);
+    if (text_extension(path) == ".jsonl") {
       read_jsonl(in, path, preparer, file_progress);
     } else {
       read_text(in, preparer, file_progress);
     }
-    if (in.bad() || !in.eof()) {
-      throw Error(ErrorCode::kIo, fmt::format("{}: cannot read the file", path.string()));
-    }
+    file_progress.finish_file(in);
   }
   if (train.segments() == 0) {
     throw Error(ErrorCode::kInvalidArgument,

@@ -52,18 +52,19 @@ struct DataSummary {
   std::int64_t dropped_tokens = 0;  ///< remainders, and text beyond the largest numbers
 };
 
-/// Reads `files` in order and writes two segment files, each whole or not at all. A name that ends
-/// in .jsonl is one object a line with "text", or with "tokens" taken as they are, or with both, as
-/// `synth` writes: then the tokens if they are this tokenizer's (if they decode to the text). Blank
-/// lines are skipped. Any other file is plain text: one document, split for hashing at line ends
-/// every kTextBlock bytes or so. A document's share of `held_out` depends on its content only, so
-/// the split is the same whatever stands beside it. Throws Error{kCorrupt} naming file and line,
-/// Error{kInvalidArgument} when there is not one whole training segment, Error{kInterrupted}.
+/// Reads `files` in order, plain or compressed (text_input.h), and writes two segment files, each
+/// whole or not at all. A name that ends in .jsonl (.jsonl.gz, …) is one object a line with "text",
+/// or with "tokens" taken as they are, or with both, as `synth` writes: then the tokens if they are
+/// this tokenizer's (if they decode to the text). Blank lines are skipped. Any other file is plain
+/// text: one document, split for hashing at line ends every kTextBlock bytes or so. A document's
+/// share of `held_out` depends on its content only, so the split is the same whatever stands beside
+/// it. Throws Error{kCorrupt} naming file and line, Error{kInvalidArgument} when there is not one
+/// whole training segment, Error{kInterrupted}.
 DataSummary prepare_data(const std::vector<std::filesystem::path>& files,
                          const text::Tokenizer& tokenizer, const DataOptions& options,
                          const std::filesystem::path& train_out,
                          const std::filesystem::path& held_out, Progress& progress,
-                         std::stop_token stop);
+                         const std::stop_token& stop);
 
 /// Plain text is read in pieces of this size: bounds memory, and is the unit of the held-out split.
 inline constexpr std::size_t kTextBlock = std::size_t{1} << 15;

@@ -42,14 +42,14 @@ class Distiller {
   /// when the loss or the gradient is not finite; the weights are then as before.
   StepMetrics step(std::span<const torch::Tensor> micro_batches, double learning_rate);
 
-  AdamW& optimizer() noexcept { return adam_; }
-  const AdamW& optimizer() const noexcept { return adam_; }
+  Adam& optimizer() noexcept { return adam_; }
+  const Adam& optimizer() const noexcept { return adam_; }
 
  private:
   nn::DecoderModel& teacher_;
   nn::DecoderModel& student_;
   LossOptions loss_;
-  AdamW adam_;
+  Adam adam_;
 };
 
 }  // namespace onebit::distill

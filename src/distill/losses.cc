@@ -43,13 +43,16 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   const std::int64_t length = tokens.size(1);
   const std::int64_t count = batch * length;
   const std::int64_t predicted = std::max<std::int64_t>(1, batch * (length - 1));
+  const double temperature = options.temperature;
+  ONEBIT_CHECK(temperature > 0);
   const double kl_weight =
-      options.alpha * options.scale /
+      options.alpha * options.scale * temperature * temperature /
       static_cast<double>(options.reduction == LogitReduction::kPerSequence ? batch : count);
   const double ce_weight = (1.0 - options.alpha) / static_cast<double>(predicted);
 
   Tensor gradient;
   double kl_sum = 0;
+  double entropy_sum = 0;
   double ce_sum = 0;
   {
     const torch::NoGradGuard no_grad;
@@ -68,9 +71,11 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
       const Tensor target = torch::mm(teacher.narrow(0, begin, rows), head_teacher.t());
       const Tensor label = labels.narrow(0, begin, rows);
       const nn::DivergenceSums sums =
-          needs_gradient ? nn::divergence_and_gradient(logits, target, label, kl_weight, ce_weight)
-                         : nn::divergence(logits, target, label);
+          needs_gradient ? nn::divergence_and_gradient(logits, target, label, temperature,
+                                                       kl_weight, ce_weight)
+                         : nn::divergence(logits, target, label, temperature);
       kl_sum += sums.kl;
+      entropy_sum += sums.entropy;
       ce_sum += sums.cross_entropy;
       if (!needs_gradient) continue;
       Tensor out = gradient.narrow(0, begin, rows);
@@ -82,7 +87,8 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   result.ce_per_token = ce_sum / static_cast<double>(predicted);
   const torch::ScalarType type =
       hidden_student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  const Tensor value = torch::full({}, kl_weight * kl_sum + ce_weight * ce_sum,
+  const double divergence = options.term == LogitTerm::kDivergence ? kl_sum : kl_sum + entropy_sum;
+  const Tensor value = torch::full({}, kl_weight * divergence + ce_weight * ce_sum,
                                    hidden_student.options().dtype(type).requires_grad(false));
   result.loss = gradient.defined() ? PrecomputedGradient::apply(hidden_student, value,
                                                                 gradient.view_as(hidden_student))

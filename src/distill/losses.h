@@ -1,5 +1,5 @@
 // What distillation minimises:
-//   L = α·s·KL(teacher ‖ student) + (1 − α)·CE(labels) + β·hidden + γ·attention
+//   L = α·s·D(teacher, student) + (1 − α)·CE(labels) + β·hidden + γ·attention
 // with the reference implementation's definitions as defaults (OneBit, arXiv 2402.11295, eq. 7-9;
 // its code differs from the paper in details that are named below, and the code is followed).
 //
@@ -20,9 +20,18 @@ enum class LogitReduction : std::uint8_t {
   kPerToken,     ///< sum over tokens and vocabulary / N
 };
 
+/// D, with p = softmax(logits / τ). The two differ by the teacher's entropy and have one gradient.
+enum class LogitTerm : std::uint8_t {
+  kDivergence,    ///< τ² Σ p_t (log p_t − log p_s), the reference
+  kCrossEntropy,  ///< −τ² Σ p_t log p_s, the paper (eq. 7)
+};
+
 struct LogitLossOptions {
   double alpha = 1.0;  ///< 1: the labels are not used
   double scale = 0.01;
+  LogitTerm term = LogitTerm::kDivergence;
+  /// τ. The factor τ² keeps the gradient's size (Hinton et al., arXiv 1503.02531, section 2).
+  double temperature = 1.0;
   LogitReduction reduction = LogitReduction::kPerSequence;
   /// Tokens whose logits exist at one time: 2 · chunk · V numbers of the compute type and three
   /// times chunk · V in f32. Large enough for a full matrix product.
@@ -30,8 +39,8 @@ struct LogitLossOptions {
 };
 
 struct LogitLoss {
-  torch::Tensor loss;       ///< scalar, differentiable: α·s·KL + (1 − α)·CE
-  double kl_per_token = 0;  ///< mean KL(teacher ‖ student) in nats, not weighted
+  torch::Tensor loss;       ///< scalar, differentiable: α·s·D + (1 − α)·CE
+  double kl_per_token = 0;  ///< mean KL(teacher ‖ student) in nats at temperature τ, not weighted
   double ce_per_token = 0;  ///< mean −log p_student(label) over B·(T−1) predicted tokens
 };
 
@@ -61,6 +70,13 @@ torch::Tensor relative_error(const torch::Tensor& student, const torch::Tensor& 
 }  // namespace onebit::distill
 
 namespace onebit {
+
+template <>
+struct Words<distill::LogitTerm> {
+  static constexpr Word<distill::LogitTerm> kAll[] = {
+      {distill::LogitTerm::kDivergence, "kl"},
+      {distill::LogitTerm::kCrossEntropy, "cross-entropy"}};
+};
 
 template <>
 struct Words<distill::LogitReduction> {

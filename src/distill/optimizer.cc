@@ -2,14 +2,25 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <optional>
 #include <torch/utils.h>
 #include <utility>
 
 #include "base/error.h"
 
 namespace onebit::distill {
+namespace {
 
-AdamW::AdamW(std::vector<nn::Parameter> parameters, AdamOptions options)
+/// libtorch's update of many tensors: values, gradients, first and second moments, largest second
+/// moments (unused), steps; rate, betas, decay, epsilon.
+using Update = void (*)(at::TensorList, at::TensorList, at::TensorList, at::TensorList,
+                        at::TensorList, at::TensorList, double, double, double, double, double,
+                        bool amsgrad, bool maximize, const std::optional<at::Tensor>& grad_scale,
+                        const std::optional<at::Tensor>& found_inf);
+
+}  // namespace
+
+Adam::Adam(std::vector<nn::Parameter> parameters, AdamOptions options)
     : parameters_(std::move(parameters)), options_(options) {
   for (const nn::Parameter& parameter : parameters_) {
     const torch::Tensor value = parameter.value.detach();
@@ -18,7 +29,7 @@ AdamW::AdamW(std::vector<nn::Parameter> parameters, AdamOptions options)
   }
 }
 
-double AdamW::step(double learning_rate) {
+double Adam::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
   struct Group {
     std::vector<torch::Tensor> values, gradients, first, second, counts;
@@ -30,7 +41,7 @@ double AdamW::step(double learning_rate) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const torch::Tensor& gradient = parameters_[i].value.grad();
     if (!gradient.defined()) continue;
-    Group& group = parameters_[i].kind == nn::ParameterKind::kScale ? scales : latents;
+    Group& group = parameters_[i].kind == nn::ParameterKind::kLatent ? latents : scales;
     group.values.push_back(parameters_[i].value);
     group.gradients.push_back(gradient);
     group.first.push_back(first_[i]);
@@ -41,6 +52,7 @@ double AdamW::step(double learning_rate) {
   if (gradients.empty()) return 0;
   const double norm = torch::stack(torch::_foreach_norm(gradients)).norm().item<double>();
   if (!std::isfinite(norm)) {
+    drop_gradients();
     throw Error(ErrorCode::kNumeric,
                 fmt::format("step {}: the gradient's norm is {}, expected a finite number",
                             steps_ + 1, norm));
@@ -51,10 +63,12 @@ double AdamW::step(double learning_rate) {
   }
   const auto update = [&](Group& group, double rate, double weight_decay) {
     if (group.values.empty()) return;
-    torch::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.counts,
-                         rate, options_.beta1, options_.beta2, weight_decay, options_.eps,
-                         /*amsgrad=*/false,
-                         /*maximize=*/false);
+    const Update fused = options_.kind == Decoupling::kAdamW
+                             ? static_cast<Update>(torch::_fused_adamw_)
+                             : static_cast<Update>(torch::_fused_adam_);
+    fused(group.values, group.gradients, group.first, group.second, {}, group.counts, rate,
+          options_.beta1, options_.beta2, weight_decay, options_.eps, /*amsgrad=*/false,
+          /*maximize=*/false, {}, {});
     // The fused update does not count as a change by itself; OneBitLinear's copy of S relies on it.
     for (const torch::Tensor& value : group.values) value.unsafeGetTensorImpl()->bump_version();
   };
@@ -62,8 +76,12 @@ double AdamW::step(double learning_rate) {
   update(scales, learning_rate * options_.scale_rate,
          options_.decay_scales ? options_.weight_decay : 0);
   ++steps_;
-  for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
+  drop_gradients();
   return norm;
+}
+
+void Adam::drop_gradients() const {
+  for (const nn::Parameter& parameter : parameters_) parameter.value.mutable_grad().reset();
 }
 
 }  // namespace onebit::distill

@@ -1,33 +1,41 @@
-// AdamW as the reference implementation trains with it: decoupled weight decay on every trainable
-// tensor (latent weights, g and h alike) and the gradient clipped by its global norm.
+// Adam and AdamW. The reference implementation trains with AdamW: decoupled weight decay on every
+// trainable tensor (latent weights, g and h alike) and the gradient clipped by its global norm.
 #pragma once
 
 #include <cstdint>
 #include <torch/types.h>
 #include <vector>
 
+#include "base/words.h"
 #include "nn/linear.h"
 
 namespace onebit::distill {
 
+/// Where weight decay acts.
+enum class Decoupling : std::uint8_t {
+  kAdamW,  ///< beside Adam's step: w ← w − rate·decay·w (Loshchilov and Hutter, arXiv 1711.05101)
+  kAdam,  ///< through the gradient, as an L2 penalty: grad ← grad + decay·w
+};
+
 struct AdamOptions {
+  Decoupling kind = Decoupling::kAdamW;
   double beta1 = 0.9;
   double beta2 = 0.98;
   double eps = 1e-8;
   double weight_decay = 0.01;
-  bool decay_scales = true;    ///< weight decay on g and h too, as the reference has it
+  bool decay_scales = true;    ///< weight decay on scales and norms too, as the reference has it
   double max_grad_norm = 1.0;  ///< 0: no clipping
-  double scale_rate = 1.0;     ///< learning rate of g and h as a multiple of the latent weights'
+  double scale_rate = 1.0;     ///< rate of scales and norms as a multiple of the latent weights'
 };
 
-class AdamW {
+class Adam {
  public:
-  AdamW(std::vector<nn::Parameter> parameters, AdamOptions options);
+  Adam(std::vector<nn::Parameter> parameters, AdamOptions options);
 
   /// One update from the parameters' gradients, which are consumed (freed). With n the global L2
   /// norm of the gradient, it is scaled by min(1, max_grad_norm / (n + 1e-6)). Returns n. A
-  /// parameter without gradient is left alone. Throws Error{kNumeric} and changes nothing when n is
-  /// not finite.
+  /// parameter without gradient is left alone. Throws Error{kNumeric} when n is not finite; only
+  /// the gradients are gone then.
   double step(double learning_rate);
 
   std::int64_t steps() const noexcept { return steps_; }
@@ -39,6 +47,8 @@ class AdamW {
   const std::vector<torch::Tensor>& second_moments() const noexcept { return second_; }
 
  private:
+  void drop_gradients() const;
+
   std::vector<nn::Parameter> parameters_;
   AdamOptions options_;
   std::vector<torch::Tensor> first_;
@@ -47,3 +57,13 @@ class AdamW {
 };
 
 }  // namespace onebit::distill
+
+namespace onebit {
+
+template <>
+struct Words<distill::Decoupling> {
+  static constexpr Word<distill::Decoupling> kAll[] = {{distill::Decoupling::kAdamW, "adamw"},
+                                                       {distill::Decoupling::kAdam, "adam"}};
+};
+
+}  // namespace onebit

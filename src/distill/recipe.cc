@@ -7,49 +7,9 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "distill/settings.h"
 
 namespace onebit::distill {
-namespace {
-
-/// Calls visit(key, member) for every member; keys are the flags' names where there is a flag.
-template <class R, class Visit>
-void for_each_member(R& r, Visit&& visit) {
-  visit("form", r.form);
-  visit("init", r.svid.init);
-  visit("split", r.svid.split);
-  visit("latent", r.latent);
-  visit("latent_scale", r.latent_scale);
-  visit("sign_gradient", r.sign_gradient);
-  visit("block_steps", r.block.steps);
-  visit("block_segments", r.block.segments);
-  visit("block_batch", r.block.batch);
-  visit("block_lr", r.block.learning_rate);
-  visit("block_scale_rate", r.block.scale_rate);
-  visit("alpha", r.loss.logit.alpha);
-  visit("logit_scale", r.loss.logit.scale);
-  visit("logit_reduction", r.loss.logit.reduction);
-  visit("beta", r.loss.beta);
-  visit("gamma", r.loss.gamma);
-  visit("hidden_last", r.loss.hidden_last);
-  visit("adam_beta1", r.adam.beta1);
-  visit("adam_beta2", r.adam.beta2);
-  visit("adam_eps", r.adam.eps);
-  visit("weight_decay", r.adam.weight_decay);
-  visit("decay_scales", r.adam.decay_scales);
-  visit("clip", r.adam.max_grad_norm);
-  visit("scale_rate", r.adam.scale_rate);
-  visit("lr", r.learning_rate);
-  visit("warmup", r.warmup);
-  visit("decay", r.decay);
-  visit("steps", r.steps);
-  visit("batch", r.batch);
-  visit("accumulate", r.accumulate);
-  visit("length", r.length);
-  visit("dtype", r.compute);
-  visit("seed", r.seed);
-}
-
-}  // namespace
 
 Recipe paper_recipe() {
   Recipe recipe{};
@@ -107,11 +67,11 @@ torch::ScalarType fastest_compute() {
 
 nlohmann::ordered_json to_json(const Recipe& recipe) {
   nlohmann::ordered_json object;
-  for_each_member(recipe, [&]<class T>(const char* key, const T& value) {
+  for_each_setting(recipe, [&]<class T>(const Setting& setting, const T& value) {
     if constexpr (std::is_enum_v<T>) {
-      object[key] = word_of(value);
+      object[setting.name] = word_of(value);
     } else {
-      object[key] = value;
+      object[setting.name] = value;
     }
   });
   return object;
@@ -123,7 +83,8 @@ Recipe recipe_from_json(const nlohmann::ordered_json& object) {
     throw Error(ErrorCode::kCorrupt,
                 fmt::format("recipe: {}: found {}, expected a setting of a run", key, found));
   };
-  for_each_member(recipe, [&]<class T>(const char* key, T& value) {
+  for_each_setting(recipe, [&]<class T>(const Setting& setting, T& value) {
+    const char* key = setting.name;
     const auto found = object.find(key);
     if (found == object.end()) fail(key, "none");
     if constexpr (std::is_enum_v<T>) {

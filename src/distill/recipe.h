@@ -26,6 +26,8 @@ struct Recipe {
   nn::LatentStart latent;
   double latent_scale;
   nn::SignGradient sign_gradient;
+  bool train_norms =
+      false;  ///< train the RMSNorm weights too; the reference leaves them as they are
 
   BlockStageOptions block;  ///< before the end-to-end steps
 

@@ -18,12 +18,13 @@ using torch::Tensor;
 
 constexpr const char* kBlocks = "onebit.blocks";
 constexpr const char* kStep = "onebit.step";
+constexpr const char* kRateScale = "onebit.rate_scale";
 constexpr const char* kRecipe = "onebit.recipe";
 constexpr const char* kTeacher = "onebit.teacher";
 constexpr const char* kData = "onebit.data";
 
 /// Every tensor of the state under its name in the file.
-void for_each_tensor(const AdamW& optimizer,
+void for_each_tensor(const Adam& optimizer,
                      const std::function<void(const std::string&, const Tensor&)>& visit) {
   for (std::size_t i = 0; i < optimizer.parameters().size(); ++i) {
     const nn::Parameter& parameter = optimizer.parameters()[i];
@@ -51,11 +52,12 @@ class SavedRun {
     return found->second;
   }
 
-  std::int64_t number(const char* key) const {
+  template <class Number>
+  Number number(const char* key) const {
     const std::string& text = metadata(key);
-    std::int64_t value = -1;
+    Number value = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size() || value < 0) {
+    if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0)) {
       fail(ErrorCode::kCorrupt, fmt::format("{}: found '{}', expected a number", key, text));
     }
     return value;
@@ -126,11 +128,12 @@ Recipe saved_recipe(const std::filesystem::path& path) {
   }
 }
 
-void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
-                const RunIdentity& identity) {
+void save_state(const std::filesystem::path& path, const Adam& optimizer,
+                const RunProgress& progress, const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   file::SafetensorsWriter writer(path);
-  writer.set_metadata(kBlocks, std::to_string(blocks));
+  writer.set_metadata(kBlocks, std::to_string(progress.blocks));
+  writer.set_metadata(kRateScale, fmt::format("{}", progress.rate_scale));  // shortest exact form
   writer.set_metadata(kStep, std::to_string(optimizer.steps()));
   writer.set_metadata(kRecipe, identity.recipe);
   writer.set_metadata(kTeacher, identity.teacher_sha256);
@@ -145,17 +148,17 @@ void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::
   writer.finish();
 }
 
-std::int64_t load_state(const std::filesystem::path& path, AdamW& optimizer,
-                        const RunIdentity& identity) {
+RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
+                       const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity);
-  const std::int64_t steps = saved.number(kStep);
-  const std::int64_t blocks = saved.number(kBlocks);
+  const auto steps = saved.number<std::int64_t>(kStep);
+  const RunProgress progress{saved.number<std::int64_t>(kBlocks), saved.number<double>(kRateScale)};
   for_each_tensor(optimizer,
                   [&](const std::string& name, const Tensor& tensor) { saved.read(name, tensor); });
   optimizer.set_steps(steps);
-  return blocks;
+  return progress;
 }
 
 }  // namespace onebit::distill

@@ -4,8 +4,8 @@
 //   NAME                 the parameters (f32)
 //   NAME.adam.first      Adam's first moments
 //   NAME.adam.second     Adam's second moments
-//   metadata             onebit.step, onebit.blocks, onebit.recipe (JSON), onebit.teacher and
-//                        onebit.data (SHA-256)
+//   metadata             onebit.step, onebit.blocks, onebit.rate_scale, onebit.recipe (JSON),
+//                        onebit.teacher and onebit.data (SHA-256)
 #pragma once
 
 #include <cstdint>
@@ -25,18 +25,24 @@ struct RunIdentity {
   std::string data_sha256;     ///< of the training segments
 };
 
-/// Writes parameters, moments and the number of steps taken, whole or not at all; `blocks` is how
-/// many blocks the stage before the steps has fitted. Throws Error{kIo}.
-void save_state(const std::filesystem::path& path, const AdamW& optimizer, std::int64_t blocks,
-                const RunIdentity& identity);
+/// How far a run is, besides the number of steps.
+struct RunProgress {
+  std::int64_t blocks = 0;  ///< fitted by the stage before the steps
+  double rate_scale = 1;    ///< of the schedule's rates: below 1 after steps that went wrong
+};
+
+/// Writes parameters, moments and the number of steps taken, whole or not at all. Throws
+/// Error{kIo}.
+void save_state(const std::filesystem::path& path, const Adam& optimizer,
+                const RunProgress& progress, const RunIdentity& identity);
 
 /// The recipe of a saved run. Throws Error{kNotFound, kIo, kCorrupt}.
 Recipe saved_recipe(const std::filesystem::path& path);
 
-/// Reads them back in place; returns the number of fitted blocks. Throws Error{kNotFound, kIo,
+/// Reads them back in place. Throws Error{kNotFound, kIo,
 /// kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first setting, or the
 /// teacher or the data, in which the saved run differs from `identity`.
-std::int64_t load_state(const std::filesystem::path& path, AdamW& optimizer,
-                        const RunIdentity& identity);
+RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
+                       const RunIdentity& identity);
 
 }  // namespace onebit::distill

@@ -49,15 +49,18 @@ class Run {
         teacher_(nn::load_dense(teacher, recipe.compute)),
         student_(make_student()),
         distiller_(*teacher_, *student_, recipe.loss, recipe.adam) {
-    if (options.resume) blocks_ = load_state(state_path(), distiller_.optimizer(), identity_);
+    if (options.resume) progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
+    saved_step_ = steps();
     options_.pack.provenance = arch::provenance_of(teacher, "onebit", recipe.form);
   }
 
   TrainResult operator()() {
-    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1, blocks_);
+    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1,
+                        progress_.blocks);
     TrainResult result;
     result.start = evaluate(metrics);
-    if (recipe_.block.steps > 0 && blocks_ < source_.config().layers) {
+    if (!options_.resume) save();  // what a first step that goes wrong returns to
+    if (recipe_.block.steps > 0 && progress_.blocks < source_.config().layers) {
       fit(metrics);
       save();
       evaluate(metrics);
@@ -75,8 +78,15 @@ class Run {
     SegmentOrder order(train_.size(), recipe_.seed);
     while (steps() < recipe_.steps) {
       const auto begin = Clock::now();
-      const double rate = schedule.at(steps());
-      const StepMetrics step = distiller_.step(micro_batches(order), rate);
+      const double rate = progress_.rate_scale * schedule.at(steps());
+      StepMetrics step;
+      try {
+        step = distiller_.step(micro_batches(order), rate);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kNumeric) throw;
+        roll_back(error, metrics);
+        continue;
+      }
       const std::chrono::duration<double> seconds = Clock::now() - begin;
       const std::int64_t tokens = recipe_.sequences_per_step() * recipe_.length;
       result.seconds += seconds.count();
@@ -105,10 +115,32 @@ class Run {
     }
   }
 
+  /// To the last checkpoint, with half the rate, unless that has been tried enough.
+  void roll_back(const Error& error, MetricsFile& metrics) {
+    const double rate_scale = progress_.rate_scale / 2;
+    if (++rollbacks_ > kMaxRollbacks) {
+      throw Error(ErrorCode::kNumeric,
+                  fmt::format("{}, also after {} returns to step {} at half the rate each",
+                              error.what(), kMaxRollbacks, saved_step_));
+    }
+    progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
+    progress_.rate_scale = rate_scale;
+    metrics = MetricsFile(folder_ / "metrics.jsonl", steps(), progress_.blocks);
+    metrics.add({{"step", steps()}, {"rolled_back", error.what()}, {"rate_scale", rate_scale}});
+    observer_.on_rollback(error.what(), steps(), rate_scale);
+  }
+
   std::int64_t steps() const { return distiller_.optimizer().steps(); }
   std::filesystem::path state_path() const { return folder_ / "state.safetensors"; }
 
   std::unique_ptr<nn::DecoderModel> make_student() {
+    std::unique_ptr<nn::DecoderModel> student = first_student();
+    if (recipe_.train_norms) student->train_norms();
+    if (options_.gradient_checkpointing) student->recompute_blocks();
+    return student;
+  }
+
+  std::unique_ptr<nn::DecoderModel> first_student() {
     if (!options_.resume) {
       ThreadPool pool(options_.threads);
       const auto progress = observer_.progress("start", "matrices");
@@ -140,19 +172,24 @@ class Run {
     const std::int64_t layers = source_.config().layers;
     const auto progress = observer_.progress("fit blocks", "blocks");
     try {
-      fit_blocks(
-          *teacher_, *student_, tokens, blocks_, recipe_.block, recipe_.adam,
-          [&](std::int64_t layer, double error) {
-            blocks_ = layer + 1;
-            metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
-            observer_.on_block(layer, error);
-            if (save_is_due()) save();
-          },
-          *progress, stop_);
+      fit_blocks(*teacher_, *student_, tokens, progress_.blocks, recipe_.block, recipe_.adam,
+                 {.done =
+                      [&](std::int64_t layer, double error) {
+                        progress_.blocks = layer + 1;
+                        metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
+                        observer_.on_block(layer, error);
+                        if (save_is_due()) save();
+                      },
+                  .retry =
+                      [&](const std::string& reason, std::int64_t layer, double rate_scale) {
+                        observer_.on_rollback(fmt::format("block {}: {}", layer, reason), 0,
+                                              rate_scale);
+                      }},
+                 *progress, stop_);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInterrupted) throw;
       save();
-      throw_interrupted(fmt::format("{} of {} blocks", blocks_, layers));
+      throw_interrupted(fmt::format("{} of {} blocks", progress_.blocks, layers));
     }
   }
 
@@ -202,10 +239,12 @@ class Run {
   }
 
   void save() {
-    save_state(state_path(), distiller_.optimizer(), blocks_, identity_);
+    save_state(state_path(), distiller_.optimizer(), progress_, identity_);
     nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
     observer_.on_save(steps());
     saved_ = Clock::now();
+    if (steps() > saved_step_) rollbacks_ = 0;
+    saved_step_ = steps();
   }
 
   bool save_is_due() const {
@@ -224,7 +263,9 @@ class Run {
   std::unique_ptr<nn::DecoderModel> teacher_;
   std::unique_ptr<nn::DecoderModel> student_;
   Distiller distiller_;
-  std::int64_t blocks_ = 0;  ///< fitted by the block-wise stage
+  RunProgress progress_;
+  std::int64_t saved_step_ = 0;  ///< of the last checkpoint
+  int rollbacks_ = 0;            ///< to it
   Clock::time_point saved_ = Clock::now();
 };
 

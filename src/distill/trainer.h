@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <stop_token>
+#include <string>
 
 #include "arch/packed_writer.h"
 #include "base/progress.h"
@@ -37,15 +38,22 @@ class TrainObserver {
   virtual void on_step(std::int64_t step, const StepMetrics& metrics) = 0;
   virtual void on_evaluation(std::int64_t step, const Evaluation& evaluation) = 0;
   virtual void on_save(std::int64_t step) = 0;
+  /// `reason` was not finite; the run goes on from step `step` with its rates times `rate_scale`.
+  virtual void on_rollback(const std::string& reason, std::int64_t step, double rate_scale) = 0;
 };
 
 struct TrainOptions {
-  std::int64_t save_every = 500;  ///< steps; a checkpoint also falls due after kSaveSeconds
-  std::int64_t eval_every = 500;  ///< steps; 0: at start and end only
-  bool resume = false;            ///< go on from RUN_DIR/state.safetensors
-  arch::PackOptions pack;         ///< of model.gguf; its provenance is filled in
-  int threads = 0;                ///< of the start; libtorch's are the caller's to set
+  std::int64_t save_every = 500;        ///< steps; a checkpoint also falls due after kSaveSeconds
+  std::int64_t eval_every = 500;        ///< steps; 0: at start and end only
+  bool resume = false;                  ///< go on from RUN_DIR/state.safetensors
+  bool gradient_checkpointing = false;  ///< less memory, a forward pass more; the same result
+  arch::PackOptions pack;               ///< of model.gguf; its provenance is filled in
+  int threads = 0;                      ///< of the start; libtorch's are the caller's to set
 };
+
+/// After a loss or gradient that is not finite a run goes back to its last checkpoint and on with
+/// half the rate. After this many such returns to one checkpoint it gives up.
+inline constexpr int kMaxRollbacks = 5;
 
 /// No more work than this is lost with the process, whatever save_every says.
 inline constexpr double kSaveSeconds = 300;
@@ -64,8 +72,8 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 /// Runs `recipe` from `teacher` on `train`, evaluates on `held_out` (may hold no segment), and
 /// leaves the folder with state, model and metrics. When stopped it saves after the step under way
 /// and throws Error{kInterrupted}. Otherwise throws Error: what require_teacher throws, kNumeric (a
-/// loss or gradient that is not finite), kIo, and what load_state throws. Deterministic for a fixed
-/// number of threads, libtorch's and the start's.
+/// loss or gradient that is not finite, again and again), kIo, and what load_state throws.
+/// Deterministic for a fixed number of threads, libtorch's and the start's.
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
                   const TrainOptions& options, TrainObserver& observer, std::stop_token stop);

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <torch/autograd.h>
+#include <torch/utils.h>
 #include <utility>
 
 #include "arch/arch_spec.h"
@@ -12,6 +14,48 @@ namespace onebit::nn {
 
 using arch::Role;
 using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Runs a block without recording it, and once more, recorded, when its gradient is wanted. The
+/// block's parameters get their gradients from that inner backward pass directly.
+struct DecoderModel::Recompute : torch::autograd::Function<Recompute> {
+  /// `anchor` requires a gradient, so that the result does even where x does not. Gives the
+  /// residual stream after the block, and the attention weights if asked for.
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*anchor*/,
+                               DecoderModel* model, std::int64_t layer, bool keep_attention) {
+    ctx->save_for_backward({x});
+    ctx->saved_data["model"] = reinterpret_cast<std::int64_t>(model);  // outlives the graph
+    ctx->saved_data["layer"] = layer;
+    ctx->saved_data["keep_attention"] = keep_attention;
+    return run(*model, layer, keep_attention, x);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const at::AutoGradMode enabled(true);
+    const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
+    auto& model = *reinterpret_cast<DecoderModel*>(ctx->saved_data["model"].toInt());
+    const variable_list outputs =
+        run(model, ctx->saved_data["layer"].toInt(), ctx->saved_data["keep_attention"].toBool(), x);
+    variable_list used;
+    variable_list used_grads;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (!grads[i].defined()) continue;
+      used.push_back(outputs[i]);
+      used_grads.push_back(grads[i]);
+    }
+    torch::autograd::backward(used, used_grads);
+    return {x.grad(), {}, {}, {}, {}};
+  }
+
+  static variable_list run(DecoderModel& model, std::int64_t layer, bool keep_attention,
+                           const Tensor& x) {
+    std::vector<Tensor> attention;
+    variable_list outputs = {model.block(layer, x, keep_attention ? &attention : nullptr)};
+    outputs.insert(outputs.end(), attention.begin(), attention.end());
+    return outputs;
+  }
+};
 
 DecoderModel::DecoderModel(arch::ModelConfig config, FrozenWeights frozen,
                            torch::ScalarType compute, const LinearFactory& linear)
@@ -45,10 +89,24 @@ Linear& DecoderModel::linear(Role role, std::int64_t layer) const {
   return *found->second;
 }
 
+namespace {
+
+void add_norm(const std::string& name, const Tensor& weight, std::vector<Parameter>& out) {
+  out.push_back({name + ".weight", weight, ParameterKind::kNorm});
+}
+
+}  // namespace
+
 std::vector<Parameter> DecoderModel::block_parameters(std::int64_t layer) const {
   std::vector<Parameter> result;
+  const auto index = static_cast<std::size_t>(layer);
   for (const arch::TensorSpec& spec : config_.arch->tensors) {
-    if (spec.linear) linear(spec.role, layer).collect(arch::gguf_name(spec, layer), result);
+    if (!spec.per_layer) continue;
+    const std::string name = arch::gguf_name(spec, layer);
+    if (spec.linear) linear(spec.role, layer).collect(name, result);
+    if (!trains_norms_) continue;
+    if (spec.role == Role::kAttnNorm) add_norm(name, frozen_.attn_norm[index], result);
+    if (spec.role == Role::kFfnNorm) add_norm(name, frozen_.ffn_norm[index], result);
   }
   return result;
 }
@@ -59,7 +117,19 @@ std::vector<Parameter> DecoderModel::parameters() const {
     const std::vector<Parameter> block = block_parameters(layer);
     result.insert(result.end(), block.begin(), block.end());
   }
+  if (trains_norms_) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*config_.arch, Role::kOutputNorm);
+    add_norm(arch::gguf_name(spec, -1), frozen_.output_norm, result);
+  }
   return result;
+}
+
+void DecoderModel::train_norms() {
+  trains_norms_ = true;
+  const auto own = [](Tensor& weight) { weight = weight.detach().clone().requires_grad_(); };
+  own(frozen_.output_norm);
+  for (Tensor& weight : frozen_.attn_norm) own(weight);
+  for (Tensor& weight : frozen_.ffn_norm) own(weight);
 }
 
 // Angles are position · frequency, formed in the residual's type from f32 frequencies, as
@@ -117,6 +187,14 @@ Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tens
   return middle + linear(Role::kFfnDown, layer).forward(inner);
 }
 
+Tensor DecoderModel::recomputed_block(std::int64_t layer, const Tensor& x,
+                                      std::vector<Tensor>* attention) {
+  const Tensor anchor = torch::empty({0}).requires_grad_();
+  const variable_list outputs = Recompute::apply(x, anchor, this, layer, attention != nullptr);
+  if (attention != nullptr) attention->push_back(outputs.at(1));
+  return outputs[0];
+}
+
 Tensor DecoderModel::embed(const Tensor& tokens) const {
   ONEBIT_CHECK(tokens.dim() == 2 && tokens.scalar_type() == torch::kInt64);
   return torch::embedding(frozen_.embedding, tokens);
@@ -132,9 +210,11 @@ DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options
   DecoderOutput output;
   Tensor x = embed(tokens);
   extend_rotary(tokens.size(1));
+  const bool recompute = recomputes_ && torch::GradMode::is_enabled();
   for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
     if (options.keep_states) output.states.push_back(x);
-    x = block(layer, x, options.keep_attention ? &output.attention : nullptr);
+    std::vector<Tensor>* attention = options.keep_attention ? &output.attention : nullptr;
+    x = recompute ? recomputed_block(layer, x, attention) : block(layer, x, attention);
   }
   if (options.keep_states) output.states.push_back(x);
   output.hidden = rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);

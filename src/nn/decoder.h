@@ -1,7 +1,8 @@
 // A decoder as libtorch computes it, built from arch::ModelConfig: teacher and student differ only
 // in the linear layers they are given.
 //
-// B sequences, T tokens, D model, L layers, V vocabulary. Embedding, norms and head are frozen.
+// B sequences, T tokens, D model, L layers, V vocabulary. Embedding and head are frozen, and the
+// norms unless train_norms() is called.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@
 
 namespace onebit::nn {
 
-/// The tensors that no method here trains, as f32 (f64 in golden runs). Copies share storage, so
-/// teacher and student hold one set between them.
+/// The tensors that stay in full precision, as f32 (f64 in golden runs). Copies share storage, so
+/// teacher and student hold one set between them, but for norms that the student trains.
 struct FrozenWeights {
   torch::Tensor embedding;               ///< [V, D]
   torch::Tensor head;                    ///< [V, D]; the embedding itself when tied
@@ -57,6 +58,14 @@ class DecoderModel {
   /// in the residual's type.
   torch::Tensor forward_block(std::int64_t layer, const torch::Tensor& x);
 
+  /// Makes the norms' weights trainable: from here on they are copies of this model's own.
+  void train_norms();
+
+  /// From here on forward() keeps only what goes into a block for the backward pass, which runs
+  /// each block's forward pass again (gradient checkpointing: Chen et al., arXiv 1604.06174). Same
+  /// values and gradients.
+  void recompute_blocks() noexcept { recomputes_ = true; }
+
   /// The residual stream before block 0: embeddings of int64 [B, T].
   torch::Tensor embed(const torch::Tensor& tokens) const;
 
@@ -71,7 +80,8 @@ class DecoderModel {
   /// The layer of a matrix: `role` must be a linear one. Throws InternalError.
   Linear& linear(arch::Role role, std::int64_t layer) const;
 
-  /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers.
+  /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers;
+  /// norms, where they are trained, as "blk.3.attn_norm.weight".
   std::vector<Parameter> parameters() const;
   std::vector<Parameter> block_parameters(std::int64_t layer) const;
 
@@ -81,11 +91,16 @@ class DecoderModel {
                        std::vector<torch::Tensor>* attention);
   torch::Tensor block(std::int64_t layer, const torch::Tensor& x,
                       std::vector<torch::Tensor>* attention);
+  struct Recompute;
+  torch::Tensor recomputed_block(std::int64_t layer, const torch::Tensor& x,
+                                 std::vector<torch::Tensor>* attention);
   void extend_rotary(std::int64_t length);
 
   arch::ModelConfig config_;
   FrozenWeights frozen_;
   torch::ScalarType compute_;
+  bool trains_norms_ = false;
+  bool recomputes_ = false;
   torch::Tensor head_;
   std::vector<std::map<arch::Role, std::unique_ptr<Linear>>> blocks_;
   torch::Tensor cosine_;  ///< [longest T so far, head_dim/2]

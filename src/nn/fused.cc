@@ -18,15 +18,18 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     return (x * rstd).mul_(weight).to(dtype);
   }
 
-  // With r = rstd and a = dy ⊙ weight: dx = r·a − x·r³·mean(a ⊙ x).
+  // With r = rstd and a = dy ⊙ weight: dx = r·a − x·r³·mean(a ⊙ x), dweight = Σ dy ⊙ x·r.
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor& x = saved[0];
     const Tensor& rstd = saved[2];
-    Tensor dx = grads[0].to(x.scalar_type()) * saved[1];
+    const Tensor dy = grads[0].to(x.scalar_type());
+    Tensor dweight;
+    if (ctx->needs_input_grad(1)) dweight = (dy * (x * rstd)).flatten(0, -2).sum(0);
+    Tensor dx = dy * saved[1];
     const Tensor projection = (dx * x).mean(-1, /*keepdim=*/true).mul_(rstd.pow(3));
     dx.mul_(rstd).sub_(x * projection);
-    return {dx, {}, {}, {}};
+    return {dx, dweight, {}, {}};
   }
 };
 
@@ -120,45 +123,56 @@ struct Divergence {
   DivergenceSums sums;
   Tensor log_student;  ///< log p_s, [N, V]
   Tensor p_teacher;    ///< [N, V]
+  Tensor log_plain;    ///< log p_s at temperature 1: the same tensor, if that is the temperature
   Tensor labelled;     ///< rows that have a label
   Tensor columns;      ///< their labels
 };
 
-Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& labels) {
+Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& labels,
+                   double temperature) {
   const torch::ScalarType type =
       student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const auto log_p = [&](const Tensor& logits) {
+    if (temperature == 1) return torch::log_softmax(logits, -1, type);
+    return torch::log_softmax(logits.to(type) / temperature, -1);
+  };
   Divergence d;
-  d.log_student = torch::log_softmax(student, -1, type);
-  Tensor log_teacher = torch::log_softmax(teacher, -1, type);
+  d.log_student = log_p(student);
+  Tensor log_teacher = log_p(teacher);
   d.p_teacher = log_teacher.exp();
   // Rows are summed in their own type: a sum in f64 would copy the whole matrix first.
-  const Tensor rows = log_teacher.sub_(d.log_student).mul_(d.p_teacher).sum(-1);
-  d.sums.kl = rows.sum(torch::kFloat64).item<double>();
+  const auto total = [](const Tensor& terms) {
+    return terms.sum(-1).sum(torch::kFloat64).item<double>();
+  };
+  d.sums.entropy = -total(log_teacher * d.p_teacher);
+  d.sums.kl = total(log_teacher.sub_(d.log_student).mul_(d.p_teacher));
+  d.log_plain = temperature == 1 ? d.log_student : torch::log_softmax(student, -1, type);
   d.labelled = labels.ge(0).nonzero().squeeze(1);
   d.columns = labels.index_select(0, d.labelled);
   d.sums.cross_entropy =
-      -d.log_student.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
+      -d.log_plain.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
   return d;
 }
 
 }  // namespace
 
-DivergenceSums divergence(const Tensor& student, const Tensor& teacher, const Tensor& labels) {
+DivergenceSums divergence(const Tensor& student, const Tensor& teacher, const Tensor& labels,
+                          double temperature) {
   const torch::NoGradGuard no_grad;
-  return measure(student, teacher, labels).sums;
+  return measure(student, teacher, labels, temperature).sums;
 }
 
 DivergenceSums divergence_and_gradient(Tensor& student, const Tensor& teacher, const Tensor& labels,
-                                       double kl_weight, double ce_weight) {
+                                       double temperature, double kl_weight, double ce_weight) {
   const torch::NoGradGuard no_grad;
-  Divergence d = measure(student, teacher, labels);
+  Divergence d = measure(student, teacher, labels, temperature);
   Tensor ce;
   if (ce_weight != 0) {
-    ce = d.log_student.index_select(0, d.labelled).exp_();
+    ce = d.log_plain.index_select(0, d.labelled).exp_();
     ce.scatter_add_(1, d.columns.unsqueeze(1),
                     torch::full({d.columns.size(0), 1}, -1, ce.options()));
   }
-  Tensor gradient = d.log_student.exp_().sub_(d.p_teacher).mul_(kl_weight);
+  Tensor gradient = d.log_student.exp_().sub_(d.p_teacher).mul_(kl_weight / temperature);
   if (ce_weight != 0) gradient.index_add_(0, d.labelled, ce, ce_weight);
   student.copy_(gradient);
   return d.sums;

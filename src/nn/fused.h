@@ -37,8 +37,8 @@ ScaledGrad scale_norm_backward(const torch::Tensor& dy, const torch::Tensor& z,
                                const torch::Tensor& h, const torch::Tensor& mean,
                                const torch::Tensor& rstd);
 
-/// Differentiable in x only (the weight is frozen): y = x / √(mean(x²) + eps) ⊙ weight over the
-/// last dimension, computed in x's type, returned as `dtype`. x f32 or f64.
+/// y = x / √(mean(x²) + eps) ⊙ weight over the last dimension, computed in x's type, returned as
+/// `dtype`. x f32 or f64. Differentiable in x, and in the weight if it requires a gradient.
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps,
                        torch::ScalarType dtype);
 
@@ -56,18 +56,19 @@ torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
 torch::Tensor normalized_distance(const torch::Tensor& a, const torch::Tensor& b, double min_norm);
 
 struct DivergenceSums {
-  double kl = 0;             ///< Σ_n Σ_v p_t (log p_t − log p_s)
-  double cross_entropy = 0;  ///< Σ_n −log p_s(label), over rows that have a label
+  double kl = 0;       ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
+  double entropy = 0;  ///< Σ_n Σ_v −p_t log p_t, of the same p_t
+  double cross_entropy = 0;  ///< Σ_n −log p_s(label) at temperature 1, over rows that have a label
 };
 
 /// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none.
 DivergenceSums divergence(const torch::Tensor& student, const torch::Tensor& teacher,
-                          const torch::Tensor& labels);
+                          const torch::Tensor& labels, double temperature);
 
 /// The same; on return `student` holds the gradient of kl_weight·kl + ce_weight·cross_entropy for
 /// the student's logits.
 DivergenceSums divergence_and_gradient(torch::Tensor& student, const torch::Tensor& teacher,
-                                       const torch::Tensor& labels, double kl_weight,
-                                       double ce_weight);
+                                       const torch::Tensor& labels, double temperature,
+                                       double kl_weight, double ce_weight);
 
 }  // namespace onebit::nn

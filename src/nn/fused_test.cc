@@ -41,6 +41,14 @@ TEST(Fused, RmsNorm) {
               {{2, 3, 13}});
 }
 
+TEST(Fused, RmsNormWithATrainedWeight) {
+  expect_same([&](const auto& in) { return rms_norm(in[0], in[1], 1e-5, torch::kFloat64); },
+              [&](const auto& in) {
+                return in[0] * (in[0].square().mean(-1, true) + 1e-5).rsqrt() * in[1];
+              },
+              {{2, 3, 13}, {13}});
+}
+
 TEST(Fused, Rotary) {
   const Tensor angle = torch::rand({5, 3}, torch::kFloat64) * 6;
   expect_same([&](const auto& in) { return rotary(in[0], angle.cos(), angle.sin()); },

@@ -16,7 +16,11 @@
 namespace onebit::nn {
 
 /// What a trainable tensor is: optimisers may treat kinds differently.
-enum class ParameterKind : std::uint8_t { kLatent, kScale };
+enum class ParameterKind : std::uint8_t {
+  kLatent,
+  kScale,
+  kNorm,  ///< the weight of a norm
+};
 
 /// A trainable tensor under the name that checkpoints and messages use.
 struct Parameter {

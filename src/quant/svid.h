@@ -47,6 +47,38 @@ struct SvidResult {
 SvidResult svid(std::span<const float> w, std::int64_t out, std::int64_t in,
                 const SvidOptions& options, ThreadPool& pool);
 
+/// Matrices that share their input scale: |W_m[o, j]| ≈ h_m[o, b(j)] · g[t(j)].
+struct SharedSvid {
+  struct Part {
+    std::span<const float> w;  ///< f32 [out, in] row-major
+    std::int64_t out = 0;
+  };
+  std::vector<Part> parts;
+  std::int64_t in = 0;
+  /// t(j) of every input: inputs with one t share one value of g. Every value from 0 to the largest
+  /// occurs equally often. Empty: t(j) = j.
+  std::vector<std::int64_t> tie;
+  std::int64_t group_size = 0;  ///< b(j) = j / group_size, the last group may be partial; 0: b = 0
+};
+
+struct SharedSvidResult {
+  struct Part {
+    std::vector<float> h;  ///< [out, groups]
+    double relative_error = 0;
+    double square_norm = 0;
+  };
+  std::vector<float> g;  ///< [largest t + 1]
+  std::vector<Part> parts;
+  int iterations = 0;
+};
+
+/// Minimises Σ_m ‖|W_m| − Ŵ_m‖². Without groups the stacked matrices, their tied columns averaged,
+/// are one matrix whose best rank-1 fit this is: any Init finds it. With groups it is a local
+/// optimum, reached by alternating least squares; Error{kUnsupported} for kSvd. A zero problem
+/// gives g = 1, h = 0. Throws as svid(), naming the part's number where there are several.
+SharedSvidResult svid_shared(const SharedSvid& problem, const SvidOptions& options,
+                             ThreadPool& pool);
+
 }  // namespace onebit::quant
 
 namespace onebit {

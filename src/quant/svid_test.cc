@@ -99,6 +99,88 @@ TEST(Svid, ZeroMatrixAndZeroRows) {
   }
 }
 
+/// Σ ‖|W| − Ŵ‖² of what svid_shared() returned.
+double square_error(const SharedSvidResult& result) {
+  double sum = 0;
+  for (const auto& part : result.parts) sum += part.relative_error * part.square_norm;
+  return sum;
+}
+
+// Matrices that share g are one matrix; tied columns are one column.
+TEST(SharedSvid, IsTheSvidOfTheStackedMatrix) {
+  ThreadPool pool(2);
+  const auto w = random_matrix(40, 24, 3);
+  const std::span<const float> all(w);
+  const SharedSvid two = {
+      .parts = {{all.first(16 * 24), 16}, {all.subspan(16 * 24), 24}}, .in = 24, .tie = {}};
+  const SvidResult stacked = svid(w, 40, 24, {}, pool);
+  for (const Init init : {Init::kNmf, Init::kSvd}) {
+    const SharedSvidResult result = svid_shared(two, {init, Split::kRms}, pool);
+    EXPECT_NEAR(square_error(result), stacked.relative_error * stacked.square_norm, 1e-6);
+    for (std::size_t j = 0; j < 24; ++j) EXPECT_NEAR(result.g[j], stacked.g[j], 1e-6);
+    for (std::size_t r = 0; r < 40; ++r) {
+      const auto& h = result.parts[r < 16 ? 0 : 1].h;
+      EXPECT_NEAR(h[r < 16 ? r : r - 16], stacked.h[r], 1e-6);
+    }
+  }
+}
+
+TEST(SharedSvid, TiedColumnsShareTheirBestValue) {
+  ThreadPool pool(2);
+  const auto w = random_matrix(20, 12, 8);
+  SharedSvid problem = {.parts = {{w, 20}}, .in = 12, .tie = {}};
+  for (std::int64_t j = 0; j < 12; ++j) problem.tie.push_back(j % 4);
+  const SharedSvidResult nmf = svid_shared(problem, {}, pool);
+  const SharedSvidResult lanczos = svid_shared(problem, {Init::kSvd, Split::kRms}, pool);
+  ASSERT_EQ(nmf.g.size(), 4U);
+  EXPECT_NEAR(nmf.parts[0].relative_error, lanczos.parts[0].relative_error, 1e-9);
+  // Of the error's derivative for each value nothing is left.
+  const auto slope = [&](std::size_t t) {
+    double sum = 0;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double h = nmf.parts[0].h[i / 12];
+      if (i % 12 % 4 == t) sum += h * (h * nmf.g[t] - std::abs(w[i]));
+    }
+    return sum;
+  };
+  for (std::size_t t = 0; t < 4; ++t) EXPECT_NEAR(slope(t), 0, 1e-5);
+  EXPECT_GT(nmf.parts[0].relative_error, svid(w, 20, 12, {}, pool).relative_error);
+}
+
+// Untied groups are as many small matrices, each with its own best fit; a last partial one too.
+TEST(SharedSvid, GroupsAreFittedEachByItself) {
+  ThreadPool pool(2);
+  constexpr std::int64_t kIn = 70;
+  const auto w = random_matrix(18, kIn, 4);
+  const SharedSvidResult result =
+      svid_shared({.parts = {{w, 18}}, .in = kIn, .tie = {}, .group_size = 32}, {}, pool);
+  ASSERT_EQ(result.parts[0].h.size(), 18U * 3);
+  double expected = 0;
+  for (std::int64_t first = 0; first < kIn; first += 32) {
+    const std::int64_t width = std::min<std::int64_t>(32, kIn - first);
+    std::vector<float> block;
+    for (std::int64_t r = 0; r < 18; ++r) {
+      for (std::int64_t c = 0; c < width; ++c) {
+        block.push_back(w[static_cast<std::size_t>(r * kIn + first + c)]);
+      }
+    }
+    const SvidResult one = svid(block, 18, width, {}, pool);
+    expected += one.relative_error * one.square_norm;
+  }
+  EXPECT_NEAR(square_error(result), expected, 1e-6 * expected);
+  EXPECT_THROW(svid_shared({.parts = {{w, 18}}, .in = kIn, .tie = {}, .group_size = 32},
+                           {Init::kSvd, Split::kRms}, pool),
+               Error);
+}
+
+TEST(SharedSvid, OneGroupIsNone) {
+  ThreadPool pool(1);
+  const auto w = random_matrix(9, 30, 6);
+  const SharedSvidResult one =
+      svid_shared({.parts = {{w, 9}}, .in = 30, .tie = {}, .group_size = 30}, {}, pool);
+  EXPECT_NEAR(one.parts[0].relative_error, svid(w, 9, 30, {}, pool).relative_error, 1e-9);
+}
+
 TEST(Svid, NonFiniteWeightIsNamed) {
   ThreadPool pool(1);
   std::vector<float> w(12, 1.0F);

@@ -1,6 +1,9 @@
 """`onebit distill`: a run from start to packed model, interrupting and resuming it, and every way in
 which a run cannot begin."""
+import bz2
+import gzip
 import json
+import lzma
 import signal
 import subprocess
 import time
@@ -62,6 +65,23 @@ class Distill(CliTest):
         rows = (self.run_dir / "data" / "synth.jsonl").read_text().splitlines()
         self.assertEqual(len(rows), 4 * 2)
 
+    def test_compressed_data(self):
+        self.distill(steps=1)
+        plain = (self.run_dir / "data" / "train.tokens").read_bytes()
+        content = self.data.read_bytes()
+        for ending, compress in (("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)):
+            self.run_dir = self.dir / f"run-{ending}"
+            # Two streams one after the other, as `cat` makes them, are one text.
+            half = content.index(b"\n", len(content) // 2) + 1
+            whole = compress(content[:half]) + compress(content[half:])
+            self.data = self.write(f"data.jsonl.{ending}", whole)
+            self.distill(steps=1)
+            self.assertEqual((self.run_dir / "data" / "train.tokens").read_bytes(), plain, ending)
+            self.run_dir = self.dir / f"torn-{ending}"
+            self.data = self.write(f"torn.jsonl.{ending}", whole[:-20])
+            said = self.distill(steps=1, expect=1)
+            self.assertIn(f"torn.jsonl.{ending}: cannot read the file: ", said.err)
+
     def test_interrupted_then_resumed(self):
         """The run that was stopped ends as the one that was not, bit for bit."""
         settings = {"held_out": 0, "steps": 60, "threads": 1}
@@ -121,15 +141,39 @@ class Distill(CliTest):
             self.assertAlmostEqual(rounded / exact, 1, delta=0.05)
         self.assertNotEqual(losses["f32"], losses["bf16"])
 
-    def test_adams_settings_arrive(self):
-        flags = {"adam-beta1": 0.8, "adam-beta2": 0.9, "adam-eps": 1e-6, "latent-scale": 0.5,
-                 "block-batch": 2, "block-scale-rate": 0.3}
-        self.distill("--no-scale-decay", *(word for key, value in flags.items()
-                                           for word in (f"--{key}", str(value))))
+    def test_settings_arrive(self):
+        flags = {"adam_beta1": 0.8, "adam_beta2": 0.9, "adam_eps": 1e-6, "latent_scale": 0.5,
+                 "block_batch": 2, "block_scale_rate": 0.3, "temperature": 2.0, "optimizer": "adam",
+                 "logit_term": "cross-entropy", "train_norms": True, "scale_decay": False}
+        words = []
+        for name, value in flags.items():
+            flag = name.replace("_", "-")
+            words += ([f"--{flag}", str(value)] if value is not True and value is not False
+                      else [f"--{flag}" if value else f"--no-{flag}"])
+        self.distill("--gradient-checkpointing", *words)
         recipe = json.loads((self.run_dir / "recipe.json").read_text())
-        self.assertFalse(recipe["decay_scales"])
-        for key, value in flags.items():
-            self.assertEqual(recipe[key.replace("-", "_")], value)
+        self.assertEqual({name: recipe[name] for name in flags}, flags)
+
+    def test_a_killed_run_goes_on(self):
+        """SIGKILL at some step: the run ends as the one that was not stopped, bit for bit."""
+        settings = {"held_out": 0, "steps": 30, "threads": 1, "save_every": 3}
+        self.distill(**settings)
+        whole = (self.run_dir / "state.safetensors").read_bytes()
+        metrics = [{**row, "tokens_per_second": 0} for row in self.metrics()]
+        for after in (2, 17):
+            self.run_dir = self.dir / f"killed-{after}"
+            process = subprocess.Popen(
+                [str(ONEBIT), "distill", str(tiny()), "-o", str(self.run_dir), "--data", str(self.data),
+                 *quick(**settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            file = self.run_dir / "metrics.jsonl"
+            while process.poll() is None and not (
+                    file.exists() and file.read_text().count('"loss"') >= after):
+                time.sleep(0.001)
+            process.kill()
+            process.wait()
+            self.distill("--resume", **settings)
+            self.assertEqual((self.run_dir / "state.safetensors").read_bytes(), whole)
+            self.assertEqual([{**row, "tokens_per_second": 0} for row in self.metrics()], metrics)
 
     @needs(STORIES)
     def test_a_teacher_is_not_overwritten(self):

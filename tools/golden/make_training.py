@@ -14,7 +14,8 @@ run: 20 steps on fixed tokens sampled from the teacher. Small tensors are stored
 as 16 projections on fixed +-1 vectors (see `signs`): for a difference d, the mean over projections
 of (d . r)^2 estimates |d|^2, so no error of any one weight can hide. The set of weights whose sign
 flipped is stored whole, bit-packed.
-variants: one gradient for each option that the run does not use.
+variants: the same run for each option that the first does not use, everything as projections, and
+the losses of all its steps.
 """
 import json
 import math
@@ -29,11 +30,15 @@ from safetensors.numpy import save_file
 STEPS, BATCH, LENGTH, LR, PROJECTIONS = 20, 2, 32, 2e-3, 16
 MATRICES = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
 WHOLE = ["blk.0.attn_q.latent", "blk.4.attn_k.latent"]  # stored in full beside their projections
-VARIANTS = {
+VARIANTS = {  # name: options of losses(), and "adam" and "norms" of train()
     "alpha": {"alpha": 0.7},
     "per_token": {"per_token": True},
+    "temperature": {"temperature": 2.0, "alpha": 0.7},
+    "cross_entropy": {"cross_entropy": True},
     "hidden_last": {"hidden_last": True},
     "gamma": {"gamma": 0.5},
+    "adam": {"adam": True},
+    "norms": {"norms": True},
     "foldable": {"foldable": True},
 }
 
@@ -79,14 +84,21 @@ class Model:
         pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2).contiguous())
         return torch.view_as_real(pairs * turn).flatten(-2)
 
-    def forward(self, tokens, linear):
+    def norms(self):
+        """The weights of all norms by name."""
+        weights = {f"blk.{i}.{kind}_norm.weight": stack[i] for i in range(self.layers)
+                   for kind, stack in (("attn", self.attn_norm), ("ffn", self.ffn_norm))}
+        return weights | {"output_norm.weight": self.output_norm}
+
+    def forward(self, tokens, linear, norms=None):
         """linear(name, x) -> y. Returns logits, states 0..L, attention weights."""
+        norms = norms or self.norms()
         x = self.embedding[tokens]
         states, attention = [x], []
         length = tokens.shape[1]
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
         for i in range(self.layers):
-            n = self.rms_norm(x, self.attn_norm[i])
+            n = self.rms_norm(x, norms[f"blk.{i}.attn_norm.weight"])
 
             def split(name, heads):
                 return linear(f"blk.{i}.{name}", n).unflatten(-1, (heads, self.head_dim))
@@ -99,11 +111,11 @@ class Model:
             weights = scores.softmax(-1)
             attention.append(weights)
             x = x + linear(f"blk.{i}.attn_output", (weights @ v).transpose(1, 2).flatten(2))
-            n = self.rms_norm(x, self.ffn_norm[i])
+            n = self.rms_norm(x, norms[f"blk.{i}.ffn_norm.weight"])
             gated = F.silu(linear(f"blk.{i}.ffn_gate", n)) * linear(f"blk.{i}.ffn_up", n)
             x = x + linear(f"blk.{i}.ffn_down", gated)
             states.append(x)
-        return self.rms_norm(x, self.output_norm) @ self.embedding.T, states, attention
+        return self.rms_norm(x, norms["output_norm.weight"]) @ self.embedding.T, states, attention
 
 
 class Sign(torch.autograd.Function):
@@ -130,8 +142,8 @@ def svid(w, iterations=200):
     return g / scale, h * scale
 
 
-def start_parameters(model):
-    parameters = {}
+def start_parameters(model, norms=False):
+    parameters = dict(model.norms()) if norms else {}
     for name, w in model.weights.items():
         g, h = svid(w)
         parameters[f"{name}.latent"] = 0.01 * torch.where(w < 0, -1.0, 1.0).to(w.dtype)
@@ -139,8 +151,9 @@ def start_parameters(model):
     return {name: value.clone().requires_grad_() for name, value in parameters.items()}
 
 
-def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0, per_token=False,
-           hidden_last=False, foldable=False):
+def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0, temperature=1.0,
+           per_token=False, cross_entropy=False, hidden_last=False, foldable=False):
+    """The loss and its terms, unweighted. Where `parameters` holds norms, the student's are these."""
     def one_bit(name, x):
         y = F.linear(x * parameters[f"{name}.g"], Sign.apply(parameters[f"{name}.latent"]))
         y = y * parameters[f"{name}.h"]
@@ -149,10 +162,12 @@ def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0
     with torch.no_grad():
         t_logits, t_states, t_attention = model.forward(
             tokens, lambda name, x: F.linear(x, model.weights[name]))
-    logits, states, attention = model.forward(tokens, one_bit)
-    kl = F.kl_div(F.log_softmax(logits, 2), F.softmax(t_logits, 2), reduction="batchmean")
-    if per_token:
-        kl = kl / tokens.shape[1]
+    norms = {name: value for name, value in parameters.items() if name.endswith("_norm.weight")}
+    logits, states, attention = model.forward(tokens, one_bit, norms)
+    log_student, teacher = F.log_softmax(logits / temperature, 2), F.softmax(t_logits / temperature, 2)
+    kl = F.kl_div(log_student, teacher, reduction="batchmean")
+    term = -(teacher * log_student).sum() / tokens.shape[0] if cross_entropy else kl
+    term = temperature ** 2 * term / (tokens.shape[1] if per_token else 1)
     ce = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
     hidden = 0.0
     for a, b in list(zip(states, t_states))[:model.layers + (1 if hidden_last else 0)]:
@@ -161,7 +176,7 @@ def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0
     attn = 0.0
     for a, b in zip(attention, t_attention):
         attn = attn + torch.mean(torch.norm(a.flatten(0, 2) - b.flatten(0, 2), p=2, dim=1) ** 2)
-    total = alpha * scale * kl + (1 - alpha) * ce + beta * hidden + gamma * attn
+    total = alpha * scale * term + (1 - alpha) * ce + beta * hidden + gamma * attn
     return total, kl, ce, hidden, attn
 
 
@@ -177,23 +192,23 @@ def sample_tokens(model):
     return tokens.reshape(STEPS, BATCH, LENGTH)
 
 
-def train(model, tokens):
+def train(model, tokens, adam=False, norms=False, **options):
     """Returns start, gradients of step 1 before clipping, end (all by name) and the step table."""
-    parameters = start_parameters(model)
+    parameters = start_parameters(model, norms)
     start = {name: value.detach().clone() for name, value in parameters.items()}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=LR, betas=(0.9, 0.98), eps=1e-8,
-                                  weight_decay=0.01)
+    optimizer = (torch.optim.Adam if adam else torch.optim.AdamW)(
+        parameters.values(), lr=LR, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / STEPS)))
     table, gradients = [], {}
     for step in range(STEPS):
         optimizer.zero_grad()
-        total, kl, ce, hidden, _ = losses(model, parameters, tokens[step])
+        total, kl, ce, hidden, attention = losses(model, parameters, tokens[step], **options)
         total.backward()
         if step == 0:
             gradients = {name: value.grad.clone() for name, value in parameters.items()}
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-        table.append([v.item() for v in (total, kl, ce, hidden, norm)])
+        table.append([float(v.detach()) for v in (total, kl, ce, hidden, norm, attention)])
         optimizer.step()
         schedule.step()
     end = {name: value.detach() for name, value in parameters.items()}
@@ -236,6 +251,26 @@ def evidence(prefix, tensors, whole):
     return out
 
 
+def projections(prefix, tensors):
+    """Every tensor as projections and norm."""
+    out = {}
+    for name, value in tensors.items():
+        out[f"{prefix}/{name}.projections"] = project(value)
+        out[f"{prefix}/{name}.norm"] = np.array([value.detach().norm().item()])
+    return out
+
+
+def flipped(prefix, start, end):
+    """The signs that differ, bit-packed; how many do, and how many there are."""
+    out, count, total = {}, 0, 0
+    for name, value in end.items():
+        if name.endswith(".latent"):
+            flips = ((value < 0) != (start[name] < 0)).numpy().ravel()
+            count, total = count + int(flips.sum()), total + flips.size
+            out[f"{prefix}/{name}"] = np.packbits(flips, bitorder="little").view(np.int8)
+    return out, count, total
+
+
 def provenance(source):
     return {"script": "tools/golden/make_training.py", "torch": torch.__version__,
             "numpy": np.__version__, "model": f"karpathy/tinyllamas {pathlib.Path(source).name}",
@@ -263,27 +298,22 @@ def main():
 
     stored = {"losses": table}
     stored |= evidence("gradient", gradients, WHOLE) | evidence("end", end, WHOLE)
-    flipped = total = 0
-    for name, value in end.items():
-        if name.endswith(".latent"):
-            flips = ((value < 0) != (start[name] < 0)).numpy().ravel()
-            flipped, total = flipped + int(flips.sum()), total + flips.size
-            stored[f"flipped/{name}"] = np.packbits(flips, bitorder="little").view(np.int8)
+    signs_flipped, count, total = flipped("flipped", start, end)
+    stored |= signs_flipped
     print(f"losses: first {table[0]}, last {table[-1]}")
-    print(f"flipped {flipped} of {total} signs: {100 * flipped / total:.2f} %")
-    config = {"steps": STEPS, "lr": LR, "flipped": flipped, "weights": total}
+    print(f"flipped {count} of {total} signs: {100 * count / total:.2f} %")
+    config = {"steps": STEPS, "lr": LR, "flipped": count, "weights": total}
     metadata = provenance(sys.argv[1]) | {"config": json.dumps(config)}
     write(stored, out / "run.safetensors", metadata)
 
     stored = {}
     for name, options in VARIANTS.items():
-        parameters = start_parameters(model)
-        terms = losses(model, parameters, tokens[0], **options)
-        terms[0].backward()
-        stored[f"{name}/losses"] = np.array([float(torch.as_tensor(t).detach()) for t in terms])
-        for parameter, value in parameters.items():
-            stored[f"{name}/{parameter}.projections"] = project(value.grad)
-            stored[f"{name}/{parameter}.norm"] = np.array([value.grad.norm().item()])
+        start, gradients, end, table = train(model, tokens, **options)
+        stored[f"{name}/losses"] = table
+        stored |= projections(f"{name}/gradient", gradients) | projections(f"{name}/end", end)
+        signs_flipped, count, total = flipped(f"{name}/flipped", start, end)
+        stored |= signs_flipped
+        print(f"{name}: flipped {count} of {total} signs: {100 * count / total:.2f} %")
     write(stored, out / "variants.safetensors", provenance(sys.argv[1]))
 
 

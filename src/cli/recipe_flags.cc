@@ -1,0 +1,73 @@
+#include "cli/recipe_flags.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "distill/settings.h"
+
+namespace onebit::cli {
+namespace {
+
+/// The word for the type that a new run takes on this CPU, and a resumed one began with.
+constexpr std::string_view kAutoType = "auto";
+
+std::string flag_of(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+}  // namespace
+
+void RecipeFlags::define(CLI::App& app) {
+  const distill::Recipe any{};
+  for_each_setting(any, [&]<class T>(const distill::Setting& setting, const T&) {
+    const std::string name = setting.name;
+    const std::string flag = "--" + flag_of(name);
+    if (name == "seed") return;
+    if constexpr (std::is_same_v<T, torch::ScalarType>) {
+      std::vector<std::string_view> types = all_words<T>();
+      types.insert(types.begin(), kAutoType);
+      define_choice(
+          app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
+          std::string(setting.about) + "; auto: what this CPU multiplies fastest", types)
+          ->default_str(std::string(kAutoType));
+    } else if constexpr (std::is_enum_v<T>) {
+      define_choice(
+          app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
+          setting.about, all_words<T>());
+    } else if constexpr (std::is_same_v<T, bool>) {
+      app.add_flag_callback(
+          flag, [this, name] { given_[name] = true; }, setting.about);
+      app.add_flag_callback(
+          "--no-" + flag_of(name), [this, name] { given_[name] = false; }, "not so");
+    } else {
+      app.add_option_function<T>(
+             flag, [this, name](const T& value) { given_[name] = value; }, setting.about)
+          ->transform(number_within(static_cast<T>(setting.low), static_cast<T>(setting.high)))
+          ->type_name("N");
+    }
+  });
+}
+
+distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
+  if (has("init")) {
+    choose_init(recipe, *value_of<quant::Init>(given_["init"].get<std::string>()));
+  }
+  if (has("latent")) {
+    const bool sign = given_["latent"] == word_of(nn::LatentStart::kSign);
+    recipe.latent_scale = sign ? nn::kLatentScale : 1.0;
+  }
+  nlohmann::ordered_json settings = distill::to_json(recipe);
+  for (const auto& [name, value] : given_.items()) {
+    if (value != kAutoType) settings[name] = value;
+  }
+  recipe = distill::recipe_from_json(settings);
+  if (recipe.loss.hidden_last && recipe.loss.beta == 0) {
+    throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
+  }
+  return recipe;
+}
+
+}  // namespace onebit::cli

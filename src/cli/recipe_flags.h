@@ -1,0 +1,27 @@
+// A flag for every setting of a distillation recipe, made from its table (distill/settings.h).
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "cli/flags.h"
+#include "distill/recipe.h"
+
+namespace onebit::cli {
+
+class RecipeFlags {
+ public:
+  /// --name for every setting but the seed, which is one of the common flags. Outlives `app`.
+  void define(CLI::App& app);
+
+  /// Whether the command line names a setting.
+  bool has(const char* setting) const { return given_.contains(setting); }
+
+  /// The recipe with what the command line says. Throws UsageError for settings that contradict
+  /// each other.
+  distill::Recipe applied_to(distill::Recipe recipe) const;
+
+ private:
+  nlohmann::ordered_json given_ = nlohmann::ordered_json::object();
+};
+
+}  // namespace onebit::cli
