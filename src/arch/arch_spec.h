@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ struct TensorSpec {
   Dim cols;               ///< in; kNone for a vector
   bool linear;            ///< a matrix that quantisation methods replace
   bool per_layer;
+  /// The tensor of its layer that can take a scale of this matrix's inputs (folding.h).
+  std::optional<Role> folds_into = std::nullopt;
 };
 
 struct ArchSpec {

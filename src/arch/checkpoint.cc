@@ -29,7 +29,7 @@ std::string tensor_label(const ModelConfig& config, Role role, std::int64_t laye
 
 std::vector<float> read_scale(const formats::TensorView& view, const std::string& file,
                               const std::string& name) {
-  std::vector<float> values(static_cast<std::size_t>(view.cols()));
+  std::vector<float> values(*formats::element_count(view.shape));
   formats::dequantize(view.dtype, view.data, values);
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
@@ -154,7 +154,7 @@ void Checkpoint::release(Role role, std::int64_t layer) const {
   if (stored.dense) impl_->release(stored.dense->view);
   if (stored.one_bit) {
     impl_->release(stored.one_bit->sign);
-    impl_->release(stored.one_bit->in_scale);
+    if (stored.one_bit->in_scale) impl_->release(*stored.one_bit->in_scale);
     impl_->release(stored.one_bit->out_scale);
   }
 }
@@ -170,10 +170,13 @@ std::optional<OneBitMatrix> Checkpoint::one_bit(Role role, std::int64_t layer) c
   const std::string file = impl_->path.string();
   OneBitMatrix matrix;
   matrix.sign = {reinterpret_cast<const std::uint64_t*>(stored.sign.data.data()),
-                 stored.out_scale.cols(), stored.in_scale.cols()};
+                 stored.sign.rows(), stored.in};
   check_padding(matrix.sign, file, stored.name + std::string(kSignSuffix));
-  matrix.g = read_scale(stored.in_scale, file, stored.name + std::string(kInScaleSuffix));
+  if (stored.in_scale) {
+    matrix.g = read_scale(*stored.in_scale, file, stored.name + std::string(kInScaleSuffix));
+  }
   matrix.h = read_scale(stored.out_scale, file, stored.name + std::string(kOutScaleSuffix));
+  matrix.group_size = impl_->provenance->group_size;
   return matrix;
 }
 

@@ -17,8 +17,25 @@
 
 namespace onebit::arch {
 
-/// The 1-bit layer's form: y = LN(((x ⊙ g) Sᵀ) ⊙ h) for kPaper; without LN for kFoldable.
-enum class Form : std::uint8_t { kPaper, kFoldable };
+/// The 1-bit layer's form.
+enum class Form : std::uint8_t {
+  kPaper,     ///< y = LN(((x ⊙ g) Sᵀ) ⊙ h)
+  kFree,      ///< y = ((x ⊙ g) Sᵀ) ⊙ h
+  kFoldable,  ///< the same with g shared as folding.h says; in files it is folded: y = (x Sᵀ) ⊙ h
+};
+
+/// The form kFoldable may have one h for each group of this many inputs, the last one perhaps
+/// partial: y_o = Σ_b h_ob Σ_{j in b} S_oj x_j. 0: one h a row.
+inline constexpr std::int64_t kGroupSizes[] = {0, 32, 64, 128};
+
+/// Columns of h: groups of `in` inputs.
+constexpr std::int64_t group_count(std::int64_t in, std::int64_t group_size) noexcept {
+  return group_size == 0 ? 1 : (in + group_size - 1) / group_size;
+}
+
+/// Throws Error{kUnsupported} unless `group_size` is one of kGroupSizes, and 0 for other forms than
+/// kFoldable.
+void require_group_size(Form form, std::int64_t group_size);
 
 /// Epsilon of the parameter-free output LayerNorm, as in the reference implementation.
 inline constexpr double kOutputNormEps = 1e-5;
@@ -30,13 +47,15 @@ struct Provenance {
   std::string source_name;    ///< the source model's general.name or folder name
   std::string source_sha256;  ///< of the source's weight file(s)
   std::string program;        ///< "onebit 0.1.0"
+  std::int64_t group_size = 0;
 };
 
-/// One 1-bit linear layer as stored: S [out, in], g [in], h [out].
+/// One 1-bit linear layer as stored.
 struct OneBitMatrix {
-  formats::Sign1View sign;
-  std::vector<float> g;
-  std::vector<float> h;
+  formats::Sign1View sign;  ///< S [out, in]
+  std::vector<float> g;     ///< [in]; empty in the form kFoldable
+  std::vector<float> h;     ///< [out, groups]
+  std::int64_t group_size = 0;
 };
 
 /// Converts q/k rows between rotary layouts; row r of the result is row source(r) of the stored.
@@ -120,6 +139,7 @@ namespace onebit {
 template <>
 struct Words<arch::Form> {
   static constexpr Word<arch::Form> kAll[] = {{arch::Form::kPaper, "paper"},
+                                              {arch::Form::kFree, "free"},
                                               {arch::Form::kFoldable, "foldable"}};
 };
 

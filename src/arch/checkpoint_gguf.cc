@@ -65,6 +65,13 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     Provenance result;
     result.method = gguf_.require_string(kPackedMethodKey);
     result.form = parse_form(gguf_.get_string(kPackedFormKey).value_or("paper"), gguf_.name());
+    result.group_size = gguf_.get_int(kPackedGroupKey).value_or(0);
+    try {
+      require_group_size(result.form, result.group_size);
+    } catch (const Error& error) {
+      throw Error(error.code(),
+                  fmt::format("{}: {}: {}", gguf_.name(), kPackedGroupKey, error.what()));
+    }
     result.source_name = gguf_.get_string(kPackedSourceNameKey).value_or("");
     result.source_sha256 = gguf_.get_string(kPackedSourceHashKey).value_or("");
     result.program = gguf_.get_string(kPackedProgramKey).value_or("");
@@ -121,17 +128,25 @@ class GgufCheckpoint final : public Checkpoint::Impl {
                               "bytes (general.alignment)",
                               gguf_.name(), sign.name, formats::kSignRowAlign));
     }
-    return {sign.view, find_scale(base + std::string(kInScaleSuffix), shape[1]),
-            find_scale(base + std::string(kOutScaleSuffix), shape[0]), base};
+    const bool folded = provenance && provenance->form == Form::kFoldable;
+    const std::int64_t group_size = provenance ? provenance->group_size : 0;
+    StoredOneBit result{
+        .sign = sign.view, .in = shape[1], .in_scale = {}, .out_scale = {}, .name = base};
+    if (!folded) result.in_scale = find_scale(base + std::string(kInScaleSuffix), {shape[1]});
+    formats::Shape out = {shape[0]};
+    if (group_size > 0) out.push_back(group_count(shape[1], group_size));
+    result.out_scale = find_scale(base + std::string(kOutScaleSuffix), out);
+    return result;
   }
 
-  formats::TensorView find_scale(const std::string& tensor_name, std::int64_t size) const {
+  formats::TensorView find_scale(const std::string& tensor_name,
+                                 const formats::Shape& shape) const {
     const file::GgufTensor* tensor = gguf_.find_tensor(tensor_name);
     if (tensor == nullptr) {
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: tensor {} is absent", gguf_.name(), tensor_name));
     }
-    check_shape(gguf_.name(), tensor_name, tensor->view.shape, {size});
+    check_shape(gguf_.name(), tensor_name, tensor->view.shape, shape);
     if (tensor->view.dtype != formats::DType::kF16 && tensor->view.dtype != formats::DType::kF32) {
       bad_type(*tensor, "f16 or f32");
     }
@@ -152,9 +167,9 @@ class GgufCheckpoint final : public Checkpoint::Impl {
       if (stored.dense) {
         known.insert(base + std::string(kWeightSuffix));
       } else {
-        for (const auto suffix : {kSignSuffix, kInScaleSuffix, kOutScaleSuffix}) {
-          known.insert(base + std::string(suffix));
-        }
+        known.insert(base + std::string(kSignSuffix));
+        known.insert(base + std::string(kOutScaleSuffix));
+        if (stored.one_bit->in_scale) known.insert(base + std::string(kInScaleSuffix));
       }
     }
     for (const file::GgufTensor& tensor : gguf_.tensors()) {

@@ -13,10 +13,11 @@ namespace onebit::arch {
 
 /// A 1-bit matrix where the file holds it; types and shapes are checked, values are not yet.
 struct StoredOneBit {
-  formats::TensorView sign;       ///< i8 [out, sign1_row_bytes(in)], 8-byte aligned
-  formats::TensorView in_scale;   ///< g: f16 or f32 [in]
-  formats::TensorView out_scale;  ///< h: f16 or f32 [out]
-  std::string name;               ///< without suffix, for messages
+  formats::TensorView sign;  ///< i8 [out, sign1_row_bytes(in)], 8-byte aligned
+  std::int64_t in = 0;
+  std::optional<formats::TensorView> in_scale;  ///< g: f16 or f32 [in]; none in the form foldable
+  formats::TensorView out_scale;                ///< h: f16 or f32 [out], or [out, groups]
+  std::string name;                             ///< without suffix, for messages
 };
 
 /// One tensor of the architecture as the file has it: exactly one of the two.

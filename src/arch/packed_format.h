@@ -13,13 +13,14 @@ namespace onebit::arch {
 inline constexpr std::string_view kWeightSuffix = ".weight";
 inline constexpr std::string_view kSignSuffix = ".sign";           ///< i8 [out, row bytes]
 inline constexpr std::string_view kInScaleSuffix = ".in_scale";    ///< g [in]
-inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out]
+inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out] or [out, groups]
 
 inline constexpr std::uint32_t kPackedVersion = 1;
 inline constexpr std::string_view kPackedPrefix = "onebit.";
 inline constexpr std::string_view kPackedVersionKey = "onebit.version";
 inline constexpr std::string_view kPackedMethodKey = "onebit.method";
 inline constexpr std::string_view kPackedFormKey = "onebit.form";
+inline constexpr std::string_view kPackedGroupKey = "onebit.group_size";
 inline constexpr std::string_view kPackedLayoutKey = "onebit.layout";
 inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
 inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";

@@ -65,8 +65,10 @@ std::map<TensorId, DType> all_linear(const ModelConfig& config, DType type) {
   return result;
 }
 
-Provenance provenance_of(const Checkpoint& source, std::string method, Form form) {
-  return {std::move(method), form, source.name(), source.sha256(), "onebit " ONEBIT_VERSION};
+Provenance provenance_of(const Checkpoint& source, std::string method, Form form,
+                         std::int64_t group_size) {
+  return {std::move(method),        form,      source.name(), source.sha256(),
+          "onebit " ONEBIT_VERSION, group_size};
 }
 
 struct PackedWriter::Impl {
@@ -76,6 +78,7 @@ struct PackedWriter::Impl {
         order(tensor_ids(config)),
         factors(rope_factors(config)),
         writer(out) {
+    require_group_size(options.provenance.form, options.provenance.group_size);
     for (auto& [key, value] : source.impl().metadata()) writer.set(key, std::move(value));
     set_provenance();
     if (!factors.empty()) {
@@ -90,6 +93,8 @@ struct PackedWriter::Impl {
   bool is_one_bit(const TensorId& id) const {
     return spec(id).linear && !options.dense.contains(id);
   }
+
+  bool folded() const { return options.provenance.form == Form::kFoldable; }
 
   DType dense_type(const TensorId& id) const {
     if (const auto it = options.dense.find(id); it != options.dense.end()) return it->second;
@@ -111,6 +116,9 @@ struct PackedWriter::Impl {
     if (std::any_of(order.begin(), order.end(),
                     [this](const auto& id) { return is_one_bit(id); })) {
       set(kPackedFormKey, word_of(p.form));
+      if (p.group_size > 0) {
+        writer.set(kPackedGroupKey, file::GgufValue{static_cast<std::uint32_t>(p.group_size)});
+      }
       set(kPackedLayoutKey, formats::kSign1Layout);
     }
   }
@@ -126,8 +134,11 @@ struct PackedWriter::Impl {
       }
       writer.declare(base + std::string(kSignSuffix), DType::kI8,
                      {shape[0], formats::sign1_row_bytes(shape[1])});
-      writer.declare(base + std::string(kInScaleSuffix), options.scales, {shape[1]});
-      writer.declare(base + std::string(kOutScaleSuffix), options.scales, {shape[0]});
+      if (!folded()) writer.declare(base + std::string(kInScaleSuffix), options.scales, {shape[1]});
+      formats::Shape out = {shape[0]};
+      const std::int64_t group_size = options.provenance.group_size;
+      if (group_size > 0) out.push_back(group_count(shape[1], group_size));
+      writer.declare(base + std::string(kOutScaleSuffix), options.scales, out);
       return;
     }
     const std::string name = base + std::string(kWeightSuffix);
@@ -193,7 +204,9 @@ void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const st
   const formats::Shape shape = shape_of(impl_->config, impl_->spec(id));
   const std::int64_t row_words = formats::sign1_row_words(shape[1]);
   ONEBIT_CHECK(std::ssize(words) == shape[0] * row_words);
-  ONEBIT_CHECK(std::ssize(g) == shape[1] && std::ssize(h) == shape[0]);
+  ONEBIT_CHECK(std::ssize(g) == (impl_->folded() ? 0 : shape[1]));
+  ONEBIT_CHECK(std::ssize(h) ==
+               shape[0] * group_count(shape[1], impl_->options.provenance.group_size));
   if (shape[1] % 64 != 0) {
     for (std::int64_t r = 1; r <= shape[0]; ++r) {
       ONEBIT_CHECK(words[static_cast<std::size_t>(r * row_words - 1)] >> (shape[1] % 64) == 0);
@@ -201,7 +214,7 @@ void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const st
   }
   const std::string base = gguf_name(impl_->spec(id), layer);
   impl_->writer.write(base + std::string(kSignSuffix), std::as_bytes(words));
-  impl_->write_scale(base + std::string(kInScaleSuffix), g);
+  if (!impl_->folded()) impl_->write_scale(base + std::string(kInScaleSuffix), g);
   impl_->write_scale(base + std::string(kOutScaleSuffix), h);
 }
 

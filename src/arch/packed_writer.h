@@ -1,9 +1,9 @@
 // Writes our packed file: a GGUF that Python's `gguf` opens. docs/formats.md has the grammar.
 //
-// Per 1-bit matrix NAME: NAME.sign (i8, [out, row_bytes], layout "sign1.v1"), NAME.in_scale (g) and
-// NAME.out_scale (h), both f16 by default. Other tensors keep their names and become f32 (norms) or
-// the chosen type (embedding, head). Metadata of the source (sizes, tokenizer, chat template) is
-// carried over; onebit.* keys say how the file was made.
+// Per 1-bit matrix NAME: NAME.sign (i8, [out, row_bytes], layout "sign1.v1"), NAME.in_scale (g, but
+// for the form foldable) and NAME.out_scale (h), both f16 by default. Other tensors keep their
+// names and become f32 (norms) or the chosen type (embedding, head). Metadata of the source (sizes,
+// tokenizer, chat template) is carried over; onebit.* keys say how the file was made.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +30,8 @@ struct PackOptions {
 std::map<TensorId, formats::DType> all_linear(const ModelConfig& config, formats::DType type);
 
 /// What a file made from `source` now, by this program, says of its origin. Hashes the source.
-Provenance provenance_of(const Checkpoint& source, std::string method, Form form);
+Provenance provenance_of(const Checkpoint& source, std::string method, Form form,
+                         std::int64_t group_size = 0);
 
 /// Streams one tensor at a time in the order of order(); nothing appears until finish().
 class PackedWriter {
@@ -48,7 +49,8 @@ class PackedWriter {
   /// Whether a tensor of order() is to be added with add_one_bit().
   bool is_one_bit(const TensorId& id) const;
 
-  /// Adds one 1-bit matrix: words as Sign1View lays them out. Throws Error{kNumeric} naming the
+  /// Adds one 1-bit matrix: words as Sign1View lays them out, g [in] (empty in the form foldable,
+  /// where it must be folded by now) and h [out, groups]. Throws Error{kNumeric} naming the
   /// tensor for non-finite g or h, and when scales are f16 for a value above binary16 or a vector
   /// that is all below it: not zero, and none as large as 2^-14, so that precision or all is lost.
   /// A small value beside larger ones is rounded as binary16 rounds it, by at most 2^-25.

@@ -43,7 +43,8 @@ void expect_packed(const Checkpoint& found, const TinyModel& model, const PackOp
     const TensorSpec& spec = *find_tensor(*model.config.arch, id.role);
     SCOPED_TRACE(gguf_name(spec, id.layer));
     if (spec.linear && !options.dense.contains(id)) {
-      const Packed expected = pack(model, id);
+      const Packed expected = pack(model, id, options.provenance);
+      EXPECT_EQ(found.one_bit(id.role, id.layer)->group_size, options.provenance.group_size);
       const auto matrix = found.one_bit(id.role, id.layer);
       ASSERT_TRUE(matrix.has_value());
       EXPECT_FALSE(found.dense(id.role, id.layer).has_value());
@@ -95,11 +96,13 @@ TEST_F(PackedFile, RoundTripOfEveryOption) {
     const TinyModel model = test_models::random_model(square, 4);
     test_models::write_gguf(model, dir_ / "64.gguf");
     const Checkpoint from = Checkpoint::open(dir_ / "64.gguf");
-    for (const Form form : {Form::kPaper, Form::kFoldable}) {
+    for (const test_models::FormCase& form : test_models::kForms) {
+      SCOPED_TRACE(form.name);
       for (const DType scales : {DType::kF16, DType::kF32}) {
         for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
           PackOptions options;
-          options.provenance = {"onebit", form, "tiny", "hash", "onebit 0.1.0"};
+          options.provenance = {"onebit", form.form,      "tiny",
+                                "hash",   "onebit 0.1.0", form.group_size};
           options.scales = scales;
           options.embedding = type;
           options.head = type == DType::kQ8_0 ? DType::kF16 : DType::kQ8_0;
@@ -110,7 +113,8 @@ TEST_F(PackedFile, RoundTripOfEveryOption) {
           expect_packed(found, model, options);
           ASSERT_TRUE(found.provenance().has_value());
           EXPECT_EQ(found.provenance()->method, "onebit");
-          EXPECT_EQ(found.provenance()->form, form);
+          EXPECT_EQ(found.provenance()->form, form.form);
+          EXPECT_EQ(found.provenance()->group_size, form.group_size);
           EXPECT_EQ(found.provenance()->source_name, "tiny");
           EXPECT_EQ(found.provenance()->source_sha256, "hash");
           EXPECT_EQ(found.provenance()->program, "onebit 0.1.0");
@@ -327,7 +331,7 @@ TEST_F(PackedFile, RefusesValuesThatAreNotFiniteOnceStored) {
   for (const Case& c : cases) {
     PackOptions options = tiny_options();
     options.scales = c.scales;
-    Packed q = pack(model_, {Role::kAttnQ, 0});
+    Packed q = pack(model_, {Role::kAttnQ, 0}, tiny_options().provenance);
     q.h[7] = c.value;
     const std::string said = refusal(dir_ / "p.gguf", source(), model_, options, q);
     EXPECT_EQ(said.empty(), c.good) << c.value;
@@ -351,7 +355,7 @@ TEST_F(PackedFile, RefusesScalesThatAreAllBelowF16) {
   for (const auto& [type, largest, good] : cases) {
     PackOptions options = tiny_options();
     options.scales = type;
-    Packed q = pack(model_, {Role::kAttnQ, 0});
+    Packed q = pack(model_, {Role::kAttnQ, 0}, tiny_options().provenance);
     std::fill(q.g.begin(), q.g.end(), largest / 2);
     q.g[3] = largest;
     const std::string said = refusal(dir_ / "p.gguf", source(), model_, options, q);
@@ -379,7 +383,7 @@ TEST_F(PackedFile, PaddingBitsMustBeZero) {
   PackedWriter writer(dir_ / "p.gguf", source(), tiny_options());
   writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));
   writer.add_dense(Role::kAttnNorm, 0, model_.weights.at({Role::kAttnNorm, 0}));
-  Packed q = pack(model_, {Role::kAttnQ, 0});
+  Packed q = pack(model_, {Role::kAttnQ, 0}, tiny_options().provenance);
   q.words[3] |= 1ULL << 42;
   EXPECT_THROW(writer.add_one_bit(Role::kAttnQ, 0, q.words, q.g, q.h), InternalError);
 }
@@ -414,7 +418,7 @@ TEST_F(PackedFile, DamageIsNamed) {
       {"layout", set("onebit.layout", std::string("sign1.v2")), ErrorCode::kUnsupported,
        "onebit.layout: found 'sign1.v2', expected 'sign1.v1'"},
       {"form", set("onebit.form", std::string("round")), ErrorCode::kUnsupported,
-       "onebit.form: found 'round', expected one of paper, foldable"},
+       "onebit.form: found 'round', expected one of paper, free, foldable"},
       {"no version", drop("onebit.version"), ErrorCode::kCorrupt, "but no onebit.version"},
       {"no layout", drop("onebit.layout"), ErrorCode::kCorrupt, "onebit.layout"},
       {"no form", drop("onebit.form"), ErrorCode::kCorrupt, "onebit.form"},
@@ -514,7 +518,7 @@ open(sys.argv[2], "wb").write(bits[:, :70].tobytes()
   for (std::size_t i = 0; i < w.size(); ++i) ASSERT_EQ(out[i], w[i] < 0 ? 1 : 0) << i;
   std::vector<float> scales(70 + 42);
   std::memcpy(scales.data(), out.data() + w.size(), scales.size() * sizeof(float));
-  const Packed expected = pack(model_, {Role::kFfnDown, 1});
+  const Packed expected = pack(model_, {Role::kFfnDown, 1}, tiny_options().provenance);
   for (std::size_t i = 0; i < 70; ++i) EXPECT_EQ(scales[i], f16_to_f32(f32_to_f16(expected.g[i])));
   for (std::size_t i = 0; i < 42; ++i) {
     EXPECT_EQ(scales[70 + i], f16_to_f32(f32_to_f16(expected.h[i])));

@@ -182,14 +182,27 @@ inline void write_gguf(const TinyModel& model, const std::filesystem::path& path
   writer.finish();
 }
 
-/// What a test packs of one matrix: signs of its weights, g and h from their first row and column.
+/// Every form that a packed file can have.
+struct FormCase {
+  const char* name;
+  Form form;
+  std::int64_t group_size = 0;
+};
+inline constexpr FormCase kForms[] = {{"paper", Form::kPaper},
+                                      {"free", Form::kFree},
+                                      {"foldable", Form::kFoldable},
+                                      {"groups of 32", Form::kFoldable, 32},
+                                      {"groups of 64", Form::kFoldable, 64},
+                                      {"groups of 128", Form::kFoldable, 128}};
+
+/// What a test packs of one matrix: signs of its weights, g and h from their first row and columns.
 struct Packed {
   std::vector<std::uint64_t> words;
   std::vector<float> g;
   std::vector<float> h;
 };
 
-inline Packed pack(const TinyModel& model, const TensorId& id) {
+inline Packed pack(const TinyModel& model, const TensorId& id, const Provenance& provenance) {
   const formats::Shape shape = shape_of(model.config, *find_tensor(*model.config.arch, id.role));
   const std::span<const float> w = model.weights.at(id);
   const auto rows = static_cast<std::size_t>(shape[0]);
@@ -200,9 +213,10 @@ inline Packed pack(const TinyModel& model, const TensorId& id) {
   for (std::size_t r = 0; r < rows; ++r) {
     formats::sign1_pack_row(w.subspan(r * cols, cols),
                             std::span(result.words).subspan(r * row_words, row_words));
-    result.h.push_back(w[r * cols]);
+    const auto groups = static_cast<std::size_t>(group_count(shape[1], provenance.group_size));
+    for (std::size_t b = 0; b < groups; ++b) result.h.push_back(w[r * cols + b]);
   }
-  result.g.assign(w.begin(), w.begin() + shape[1]);
+  if (provenance.form != Form::kFoldable) result.g.assign(w.begin(), w.begin() + shape[1]);
   return result;
 }
 
@@ -212,7 +226,7 @@ inline void write_packed(const std::filesystem::path& out, const TinyModel& mode
   PackedWriter writer(out, source, options);
   for (const TensorId& id : writer.order()) {
     if (writer.is_one_bit(id)) {
-      const Packed packed = pack(model, id);
+      const Packed packed = pack(model, id, options.provenance);
       writer.add_one_bit(id.role, id.layer, packed.words, packed.g, packed.h);
     } else {
       writer.add_dense(id.role, id.layer, model.weights.at(id));

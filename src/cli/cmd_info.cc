@@ -26,6 +26,12 @@ std::string joined_types(const ModelSummary& summary) {
 /// Only then does a packed file have a form.
 bool has_one_bit(const ModelSummary& summary) { return summary.types.contains("sign1"); }
 
+std::string form_text(const arch::Provenance& made) {
+  return fmt::format(
+      ", form {}{}", word_of(made.form),
+      made.group_size > 0 ? fmt::format(", groups of {}", made.group_size) : std::string());
+}
+
 Json tensors_json(const ModelSummary& summary) {
   Json list = Json::array();
   for (const TensorSummary& tensor : summary.tensors) {
@@ -85,8 +91,7 @@ class Info final : public Command {
         fmt::format("{:.4f} bits per weight", summary.file_bits_per_weight()));
     if (const auto& made = checkpoint.provenance()) {
       row(console, "method",
-          has_one_bit(summary) ? fmt::format("{}, form {}", made->method, word_of(made->form))
-                               : made->method);
+          made->method + (has_one_bit(summary) ? form_text(*made) : std::string()));
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));
       row(console, "made by", made->program);
     }
@@ -137,7 +142,10 @@ class Info final : public Command {
                           {"source_name", made->source_name},
                           {"source_sha256", made->source_sha256},
                           {"program", made->program}};
-      if (has_one_bit(summary)) object["packed"]["form"] = word_of(made->form);
+      if (has_one_bit(summary)) {
+        object["packed"]["form"] = word_of(made->form);
+        object["packed"]["group_size"] = made->group_size;
+      }
     }
     object["kernels"] = kernels.name;
     for (const kernels::KernelSet* set : kernels::available_kernels()) {

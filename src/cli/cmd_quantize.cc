@@ -21,7 +21,8 @@ constexpr const char* kNotes =
     "Prints a row a matrix: name, shape, relative error |W - W'|^2 / |W|^2 in Frobenius\n"
     "norms, stored bits per weight, scales included; then totals over the matrices and over\n"
     "the whole file. --json: matrices (name, shape, relative_error, bits_per_weight), totals.\n"
-    "The form foldable needs no LayerNorm at run time; paper is the form of the publication.\n";
+    "The form paper is that of the publication; the others need no LayerNorm at run time.\n"
+    "--group-size alone chooses the form foldable, which is the only one to have groups.\n";
 
 class Quantize final : public Command {
  public:
@@ -32,7 +33,18 @@ class Quantize final : public Command {
     for (const quant::Method* method : quant::all_methods()) methods.push_back(method->name);
     define_choice(app, "--method", method_, "how matrices are quantised", methods);
     quant::MethodOptions& method = options_.method_options;
-    define_one_bit(app, method.form, method.svid.init, method.svid.split);
+    form_option_ = define_choice(
+        app, "--form", method.form,
+        "1-bit layers with the paper's LayerNorm on their output; without it and each with "
+        "input scales of its own; or with such as fold into the tensors before");
+    define_number(
+        app, "--group-size", method.group_size,
+        "inputs that share an output scale: 32, 64 or 128, or 0 for a whole row; foldable "
+        "only",
+        std::int64_t{0}, std::int64_t{128});
+    define_choice(app, "--init", method.svid.init, "how the scales of a matrix start");
+    define_choice(app, "--split", method.svid.split,
+                  "how input and output scales share their product");
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -48,6 +60,11 @@ class Quantize final : public Command {
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
+    // Only this form has groups.
+    const bool says_form = form_option_->count() > 0;
+    if (options_.method_options.group_size > 0 && !says_form) {
+      options_.method_options.form = arch::Form::kFoldable;
+    }
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -101,6 +118,7 @@ class Quantize final : public Command {
                         {"init", word_of(options_.method_options.svid.init)},
                         {"split", word_of(options_.method_options.svid.split)},
                         {"form", word_of(options_.method_options.form)},
+                        {"group_size", options_.method_options.group_size},
                         {"matrices", std::move(matrices)},
                         {"totals",
                          {{"matrices", totals.matrices},
@@ -116,6 +134,7 @@ class Quantize final : public Command {
   std::string source_;
   std::string out_;
   std::string method_ = "onebit";
+  CLI::Option* form_option_ = nullptr;
   quant::QuantizeOptions options_;
   PackFlags pack_;
   std::string device_ = "cpu";

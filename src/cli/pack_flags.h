@@ -1,4 +1,4 @@
-// The flags of commands that make a packed 1-bit model: its form, its start, its stored types.
+// The flags of commands that make a packed model: the types of what it stores.
 #pragma once
 
 #include <string>
@@ -8,15 +8,6 @@
 #include "cli/flags.h"
 
 namespace onebit::cli {
-
-/// Each may be optional: then it has no default.
-template <class Form, class Init, class Split>
-void define_one_bit(CLI::App& app, Form& form, Init& init, Split& split) {
-  define_choice(app, "--form", form,
-                "1-bit layers with the paper's LayerNorm on their output, or without it");
-  define_choice(app, "--init", init, "how the scales of a matrix start");
-  define_choice(app, "--split", split, "how input and output scales share their product");
-}
 
 /// Stored types, as formats::parse_dtype reads them.
 struct PackFlags {

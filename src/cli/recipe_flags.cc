@@ -59,11 +59,14 @@ distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
     const bool sign = given_["latent"] == word_of(nn::LatentStart::kSign);
     recipe.latent_scale = sign ? nn::kLatentScale : 1.0;
   }
+  // Only this form has groups of inputs.
+  if (has("group_size") && given_["group_size"] > 0) recipe.form = arch::Form::kFoldable;
   nlohmann::ordered_json settings = distill::to_json(recipe);
   for (const auto& [name, value] : given_.items()) {
     if (value != kAutoType) settings[name] = value;
   }
   recipe = distill::recipe_from_json(settings);
+  arch::require_group_size(recipe.form, recipe.group_size);
   if (recipe.loss.hidden_last && recipe.loss.beta == 0) {
     throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
   }

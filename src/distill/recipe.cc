@@ -27,7 +27,7 @@ Recipe paper_recipe() {
 
 Recipe best_recipe() {
   Recipe recipe{};
-  recipe.form = arch::Form::kFoldable;
+  recipe.form = arch::Form::kFree;
   recipe.latent = nn::LatentStart::kLevels;
   recipe.latent_scale = 1.0;
   recipe.sign_gradient = nn::SignGradient::kIdentity;

@@ -22,6 +22,7 @@ namespace onebit::distill {
 struct Recipe {
   // The student's start.
   arch::Form form;
+  std::int64_t group_size = 0;  ///< of arch::kGroupSizes; the form kFoldable only
   quant::SvidOptions svid;
   nn::LatentStart latent;
   double latent_scale;
@@ -46,6 +47,7 @@ struct Recipe {
   torch::ScalarType compute = torch::kBFloat16;  ///< bf16 or f32
   std::uint64_t seed = 0;                        ///< of the order of the segments
 
+  nn::OneBitOptions one_bit() const { return {form, sign_gradient, group_size}; }
   std::int64_t sequences_per_step() const { return batch * accumulate; }
   Schedule schedule() const { return {learning_rate, warmup, steps, decay}; }
 };

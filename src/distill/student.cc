@@ -1,10 +1,10 @@
 // A student's start: signs, scales and latent weights of every matrix of the teacher.
-#include <fmt/format.h>
-#include <span>
+#include <map>
+#include <torch/utils.h>
 
 #include "base/error.h"
 #include "distill/trainer.h"
-#include "quant/svid.h"
+#include "quant/svid_layer.h"
 
 namespace onebit::distill {
 namespace {
@@ -13,37 +13,77 @@ torch::Tensor tensor_of(const std::vector<float>& values) {
   return torch::tensor(at::ArrayRef<float>(values.data(), values.size()));
 }
 
+/// The scales of one layer's matrices, solved together where they share their input scale.
+class LayerStarts {
+ public:
+  LayerStarts(const arch::Checkpoint& teacher, const Recipe& recipe, ThreadPool& pool)
+      : teacher_(teacher),
+        recipe_(recipe),
+        pool_(pool),
+        groups_(quant::start_groups(teacher.config(), recipe.form)) {}
+
+  /// Everything but the latent weights. Layers come in order.
+  nn::OneBitStart of(arch::Role role, std::int64_t layer) {
+    if (layer != layer_) solve(layer);
+    return starts_.at(role);
+  }
+
+ private:
+  void solve(std::int64_t layer) {
+    layer_ = layer;
+    starts_.clear();
+    const auto type = nn::master_type(recipe_.compute);
+    for (const quant::StartGroup& group : groups_) {
+      const quant::SharedSvidResult result =
+          quant::svid_group(teacher_, group, layer, recipe_.group_size, recipe_.svid, pool_);
+      nn::OneBitStart start;
+      // One tensor for all readers: what is shared from the start stays shared.
+      start.g = tensor_of(result.g).to(type).requires_grad_();
+      if (!group.tie.empty()) start.tie = torch::tensor(group.tie, torch::kInt64);
+      for (std::size_t i = 0; i < group.readers.size(); ++i) {
+        start.h = tensor_of(result.parts[i].h).to(type);
+        if (recipe_.group_size > 0) {
+          const auto out = dim_of(group.readers[i]);
+          start.h = start.h.view({out, -1});
+        }
+        starts_[group.readers[i]] = start;
+      }
+    }
+  }
+
+  std::int64_t dim_of(arch::Role role) const {
+    const arch::TensorSpec* spec = arch::find_tensor(*teacher_.config().arch, role);
+    return arch::shape_of(teacher_.config(), *spec)[0];
+  }
+
+  const arch::Checkpoint& teacher_;
+  const Recipe& recipe_;
+  ThreadPool& pool_;
+  std::vector<quant::StartGroup> groups_;
+  std::map<arch::Role, nn::OneBitStart> starts_;
+  std::int64_t layer_ = -1;
+};
+
 }  // namespace
 
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const nn::FrozenWeights& frozen,
                                                 const Recipe& recipe, ThreadPool& pool,
                                                 Progress& progress, const std::stop_token& stop) {
-  std::uint64_t total = 0;
-  for (const arch::TensorSpec& spec : teacher.config().arch->tensors) {
-    if (spec.linear) total += static_cast<std::uint64_t>(teacher.config().layers);
-  }
-  std::uint64_t done = 0;
+  const auto layers = static_cast<std::uint64_t>(teacher.config().layers);
+  LayerStarts starts(teacher, recipe, pool);
   return nn::make_student(
-      teacher, frozen, recipe.compute, {recipe.form, recipe.sign_gradient},
+      teacher, frozen, recipe.compute, recipe.one_bit(),
       [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor& w) {
         if (stop.stop_requested()) {
           throw Error(ErrorCode::kInterrupted, "interrupted before the first step; nothing saved");
         }
-        const std::string name = arch::gguf_name(spec, layer);
-        progress.update(done++, total, name);
-        const std::span<const float> weights(w.const_data_ptr<float>(),
-                                             static_cast<std::size_t>(w.numel()));
-        quant::SvidResult svid;
-        try {
-          svid = quant::svid(weights, w.size(0), w.size(1), recipe.svid, pool);
-        } catch (const Error& error) {
-          throw Error(error.code(),
-                      fmt::format("{}: {}: {}", teacher.path().string(), name, error.what()));
-        }
-        const torch::Tensor g = tensor_of(svid.g);
-        const torch::Tensor h = tensor_of(svid.h);
-        return nn::OneBitStart{nn::latent_start(w, g, h, recipe.latent, recipe.latent_scale), g, h};
+        progress.update(static_cast<std::uint64_t>(layer), layers, arch::gguf_name(spec, layer));
+        nn::OneBitStart start = starts.of(spec.role, layer);
+        const torch::Tensor level =
+            nn::levels(start.g, start.h, start.tie, w.size(1), recipe.group_size);
+        start.latent = nn::latent_start(w, level, recipe.latent, recipe.latent_scale);
+        return start;
       });
 }
 

@@ -51,7 +51,8 @@ class Run {
         distiller_(*teacher_, *student_, recipe.loss, recipe.adam) {
     if (options.resume) progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
     saved_step_ = steps();
-    options_.pack.provenance = arch::provenance_of(teacher, "onebit", recipe.form);
+    options_.pack.provenance =
+        arch::provenance_of(teacher, "onebit", recipe.form, recipe.group_size);
   }
 
   TrainResult operator()() {
@@ -141,18 +142,11 @@ class Run {
   }
 
   std::unique_ptr<nn::DecoderModel> first_student() {
-    if (!options_.resume) {
-      ThreadPool pool(options_.threads);
-      const auto progress = observer_.progress("start", "matrices");
-      return start_student(source_, teacher_->frozen(), recipe_, pool, *progress, stop_);
-    }
-    // The state fills these in.
-    return nn::make_student(
-        source_, teacher_->frozen(), recipe_.compute, {recipe_.form, recipe_.sign_gradient},
-        [](const arch::TensorSpec&, std::int64_t, const Tensor& w) {
-          return nn::OneBitStart{torch::empty_like(w), torch::empty({w.size(1)}),
-                                 torch::empty({w.size(0)})};
-        });
+    Recipe recipe = recipe_;
+    if (options_.resume) recipe.svid.init = quant::Init::kCopy;  // at once; the state fills it in
+    ThreadPool pool(options_.threads);
+    const auto progress = observer_.progress("start", "layers");
+    return start_student(source_, teacher_->frozen(), recipe, pool, *progress, stop_);
   }
 
   [[noreturn]] void throw_interrupted(const std::string& done) const {

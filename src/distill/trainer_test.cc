@@ -120,7 +120,7 @@ TEST_F(Trainer, LearnsAndLeavesWhatItSays) {
 
   const arch::Checkpoint packed = arch::Checkpoint::open(folder_ / "run" / "model.gguf");
   ASSERT_TRUE(packed.provenance());
-  EXPECT_EQ(packed.provenance()->form, arch::Form::kFoldable);
+  EXPECT_EQ(packed.provenance()->form, arch::Form::kFree);
   EXPECT_EQ(packed.provenance()->source_sha256,
             arch::Checkpoint::open(folder_ / "t.gguf").sha256());
 
@@ -200,6 +200,7 @@ TEST_F(Trainer, BlocksLearnAndAreResumed) {
 TEST_F(Trainer, TrainedNormsAreSavedPackedAndResumed) {
   Recipe r = recipe(6);
   r.train_norms = true;
+  r.form = arch::Form::kFree;  // no scale folds into the norms of the file
   r.block.steps = 4;
   Observer whole;
   run(r, "whole", whole);
@@ -410,6 +411,27 @@ TEST_F(Trainer, RefusesAPackedTeacher) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
     EXPECT_THAT(error.what(), HasSubstr("already quantised by method 'onebit'"));
+  }
+}
+
+TEST_F(Trainer, FoldableStudentsLearnAreResumedAndPacked) {
+  for (const std::int64_t group_size : {0, 32}) {
+    Recipe r = recipe(9);
+    r.form = arch::Form::kFoldable;
+    r.group_size = group_size;
+    r.block.steps = 6;
+    const std::string name = "whole" + std::to_string(group_size);
+    Observer whole;
+    const TrainResult result = run(r, name.c_str(), whole);
+    EXPECT_LT(result.end.kl, result.start.kl);
+    const arch::Checkpoint packed = arch::Checkpoint::open(folder_ / name / "model.gguf");
+    EXPECT_EQ(packed.provenance()->group_size, group_size);
+    const std::string broken = "broken" + std::to_string(group_size);
+    Observer stopped(5);
+    EXPECT_THROW(run(r, broken.c_str(), stopped), Error);
+    Observer rest;
+    run(r, broken.c_str(), rest, /*resume=*/true);
+    EXPECT_EQ(state(broken.c_str()), state(name.c_str()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <torch/utils.h>
 
+#include "arch/folding.h"
 #include "base/test_paths.h"
 #include "distill/distiller.h"
 #include "distill/schedule.h"
@@ -69,21 +70,37 @@ struct Models {
   std::unique_ptr<nn::DecoderModel> student;
 };
 
-/// The golden run's start: latent = 0.01 · sign(W), g and h as the script found them.
-Models make_models(const GoldenTensors& start, torch::ScalarType compute,
-                   nn::OneBitOptions options) {
+/// The golden run's start: latent = 0.01 · sign(W), g and h as the script found them. `tied`: the
+/// scales of a run whose matrices share theirs.
+Models make_models(const GoldenTensors& start, torch::ScalarType compute, nn::OneBitOptions options,
+                   const GoldenTensors* tied, const std::string& prefix) {
   const arch::Checkpoint checkpoint = arch::Checkpoint::open(stories());
+  const auto type = nn::master_type(compute);
+  const std::vector<arch::Folding> foldings = arch::foldings(checkpoint.config());
+  std::map<std::string, Tensor> shared;
   Models models;
   models.teacher = nn::load_dense(checkpoint, compute);
   models.student = nn::make_student(
       checkpoint, models.teacher->frozen(), compute, options,
       [&](const arch::TensorSpec& spec, std::int64_t layer, const Tensor& w) {
         const std::string name = arch::gguf_name(spec, layer);
-        const Tensor g = start.get(name + ".g");
-        const Tensor h = start.get(name + ".h");
-        return nn::OneBitStart{
-            nn::latent_start(w.to(torch::kFloat64), g, h, nn::LatentStart::kSign, nn::kLatentScale),
-            g, h};
+        nn::OneBitStart result;
+        result.latent =
+            nn::latent_start(w.to(torch::kFloat64), {}, nn::LatentStart::kSign, nn::kLatentScale);
+        if (tied == nullptr) {
+          result.g = start.get(name + ".g");
+          result.h = start.get(name + ".h");
+          return result;
+        }
+        const arch::Folding& folding = arch::folding_of(foldings, spec.role);
+        const std::string owner = arch::gguf_name(
+            *arch::find_tensor(*checkpoint.config().arch, folding.readers[0]), layer);
+        Tensor& g = shared[owner];
+        if (!g.defined()) g = tied->get(prefix + "start/" + owner + ".g").to(type).requires_grad_();
+        result.g = g;
+        result.h = tied->get(prefix + "start/" + name + ".h");
+        if (!folding.tie.empty()) result.tie = torch::tensor(folding.tie, torch::kInt64);
+        return result;
       });
   return models;
 }
@@ -174,7 +191,8 @@ Deviation train_and_compare(torch::ScalarType compute, const GoldenRun& run,
   const GoldenTensors start(golden("start.safetensors"));
   const GoldenTensors expected = run.open();
   const std::string prefix = run.prefix();
-  const Models models = make_models(start, compute, run.form);
+  const bool tied = run.form.form == arch::Form::kFoldable;
+  const Models models = make_models(start, compute, run.form, tied ? &expected : nullptr, prefix);
   if (run.train_norms) models.student->train_norms();
   const std::vector<nn::Parameter> parameters = models.student->parameters();
   const Tensor tokens = start.get("tokens").to(torch::kInt64);
@@ -300,7 +318,9 @@ INSTANTIATE_TEST_SUITE_P(
         GoldenRun{.name = "gamma", .loss = {.gamma = 0.5}},
         GoldenRun{.name = "adam", .optimizer = Decoupling::kAdam},
         GoldenRun{.name = "norms", .train_norms = true},
-        GoldenRun{.name = "foldable", .form = {arch::Form::kFoldable, nn::SignGradient::kTanh}}),
+        GoldenRun{.name = "free", .form = {arch::Form::kFree, nn::SignGradient::kTanh}},
+        GoldenRun{.name = "foldable", .form = {arch::Form::kFoldable, nn::SignGradient::kTanh}},
+        GoldenRun{.name = "groups", .form = {arch::Form::kFoldable, nn::SignGradient::kTanh, 32}}),
     [](const auto& run) { return std::string(run.param.name); });
 
 }  // namespace

@@ -80,6 +80,30 @@ struct Matrix {
   ONEBIT_INLINE Row row(std::int64_t r) const { return {w + r * stride}; }
 };
 
+/// Signs times the scale of their group, which holds whole steps.
+struct GroupedRow {
+  const std::uint64_t* p;
+  const float* h;
+  std::int64_t first;  ///< the column that p begins with
+  int shift;           ///< log2 of the group's size
+  ONEBIT_INLINE V scaled(std::int64_t c) const {
+    return mul(set1(h[(first + c) >> shift]), load_signs(p, c));  // exact
+  }
+  ONEBIT_INLINE V at(std::int64_t b, int i) const { return scaled(b * kStep + i * kLanes); }
+  ONEBIT_INLINE V part(std::int64_t c, std::int64_t) const { return scaled(c); }
+  ONEBIT_INLINE GroupedRow from(std::int64_t c) const { return {p + c / 64, h, first + c, shift}; }
+};
+
+template <>
+struct Matrix<GroupedRow, GroupedSigns> {
+  const GroupedSigns& w;
+  std::int64_t groups;
+  int shift;
+  ONEBIT_INLINE GroupedRow row(std::int64_t r) const {
+    return {w.s.row(r), w.h + r * groups, 0, shift};
+  }
+};
+
 /// From how many tokens on it pays to decode rows to a panel first. For f32, whose decoding is a
 /// copy, the gain is that rows whose distance is a power of two no longer share cache sets.
 template <class Row>
@@ -270,6 +294,15 @@ void gemm_sign1_f32(const formats::Sign1View& s, const float* x, std::int64_t to
                     std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
   const Matrix<SignRow, std::uint64_t> w{s.words, formats::sign1_row_words(s.cols)};
   gemm_dense(w, s.cols, x, tokens, y, ldy, row_begin, row_end);
+}
+
+void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t tokens, float* y,
+                            std::int64_t ldy, std::int64_t row_begin,
+                            std::int64_t row_end) noexcept {
+  const std::int64_t groups = (w.s.cols + w.group_size - 1) / w.group_size;
+  const int shift = w.group_size == 32 ? 5 : w.group_size == 64 ? 6 : 7;
+  gemm_dense(Matrix<GroupedRow, GroupedSigns>{w, groups, shift}, w.s.cols, x, tokens, y, ldy,
+             row_begin, row_end);
 }
 
 void gemv_sign1_f32(const formats::Sign1View& s, const float* x, float* y, std::int64_t row_begin,

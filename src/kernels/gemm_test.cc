@@ -114,6 +114,30 @@ TEST_P(Gemm, Sign1F32) {
   }
 }
 
+TEST_P(Gemm, Sign1GroupedF32) {
+  Rng rng(16);
+  for (const std::int64_t cols : kCols) {
+    for (const std::int64_t group : {32, 64, 128}) {
+      SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
+      const SignMatrix s(rng, kMaxRows, cols);
+      const std::int64_t groups = (cols + group - 1) / group;
+      const std::vector<float> h = random_floats(rng, kMaxRows * groups);
+      const GroupedSigns w{s.view, h.data(), group};
+      const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
+      check_float(
+          cols, x,
+          [&](std::int64_t r, std::int64_t c) {
+            return s.at(r, c) * static_cast<double>(h[size(r * groups + c / group)]);
+          },
+          [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin,
+              std::int64_t end) {
+            k().gemm_sign1_grouped_f32(w, x.data(), tokens, y, ldy, begin, end);
+          });
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST_P(Gemm, Sign1Int8IsExact) {
   Rng rng(12);
   for (const std::int64_t cols : kCols) {

@@ -38,6 +38,13 @@ using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
 
+/// S with an own scale for every group of inputs: W[r, c] = h[r, c / group_size] · S[r, c].
+struct GroupedSigns {
+  formats::Sign1View s;
+  const float* h;           ///< [rows, cols / group_size, rounded up]
+  std::int64_t group_size;  ///< 32, 64 or 128
+};
+
 struct KernelSet {
   std::string_view name;
 
@@ -55,6 +62,11 @@ struct KernelSet {
   /// gemv_sign1_f32 for T tokens: x [T, in], y [T, ldy].
   void (*gemm_sign1_f32)(const formats::Sign1View& s, const float* x, std::int64_t tokens, float* y,
                          std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
+
+  /// y[t, r] = Σ_c W[r, c] x[t, c] with the bound of DenseGemm: x [T, in], y [T, ldy].
+  void (*gemm_sign1_grouped_f32)(const GroupedSigns& w, const float* x, std::int64_t tokens,
+                                 float* y, std::int64_t ldy, std::int64_t row_begin,
+                                 std::int64_t row_end) noexcept;
 
   /// gemv_sign1_i8 for T tokens: q [T, ldq] with ldq = in rounded up to 64, y [T, ldy].
   void (*gemm_sign1_i8)(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,

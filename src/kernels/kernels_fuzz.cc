@@ -132,6 +132,33 @@ void fuzz_sign1_f32(Bytes& bytes, const Case& c) {
       });
 }
 
+void fuzz_sign1_grouped(Bytes& bytes, const Case& c) {
+  std::vector<std::uint64_t> words(size(c.rows * c.words()));
+  bytes.fill(words.data(), words.size() * 8);
+  clear_padding(words, c);
+  const std::int64_t group_size = std::int64_t{32} << bytes.below(3);
+  const std::int64_t groups = (c.cols + group_size - 1) / group_size;
+  std::vector<float> h = floats(bytes, c.rows * groups);
+  for (float& v : h) {
+    if (std::abs(v) > 0x1p30F) v = 1.0F;  // no sum overflows
+  }
+  const std::vector<float> x = floats(bytes, c.tokens * c.cols);
+  const GroupedSigns w{{words.data(), c.rows, c.cols}, h.data(), group_size};
+  compare_floats(
+      c,
+      [&](const KernelSet& k, float* y) {
+        k.gemm_sign1_grouped_f32(w, x.data(), c.tokens, y, c.rows, c.begin, c.end);
+      },
+      [&](std::int64_t t, std::int64_t r) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < c.cols; ++i) {
+          sum += std::abs(static_cast<double>(h[size(r * groups + i / group_size)]) *
+                          static_cast<double>(x[size(t * c.cols + i)]));
+        }
+        return sum;
+      });
+}
+
 template <class W>
 void fuzz_dense(Bytes& bytes, const Case& c, DenseGemm<W> KernelSet::*gemm, const std::vector<W>& w,
                 const std::vector<float>& values) {
@@ -205,7 +232,7 @@ void fuzz_quantize(Bytes& bytes, std::int64_t n) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
   using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
   Bytes bytes(data, n);
-  const std::int64_t op = bytes.below(8);
+  const std::int64_t op = bytes.below(9);
   Case c{};
   c.rows = 1 + bytes.below(40);
   c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
@@ -234,6 +261,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
       break;
     case 6:
       fuzz_random_dense(bytes, c, &KernelSet::gemm_q4_1);
+      break;
+    case 7:
+      fuzz_sign1_grouped(bytes, c);
       break;
     default:
       fuzz_quantize(bytes, c.cols);

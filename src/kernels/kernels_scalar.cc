@@ -38,6 +38,23 @@ void gemm_sign1_f32(const Sign1View& s, const float* x, std::int64_t tokens, flo
   }
 }
 
+void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t tokens, float* y,
+                            std::int64_t ldy, std::int64_t row_begin,
+                            std::int64_t row_end) noexcept {
+  const std::int64_t cols = w.s.cols;
+  const std::int64_t groups = (cols + w.group_size - 1) / w.group_size;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    for (std::int64_t r = row_begin; r < row_end; ++r) {
+      float sum = 0.0F;
+      for (std::int64_t c = 0; c < cols; ++c) {
+        const float v = w.h[r * groups + c / w.group_size] * x[t * cols + c];
+        sum += is_negative(w.s.row(r), c) ? -v : v;
+      }
+      y[t * ldy + r] = sum;
+    }
+  }
+}
+
 void gemv_sign1_f32(const Sign1View& s, const float* x, float* y, std::int64_t row_begin,
                     std::int64_t row_end) noexcept {
   gemm_sign1_f32(s, x, 1, y, s.rows, row_begin, row_end);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <torch/types.h>
 #include <vector>
@@ -14,6 +15,12 @@
 #include "nn/sign_ste.h"
 
 namespace onebit::nn {
+
+/// [out, groups] to [out, in]: h of every weight. The last group may be partial.
+torch::Tensor spread_groups(const torch::Tensor& h, std::int64_t group_size, std::int64_t in);
+
+/// [out, in] to [out, groups]: the sum over each group, the transpose of spread_groups.
+torch::Tensor sum_groups(const torch::Tensor& values, std::int64_t group_size);
 
 /// What a trainable tensor is: optimisers may treat kinds differently.
 enum class ParameterKind : std::uint8_t {
@@ -35,7 +42,8 @@ class Linear {
 
   virtual torch::Tensor forward(const torch::Tensor& x) = 0;
 
-  /// Appends the trainable tensors, each named prefix + "." + its role in the layer.
+  /// Appends the trainable tensors, each named prefix + "." + its role in the layer; one that `out`
+  /// has already, being shared, is not repeated.
   virtual void collect(const std::string& prefix, std::vector<Parameter>& out) const = 0;
 };
 
@@ -54,30 +62,35 @@ class DenseLinear final : public Linear {
   torch::Tensor weight_;
 };
 
-/// What a 1-bit layer starts from. Moved into the layer: these tensors become its parameters.
+/// What a 1-bit layer starts from. Moved into the layer: these tensors become its parameters;
+/// layers that are given the same g share it.
 struct OneBitStart {
-  torch::Tensor latent;  ///< w [out, in]; S = sign(w)
-  torch::Tensor g;       ///< [in]
-  torch::Tensor h;       ///< [out]
+  torch::Tensor latent;    ///< w [out, in]; S = sign(w)
+  torch::Tensor g;         ///< [in], or what `tie` picks from; undefined: all ones, never trained
+  torch::Tensor h;         ///< [out], or [out, groups] with a group size
+  torch::Tensor tie = {};  ///< int64 [in]: input j takes g[tie[j]]; undefined: g[j]
 };
 
 struct OneBitOptions {
   arch::Form form = arch::Form::kPaper;
   SignGradient gradient = SignGradient::kTanh;
+  std::int64_t group_size = 0;  ///< of arch::kGroupSizes
 };
 
-/// y = LN(((x ⊙ g) Sᵀ) ⊙ h), S = sign(w); without LN when the form is foldable. LN has no
-/// parameters and epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 3 and section 3.2.
+/// y = LN(((x ⊙ g) Sᵀ) ⊙ h), S = sign(w); LN in the paper's form only. LN has no parameters and
+/// epsilon arch::kOutputNormEps. OneBit (arXiv 2402.11295), eq. 3 and section 3.2. With a group
+/// size every group of inputs has its own h: y_o = Σ_b h_ob Σ_{j in b} S_oj x_j g_j.
 class OneBitLinear final : public Linear {
  public:
-  /// latent, g and h share one type and device. Throws InternalError when shapes do not fit.
+  /// latent, g and h share one type and device. Throws InternalError when shapes or options do not
+  /// fit.
   OneBitLinear(OneBitStart start, OneBitOptions options);
 
   torch::Tensor forward(const torch::Tensor& x) override;
   void collect(const std::string& prefix, std::vector<Parameter>& out) const override;
 
   const torch::Tensor& latent() const noexcept { return latent_; }
-  const torch::Tensor& g() const noexcept { return g_; }
+  const torch::Tensor& g() const noexcept { return g_; }  ///< as given, before the tie
   const torch::Tensor& h() const noexcept { return h_; }
   const OneBitOptions& options() const noexcept { return options_; }
 
@@ -86,15 +99,21 @@ class OneBitLinear final : public Linear {
   torch::Tensor forward_reference(const torch::Tensor& x) const;
 
  private:
-  /// S in the type of the activations, computed once per change of the latent weights.
-  const torch::Tensor& sign_for(torch::ScalarType dtype);
+  /// g of every input, [in]; nothing for all ones.
+  std::optional<torch::Tensor> input_scale() const;
+
+  /// S in the type of the activations, or S ⊙ h where h has groups: computed once per change of
+  /// what it is made of.
+  const torch::Tensor& matrix_for(torch::ScalarType dtype);
 
   torch::Tensor latent_;
   torch::Tensor g_;
   torch::Tensor h_;
+  torch::Tensor tie_;
   OneBitOptions options_;
-  torch::Tensor sign_;
-  std::uint32_t sign_version_ = 0;
+  torch::Tensor matrix_;
+  std::uint32_t latent_version_ = 0;
+  std::uint32_t h_version_ = 0;
 };
 
 }  // namespace onebit::nn

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "arch/folding.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -14,10 +15,6 @@ namespace {
 
 using arch::Role;
 using torch::Tensor;
-
-torch::ScalarType master_type(torch::ScalarType compute) {
-  return compute == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-}
 
 Tensor copy_of(const std::vector<float>& values, torch::ScalarType dtype) {
   return torch::tensor(at::ArrayRef<float>(values.data(), values.size())).to(dtype);
@@ -41,10 +38,9 @@ Tensor unpack(const formats::Sign1View& sign) {
   return result;
 }
 
-std::vector<std::uint64_t> pack(const Tensor& latent) {
-  const Tensor w = latent.detach().to(torch::kCPU).contiguous();
-  // Through f64 or f32 the sign is the same; a tiny f64 would become zero, hence the ±1 first.
-  const Tensor sign = sign_of(w, torch::kFloat32);
+/// S [out, in] of -1 and +1 in f32.
+std::vector<std::uint64_t> pack(const Tensor& signs) {
+  const Tensor sign = signs.to(torch::kCPU).contiguous();
   const std::int64_t rows = sign.size(0);
   const std::int64_t cols = sign.size(1);
   const std::int64_t words = formats::sign1_row_words(cols);
@@ -58,6 +54,10 @@ std::vector<std::uint64_t> pack(const Tensor& latent) {
 }
 
 }  // namespace
+
+torch::ScalarType master_type(torch::ScalarType compute) {
+  return compute == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+}
 
 Tensor read_dense(const arch::Checkpoint& checkpoint, Role role, std::int64_t layer,
                   torch::ScalarType dtype) {
@@ -95,12 +95,17 @@ std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
       });
 }
 
-Tensor latent_start(const Tensor& w, const Tensor& g, const Tensor& h, LatentStart start,
-                    double scale) {
+Tensor latent_start(const Tensor& w, const Tensor& level, LatentStart start, double scale) {
   const Tensor sign = sign_of(w, w.scalar_type()).mul_(scale);
   if (start == LatentStart::kSign) return sign;
-  const Tensor level = torch::outer(h, g).to(w.scalar_type());
-  return torch::where(level > 0, w * scale / level, sign);
+  return torch::where(level > 0, w * scale / level.to(w.scalar_type()), sign);
+}
+
+Tensor levels(const Tensor& g, const Tensor& h, const Tensor& tie, std::int64_t in,
+              std::int64_t group_size) {
+  const torch::NoGradGuard no_grad;
+  const Tensor scale = tie.defined() ? g.index_select(0, tie) : g;
+  return (group_size > 0 ? spread_groups(h, group_size, in) : h.unsqueeze(1)) * scale;
 }
 
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
@@ -110,8 +115,11 @@ std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
   return std::make_unique<DecoderModel>(
       source.config(), frozen, compute, [&](const arch::TensorSpec& spec, std::int64_t layer) {
         OneBitStart begin = start(spec, layer, read_dense(source, spec.role, layer));
-        return std::make_unique<OneBitLinear>(
-            OneBitStart{begin.latent.to(type), begin.g.to(type), begin.h.to(type)}, options);
+        // A g that is of this type already stays the same tensor, for layers that share it.
+        begin.latent = begin.latent.to(type);
+        begin.g = begin.g.to(type);
+        begin.h = begin.h.to(type);
+        return std::make_unique<OneBitLinear>(std::move(begin), options);
       });
 }
 
@@ -123,7 +131,7 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
                             packed.path().string()));
   }
   const torch::ScalarType type = master_type(compute);
-  const OneBitOptions options{packed.provenance()->form, gradient};
+  const OneBitOptions options{packed.provenance()->form, gradient, packed.provenance()->group_size};
   return std::make_unique<DecoderModel>(
       packed.config(), read_frozen(packed, compute), compute,
       [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
@@ -131,24 +139,79 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
         if (!matrix) {
           return std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
         }
-        return std::make_unique<OneBitLinear>(
-            OneBitStart{unpack(matrix->sign).to(type).mul_(latent_scale), copy_of(matrix->g, type),
-                        copy_of(matrix->h, type)},
-            options);
+        OneBitStart start;
+        start.latent = unpack(matrix->sign).to(type).mul_(latent_scale);
+        if (!matrix->g.empty()) start.g = copy_of(matrix->g, type);
+        start.h = copy_of(matrix->h, type);
+        if (options.group_size > 0) start.h = start.h.view({matrix->sign.rows, -1});
+        return std::make_unique<OneBitLinear>(std::move(start), options);
       });
 }
 
+namespace {
+
+/// A student's tensors as a packed file of the form kFoldable holds them: every g inside the tensor
+/// that it folds into (arch/folding.h). In other forms they are as they are.
+class Folded {
+ public:
+  explicit Folded(const DecoderModel& student, arch::Form form) : student_(student) {
+    if (form == arch::Form::kFoldable) foldings_ = arch::foldings(student.config());
+  }
+
+  const OneBitLinear* one_bit(Role role, std::int64_t layer) const {
+    return dynamic_cast<const OneBitLinear*>(&student_.linear(role, layer));
+  }
+
+  Tensor norm(Role role, std::int64_t layer, const Tensor& weight) const {
+    const Tensor factor = factor_into(role, layer);
+    return factor.defined() ? weight * factor : weight;
+  }
+
+  /// [out] or [out, groups]
+  Tensor h(Role role, std::int64_t layer, const Tensor& values) const {
+    const Tensor factor = factor_into(role, layer);
+    if (!factor.defined()) return values;
+    return values * (values.dim() == 2 ? factor.unsqueeze(1) : factor);
+  }
+
+ private:
+  /// What the tensor is multiplied by; undefined: nothing. The readers share one g, or, where one
+  /// of them is not 1-bit, there is none.
+  Tensor factor_into(Role target, std::int64_t layer) const {
+    const arch::Folding* folding = arch::folding_into(foldings_, target);
+    if (folding == nullptr) return {};
+    const OneBitLinear* reader = one_bit(folding->readers[0], layer);
+    return reader == nullptr ? Tensor() : reader->g().detach();
+  }
+
+  const DecoderModel& student_;
+  std::vector<arch::Folding> foldings_;
+};
+
+}  // namespace
+
 void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options) {
+  const torch::NoGradGuard no_grad;
   arch::PackedWriter writer(out, source, options);
+  const Folded folded(student, options.provenance.form);
   const FrozenWeights& frozen = student.frozen();
   for (const auto& [role, layer] : writer.order()) {
     const auto index = static_cast<std::size_t>(layer);  // used by the per-layer roles only
     if (writer.is_one_bit({role, layer})) {
-      const auto* linear = dynamic_cast<const OneBitLinear*>(&student.linear(role, layer));
-      ONEBIT_CHECK(linear != nullptr);
-      writer.add_one_bit(role, layer, pack(linear->latent()), values_of(linear->g()),
-                         values_of(linear->h()));
+      const OneBitLinear* linear = folded.one_bit(role, layer);
+      ONEBIT_CHECK(linear != nullptr && linear->options().form == options.provenance.form &&
+                   linear->options().group_size == options.provenance.group_size);
+      const bool has_g = options.provenance.form != arch::Form::kFoldable;
+      // Files hold no negative h: its sign goes to the weights it scales.
+      const Tensor h = folded.h(role, layer, linear->h());
+      const Tensor side = sign_of(h, torch::kFloat32);
+      const Tensor sides = h.dim() == 1 ? side.unsqueeze(1)
+                                        : spread_groups(side, linear->options().group_size,
+                                                        linear->latent().size(1));
+      const Tensor sign = sign_of(linear->latent(), torch::kFloat32) * sides;
+      writer.add_one_bit(role, layer, pack(sign),
+                         has_g ? values_of(linear->g()) : std::vector<float>(), values_of(h.abs()));
       continue;
     }
     const Tensor dense = [&] {
@@ -160,9 +223,9 @@ void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
         case Role::kOutputNorm:
           return frozen.output_norm;
         case Role::kAttnNorm:
-          return frozen.attn_norm.at(index);
+          return folded.norm(role, layer, frozen.attn_norm.at(index));
         case Role::kFfnNorm:
-          return frozen.ffn_norm.at(index);
+          return folded.norm(role, layer, frozen.ffn_norm.at(index));
         default: {
           const auto* linear = dynamic_cast<const DenseLinear*>(&student.linear(role, layer));
           ONEBIT_CHECK(linear != nullptr);

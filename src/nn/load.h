@@ -15,6 +15,9 @@
 
 namespace onebit::nn {
 
+/// The type of trainable and frozen tensors: f64 when `compute` is, else f32.
+torch::ScalarType master_type(torch::ScalarType compute);
+
 /// A dense tensor in canonical layout: [out, in] or [D], f32 unless `dtype` says otherwise. Its
 /// pages of the file are released. Throws as Checkpoint::read_f32.
 torch::Tensor read_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
@@ -33,10 +36,15 @@ enum class LatentStart : std::uint8_t {
   kLevels,  ///< scale · W / (h gᵀ): in units of the level a sign stands for; small ones flip first
 };
 
-/// Latent weights [out, in] in W's type; their signs are sign(W) for non-negative g [in], h [out].
-/// Where a level is zero the sign does not matter: the weight is scale · sign(W).
-torch::Tensor latent_start(const torch::Tensor& w, const torch::Tensor& g, const torch::Tensor& h,
-                           LatentStart start, double scale);
+/// Latent weights [out, in] in W's type; their signs are sign(W). `level` [out, in] is what the
+/// sign of each weight stands for, h gᵀ, and not negative. Where it is zero the sign does not
+/// matter: the weight is scale · sign(W).
+torch::Tensor latent_start(const torch::Tensor& w, const torch::Tensor& level, LatentStart start,
+                           double scale);
+
+/// That level, of g and h as a layer is given them.
+torch::Tensor levels(const torch::Tensor& g, const torch::Tensor& h, const torch::Tensor& tie,
+                     std::int64_t in, std::int64_t group_size);
 
 /// The reference implementation's scale of latent weights.
 inline constexpr double kLatentScale = 0.01;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,7 +17,8 @@ namespace onebit::quant {
 
 struct MethodOptions {
   SvidOptions svid;                              ///< methods that start from SVID
-  arch::Form form = arch::Form::kFoldable;       ///< 1-bit methods
+  arch::Form form = arch::Form::kFree;           ///< 1-bit methods
+  std::int64_t group_size = 0;                   ///< of arch::kGroupSizes; 1-bit methods
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
@@ -44,14 +46,30 @@ struct MatrixReport {
   }
 };
 
+/// A method at work on one model. Its tensors come layer by layer, in the file's order.
+class Quantizer {
+ public:
+  virtual ~Quantizer() = default;
+
+  /// Comes before the first tensor of each layer.
+  virtual void begin_layer(std::int64_t) {}
+
+  /// Quantises the matrix and adds it to the file. Fills everything of the report but its name.
+  /// Throws Error{kNumeric} for weights that it cannot represent.
+  virtual MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) = 0;
+
+  /// Changes a tensor that stays dense, in place, before it is stored: a norm that takes scales.
+  virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}
+};
+
 struct Method {
   std::string_view name;
   std::string_view summary;  ///< one line, for the help text
 
-  /// Quantises the matrix and adds it to the file. Fills everything of the report but its name.
-  /// Throws Error{kNumeric} for weights that it cannot represent.
-  MatrixReport (*quantize)(const MatrixTask& task, const MethodOptions& options,
-                           arch::PackedWriter& writer, ThreadPool& pool);
+  /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
+  /// method cannot take.
+  std::unique_ptr<Quantizer> (*make)(const arch::Checkpoint& source, const MethodOptions& options,
+                                     ThreadPool& pool);
 };
 
 /// Every method of method_list.inc.

@@ -33,18 +33,22 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   const arch::ModelConfig& config = source.config();
   arch::PackOptions pack;
   pack.provenance =
-      arch::provenance_of(source, std::string(options.method->name), options.method_options.form);
+      arch::provenance_of(source, std::string(options.method->name), options.method_options.form,
+                          options.method_options.group_size);
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;
   arch::PackedWriter writer(out, source, pack);
   ThreadPool pool(options.threads);
+  const std::unique_ptr<Quantizer> quantizer =
+      options.method->make(source, options.method_options, pool);
 
   const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
   QuantizeTotals totals;
   double square_error = 0;
   double square_norm = 0;
+  std::int64_t layer = -1;
   for (const arch::TensorId& id : writer.order()) {
     if (stop.stop_requested()) {
       throw Error(ErrorCode::kInterrupted,
@@ -53,16 +57,20 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     const arch::TensorSpec& tensor = *arch::find_tensor(*config.arch, id.role);
     const std::string name = arch::gguf_name(tensor, id.layer);
     progress.update(done++, total, name);
-    const std::vector<float> values = read(source, tensor, id.layer);
+    if (id.layer != layer) {
+      layer = id.layer;
+      if (layer >= 0) quantizer->begin_layer(layer);
+    }
+    std::vector<float> values = read(source, tensor, id.layer);
     if (!writer.is_one_bit(id)) {
+      quantizer->adjust(id.role, id.layer, values);
       writer.add_dense(id.role, id.layer, values);
       continue;
     }
     const formats::Shape shape = arch::shape_of(config, tensor);
     MatrixReport report;
     try {
-      report = options.method->quantize({id.role, id.layer, shape[0], shape[1], values},
-                                        options.method_options, writer, pool);
+      report = quantizer->add({id.role, id.layer, shape[0], shape[1], values}, writer);
     } catch (const Error& error) {
       throw Error(error.code(),
                   fmt::format("{}: {}: {}", source.path().string(), name, error.what()));

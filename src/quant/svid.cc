@@ -323,11 +323,10 @@ double square_norm(const SharedSvid& problem, std::size_t number) {
   for (std::size_t i = 0; i < w.size(); ++i) {
     square += static_cast<double>(w[i]) * static_cast<double>(w[i]);
     if (std::isfinite(w[i])) continue;
-    const std::string part =
-        problem.parts.size() > 1 ? fmt::format("matrix {}: ", number + 1) : std::string();
+    const std::string& name = problem.parts[number].name;
     throw Error(ErrorCode::kNumeric,
-                fmt::format("{}weight [{}, {}]: found {}, expected a finite number", part,
-                            static_cast<std::int64_t>(i) / problem.in,
+                fmt::format("{}{}weight [{}, {}]: found {}, expected a finite number", name,
+                            name.empty() ? "" : ": ", static_cast<std::int64_t>(i) / problem.in,
                             static_cast<std::int64_t>(i) % problem.in, w[i]));
   }
   return square;
@@ -408,7 +407,7 @@ SharedSvidResult svid_shared(const SharedSvid& problem, const SvidOptions& optio
 SvidResult svid(std::span<const float> w, std::int64_t out, std::int64_t in,
                 const SvidOptions& options, ThreadPool& pool) {
   SharedSvidResult shared =
-      svid_shared({.parts = {{w, out}}, .in = in, .tie = {}, .group_size = 0}, options, pool);
+      svid_shared({.parts = {{w, out, {}}}, .in = in, .tie = {}, .group_size = 0}, options, pool);
   SharedSvidResult::Part& part = shared.parts[0];
   return {std::move(shared.g), std::move(part.h), part.relative_error, part.square_norm,
           shared.iterations};

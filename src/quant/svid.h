@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -52,6 +52,7 @@ struct SharedSvid {
   struct Part {
     std::span<const float> w;  ///< f32 [out, in] row-major
     std::int64_t out = 0;
+    std::string name = {};  ///< for messages
   };
   std::vector<Part> parts;
   std::int64_t in = 0;
@@ -75,7 +76,7 @@ struct SharedSvidResult {
 /// Minimises Σ_m ‖|W_m| − Ŵ_m‖². Without groups the stacked matrices, their tied columns averaged,
 /// are one matrix whose best rank-1 fit this is: any Init finds it. With groups it is a local
 /// optimum, reached by alternating least squares; Error{kUnsupported} for kSvd. A zero problem
-/// gives g = 1, h = 0. Throws as svid(), naming the part's number where there are several.
+/// gives g = 1, h = 0. Throws as svid(), naming the part.
 SharedSvidResult svid_shared(const SharedSvid& problem, const SvidOptions& options,
                              ThreadPool& pool);
 

@@ -177,18 +177,24 @@ void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::i
                                 Scratch& scratch) {
   const std::int64_t in = layer.matrix.sign.cols;
   const std::int64_t ldq = padded(in);
-  float* scaled = scratch.scaled.reserve(tokens * in);
-  if (int8_) {
+  const bool has_g = !layer.matrix.g.empty();
+  const bool rounded = rounds(layer);
+  if (!has_g && !rounded) return;
+  float* scaled = has_g ? scratch.scaled.reserve(tokens * in) : nullptr;
+  if (rounded) {
     scratch.q.reserve(tokens * ldq);
     scratch.scales.reserve(tokens);
     scratch.dots.reserve(tokens * layer.matrix.sign.rows);
   }
   for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      kernels_.multiply(x + t * in, layer.matrix.g.data(), scaled + t * in, in);
-      if (int8_) {
-        scratch.scales.data()[t] =
-            kernels_.quantize_i8(scaled + t * in, in, scratch.q.data() + t * ldq);
+      const float* row = x + t * in;
+      if (has_g) {
+        kernels_.multiply(row, layer.matrix.g.data(), scaled + t * in, in);
+        row = scaled + t * in;
+      }
+      if (rounded) {
+        scratch.scales.data()[t] = kernels_.quantize_i8(row, in, scratch.q.data() + t * ldq);
       }
     }
   });
@@ -200,12 +206,16 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
   const std::int64_t in = in_features(*job.weight);
   const std::int64_t out = out_features(*job.weight);
   if (const auto* layer = std::get_if<OneBitLayer>(job.weight)) {
-    const formats::Sign1View& sign = layer->matrix.sign;
-    if (int8_) {
-      kernels_.gemm_sign1_i8(sign, scratch.q.data(), padded(in), tokens, scratch.dots.data(), out,
+    const arch::OneBitMatrix& m = layer->matrix;
+    const float* scaled = m.g.empty() ? x : scratch.scaled.data();
+    if (m.group_size > 0) {
+      kernels_.gemm_sign1_grouped_f32({m.sign, m.h.data(), m.group_size}, scaled, tokens, job.y,
+                                      out, begin, end);
+    } else if (int8_) {
+      kernels_.gemm_sign1_i8(m.sign, scratch.q.data(), padded(in), tokens, scratch.dots.data(), out,
                              begin, end);
     } else {
-      kernels_.gemm_sign1_f32(sign, scratch.scaled.data(), tokens, job.y, out, begin, end);
+      kernels_.gemm_sign1_f32(m.sign, scaled, tokens, job.y, out, begin, end);
     }
     return;
   }
@@ -229,6 +239,7 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
 
 void LinearRunner::finish_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens,
                                   Scratch& scratch) {
+  if (layer.matrix.group_size > 0) return;  // h is in the product
   const std::int64_t out = layer.matrix.sign.rows;
   const float* h = layer.matrix.h.data();
   for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {

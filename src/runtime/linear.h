@@ -27,7 +27,8 @@ struct DenseMatrix {
   DenseMatrix& operator=(DenseMatrix&&) = default;
 };
 
-/// y = LN(((x ⊙ g) Sᵀ) ⊙ h) (OneBit, arXiv 2402.11295), LN only in the paper's form.
+/// y = LN(((x ⊙ g) Sᵀ) ⊙ h) (OneBit, arXiv 2402.11295), LN only in the paper's form, g only where
+/// the file has one, h for each group of inputs where it has groups.
 struct OneBitLayer {
   arch::OneBitMatrix matrix;
   bool output_norm = true;
@@ -56,7 +57,8 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: 1-bit matrices multiply int8 activations, rounded per token.
+  /// `int8_activations`: 1-bit matrices multiply int8 activations, rounded per token; those whose
+  /// output scales are of groups multiply floats all the same.
   LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
       : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
 
@@ -65,12 +67,13 @@ class LinearRunner {
 
  private:
   struct Scratch {
-    Buffer<float> scaled;       ///< x ⊙ g, [tokens, in]
+    Buffer<float> scaled;       ///< x ⊙ g, [tokens, in]; unused where there is no g
     Buffer<std::int8_t> q;      ///< its int8 form, [tokens, in up to 64]
     Buffer<float> scales;       ///< [tokens]
     Buffer<std::int32_t> dots;  ///< [tokens, out]
   };
 
+  bool rounds(const OneBitLayer& layer) const { return int8_ && layer.matrix.group_size == 0; }
   void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                     Scratch& scratch);
   void multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens, Scratch& scratch,

@@ -19,9 +19,9 @@
 namespace onebit::runtime {
 namespace {
 
-using arch::Form;
 using arch::ModelConfig;
 using arch::RopeScaling;
+using arch::test_models::FormCase;
 using arch::test_models::TinyModel;
 using formats::DType;
 using ::testing::HasSubstr;
@@ -113,13 +113,13 @@ class RuntimeModel : public ::testing::Test {
     return path;
   }
 
-  std::filesystem::path write_packed(const ModelConfig& config, Form form) {
+  std::filesystem::path write_packed(const ModelConfig& config, const FormCase& form) {
     const TinyModel model = arch::test_models::random_model(config, 6);
     const std::filesystem::path source = dir_ / fmt::format("{}.gguf", files_++);
     arch::test_models::write_gguf(model, source);
     const arch::Checkpoint from = arch::Checkpoint::open(source);
     arch::PackOptions options;
-    options.provenance = arch::provenance_of(from, "onebit", form);
+    options.provenance = arch::provenance_of(from, "onebit", form.form, form.group_size);
     options.embedding = options.head = DType::kF32;
     options.scales = DType::kF32;
     options.dense = {{{arch::Role::kAttnV, 1}, DType::kF16}};
@@ -173,8 +173,8 @@ TEST_F(RuntimeModel, LogitsInEveryStoredType) {
 }
 
 TEST_F(RuntimeModel, LogitsOfPackedModels) {
-  for (const Form form : {Form::kPaper, Form::kFoldable}) {
-    SCOPED_TRACE(form == Form::kPaper ? "paper" : "foldable");
+  for (const FormCase& form : arch::test_models::kForms) {
+    SCOPED_TRACE(form.name);
     expect_reference(write_packed(long_config(), form));
     expect_reference(write_packed(block_config(), form));
   }
@@ -183,7 +183,8 @@ TEST_F(RuntimeModel, LogitsOfPackedModels) {
 // Rounding an activation to one of 255 steps moves it by at most 1/254 of the row's largest; what
 // reaches the logits is of that order, not more, and not nothing.
 TEST_F(RuntimeModel, Int8ActivationsComeClose) {
-  for (const Form form : {Form::kPaper, Form::kFoldable}) {
+  for (const FormCase& form : arch::test_models::kForms) {
+    if (form.group_size > 0) continue;  // these multiply floats
     const std::filesystem::path path = write_packed(block_config(), form);
     const Ids tokens = random_tokens(kTokens, block_config().vocab);
     Model exact = Model::load(path, {.activations = Activations::kF32, .isa = {}});
@@ -215,7 +216,7 @@ TEST_F(RuntimeModel, AFolderGivesTheSameBits) {
 
 TEST_F(RuntimeModel, ThreadsAndChunksChangeNothing) {
   for (const std::filesystem::path& path :
-       {write(long_config()), write_packed(long_config(), Form::kPaper)}) {
+       {write(long_config()), write_packed(long_config(), arch::test_models::kForms[0])}) {
     const Ids tokens = random_tokens(kTokens, long_config().vocab);
     Model first = Model::load(path, {.threads = 1, .isa = {}});
     const std::vector<Floats> expected = all_logits(first, tokens);
@@ -236,7 +237,7 @@ TEST_F(RuntimeModel, ThreadsAndChunksChangeNothing) {
 
 TEST_F(RuntimeModel, ABatchGivesWhatEachSequenceGivesAlone) {
   for (const std::filesystem::path& path :
-       {write(long_config()), write_packed(long_config(), Form::kFoldable)}) {
+       {write(long_config()), write_packed(long_config(), arch::test_models::kForms[2])}) {
     Model model = Model::load(path, {.threads = 2, .isa = {}});
     const std::vector<std::int64_t> lengths = {1, 63, 64, 65, 90, 2, 128};  // before the batch
     std::vector<Ids> sequences;

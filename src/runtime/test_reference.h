@@ -52,6 +52,7 @@ class ReferenceModel {
     Vector g;  ///< empty for a dense matrix
     Vector h;
     bool output_norm = false;
+    std::int64_t group_size = 0;
   };
 
   Matrix read(const arch::Checkpoint& checkpoint, const arch::TensorId& id) const {
@@ -66,10 +67,12 @@ class ReferenceModel {
              static_cast<std::size_t>(formats::sign1_row_words(matrix->sign.cols))},
             std::span(values).subspan(static_cast<std::size_t>(r) * cols, cols));
       }
-      return {matrix->sign.cols, Vector(values.begin(), values.end()),
+      return {matrix->sign.cols,
+              Vector(values.begin(), values.end()),
               Vector(matrix->g.begin(), matrix->g.end()),
               Vector(matrix->h.begin(), matrix->h.end()),
-              checkpoint.provenance()->form == arch::Form::kPaper};
+              checkpoint.provenance()->form == arch::Form::kPaper,
+              matrix->group_size};
     }
     checkpoint.read_f32(id.role, id.layer, values);
     return {shape.back(), Vector(values.begin(), values.end()), {}, {}};
@@ -85,8 +88,12 @@ class ReferenceModel {
     for (std::size_t c = 0; c < m.g.size(); ++c) x[c] *= m.g[c];
     Vector y(m.w.size() / x.size());
     for (std::size_t r = 0; r < y.size(); ++r) {
-      for (std::size_t c = 0; c < x.size(); ++c) y[r] += m.w[r * x.size() + c] * x[c];
-      if (!m.h.empty()) y[r] *= m.h[r];
+      const std::size_t groups = m.h.size() / y.size();
+      for (std::size_t c = 0; c < x.size(); ++c) {
+        const std::size_t group = m.group_size > 0 ? c / static_cast<std::size_t>(m.group_size) : 0;
+        const double h = m.h.empty() ? 1 : m.h[r * groups + group];
+        y[r] += h * m.w[r * x.size() + c] * x[c];
+      }
     }
     if (m.output_norm) layer_norm(y);
     return y;

@@ -45,7 +45,7 @@ class Distill(CliTest):
         self.assertEqual([r["step"] for r in rows if "loss" in r], [1, 2, 3, 4])
         self.assertEqual([r["block"] for r in rows if "block" in r], [0, 1])
         recipe = json.loads((self.run_dir / "recipe.json").read_text())
-        self.assertEqual((recipe["steps"], recipe["form"], recipe["block_steps"]), (4, "foldable", 2))
+        self.assertEqual((recipe["steps"], recipe["form"], recipe["block_steps"]), (4, "free", 2))
         info = self.onebit("info", self.run_dir / "model.gguf", "--json").json()
         self.assertEqual(info["packed"]["method"], "onebit")
         self.onebit("run", self.run_dir / "model.gguf", "-p", "line", "-n", "4", "--temp", "0")

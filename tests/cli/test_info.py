@@ -80,7 +80,7 @@ class Info(CliTest):
         for row in (r"architecture +llama", r"attention +6 heads of 16, 2 for keys and values",
                     r"matrices +14: 141,312 weights, .* bits per weight",
                     r"whole file +\d+\.\d{4} bits per weight",
-                    r"method +onebit, form foldable", r"source +tiny, sha256 [0-9a-f]{64}",
+                    r"method +onebit, form free", r"source +tiny, sha256 [0-9a-f]{64}",
                     r"made by +onebit \d", r"kernels +\w+"):
             self.assertRegex(text, rf"(?m)^{row}")
 

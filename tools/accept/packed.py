@@ -4,7 +4,7 @@
 Usage: packed.py [PACKED.gguf ...]   (needs tools/setup_reference.sh and the shared data)
 
 The students are those that the point `demo` has trained with seed 0, one in each form, or the packed
-files that are named; and SmolLM2 by SVID alone, in both forms. For each: the runtime's logits with f32
+files that are named; and SmolLM2 by SVID alone, in each form. For each: the runtime's logits with f32
 activations against libtorch's on 512 tokens of WikiText-2, and perplexity with int8 against f32
 activations on windows of its test split. That last figure has no bound for SVID alone: a model whose
 perplexity is in the millions says nothing about rounding.
@@ -20,7 +20,7 @@ import logits  # noqa: E402
 
 BOUND, PERCENT = 1e-3, 0.5
 WINDOW, WINDOWS = 512, 64
-TRAINED = {"trained, foldable": "demo/seed-0/run/model.gguf", "trained, paper": "demo/seed-0/reference/model.gguf"}
+TRAINED = {"trained, free": "demo/seed-0/run/model.gguf", "trained, paper": "demo/seed-0/reference/model.gguf"}
 
 
 def perplexity(model, activations):
@@ -57,7 +57,7 @@ def main():
         if not path.exists():
             sys.exit(f"packed: {path}: found no file, expected a trained student (tools/accept.sh demo makes one)")
     with tempfile.TemporaryDirectory() as folder:
-        for form in ("paper", "foldable"):
+        for form in ("paper", "free", "foldable"):
             out = pathlib.Path(folder, form + ".gguf")
             subprocess.run([figures.ONEBIT, "quantize", figures.SMOLLM2, "-o", out, "--form", form],
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -41,7 +41,8 @@ def packed_error(tensors, name, w):
 
 def quantize(report, init, out):
     start = time.monotonic()
-    subprocess.run([figures.ONEBIT, "quantize", figures.SMOLLM2, "-o", out, "--init", init, "--scales", "f32"],
+    subprocess.run([figures.ONEBIT, "quantize", figures.SMOLLM2, "-o", out, "--form", "free", "--init", init,
+                    "--scales", "f32"],
                    check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

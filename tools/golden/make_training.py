@@ -30,7 +30,7 @@ from safetensors.numpy import save_file
 STEPS, BATCH, LENGTH, LR, PROJECTIONS = 20, 2, 32, 2e-3, 16
 MATRICES = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
 WHOLE = ["blk.0.attn_q.latent", "blk.4.attn_k.latent"]  # stored in full beside their projections
-VARIANTS = {  # name: options of losses(), and "adam" and "norms" of train()
+VARIANTS = {  # name: options of losses(), and "adam", "norms", "tied", "group" of train()
     "alpha": {"alpha": 0.7},
     "per_token": {"per_token": True},
     "temperature": {"temperature": 2.0, "alpha": 0.7},
@@ -39,8 +39,12 @@ VARIANTS = {  # name: options of losses(), and "adam" and "norms" of train()
     "gamma": {"gamma": 0.5},
     "adam": {"adam": True},
     "norms": {"norms": True},
-    "foldable": {"foldable": True},
+    "free": {"norm": False},
+    "foldable": {"norm": False, "tied": True},
+    "groups": {"norm": False, "tied": True, "group": 32},
 }
+# Matrices that share their input scale, and by whose name it goes.
+OWNER = {"attn_k": "attn_q", "attn_v": "attn_q", "ffn_up": "ffn_gate"}
 
 
 class Model:
@@ -142,22 +146,57 @@ def svid(w, iterations=200):
     return g / scale, h * scale
 
 
-def start_parameters(model, norms=False):
+def value_rows(model):
+    """For every input of attn_output the row of attn_v that it is a mixture of."""
+    j = torch.arange(model.heads * model.head_dim)
+    group = model.heads // model.kv_heads
+    return j // model.head_dim // group * model.head_dim + j % model.head_dim
+
+
+def tie(model, parameters):
+    """One g, the mean, for matrices that read the same, and for inputs from the same row of attn_v."""
+    rows = value_rows(model)
+    for name in model.weights:
+        layer, matrix = name.rsplit(".", 1)
+        sharing = [m for m in MATRICES if OWNER.get(m, m) == matrix]
+        if not sharing:
+            continue
+        g = torch.stack([parameters[f"{layer}.{m}.g"] for m in sharing]).mean(0)
+        if matrix == "attn_output":
+            values = torch.zeros(model.kv_heads * model.head_dim, dtype=g.dtype)
+            g = values.index_add(0, rows, g) / (model.heads // model.kv_heads)
+        for m in sharing:
+            del parameters[f"{layer}.{m}.g"]
+        parameters[f"{name}.g"] = g
+
+
+def start_parameters(model, norms=False, tied=False, group=0):
     parameters = dict(model.norms()) if norms else {}
     for name, w in model.weights.items():
         g, h = svid(w)
         parameters[f"{name}.latent"] = 0.01 * torch.where(w < 0, -1.0, 1.0).to(w.dtype)
         parameters[f"{name}.g"], parameters[f"{name}.h"] = g, h
+        if group:  # not all alike, so that no exchange of groups can hide
+            step = 1 + 0.01 * torch.arange(-(-w.shape[1] // group), dtype=w.dtype)
+            parameters[f"{name}.h"] = h[:, None] * step
+    if tied:
+        tie(model, parameters)
     return {name: value.clone().requires_grad_() for name, value in parameters.items()}
 
 
 def losses(model, parameters, tokens, alpha=1.0, scale=0.01, beta=1.0, gamma=0.0, temperature=1.0,
-           per_token=False, cross_entropy=False, hidden_last=False, foldable=False):
+           per_token=False, cross_entropy=False, hidden_last=False, norm=True, tied=False, group=0):
     """The loss and its terms, unweighted. Where `parameters` holds norms, the student's are these."""
     def one_bit(name, x):
-        y = F.linear(x * parameters[f"{name}.g"], Sign.apply(parameters[f"{name}.latent"]))
-        y = y * parameters[f"{name}.h"]
-        return y if foldable else F.layer_norm(y, y.shape[-1:], eps=1e-5)
+        layer, matrix = name.rsplit(".", 1)
+        g = parameters[f"{layer}.{OWNER.get(matrix, matrix) if tied else matrix}.g"]
+        if tied and matrix == "attn_output":
+            g = g[value_rows(model)]
+        sign, h = Sign.apply(parameters[f"{name}.latent"]), parameters[f"{name}.h"]
+        if group:
+            return F.linear(x * g, sign * h.repeat_interleave(group, 1)[:, :sign.shape[1]])
+        y = F.linear(x * g, sign) * h
+        return F.layer_norm(y, y.shape[-1:], eps=1e-5) if norm else y
 
     with torch.no_grad():
         t_logits, t_states, t_attention = model.forward(
@@ -194,7 +233,7 @@ def sample_tokens(model):
 
 def train(model, tokens, adam=False, norms=False, **options):
     """Returns start, gradients of step 1 before clipping, end (all by name) and the step table."""
-    parameters = start_parameters(model, norms)
+    parameters = start_parameters(model, norms, options.get("tied", False), options.get("group", 0))
     start = {name: value.detach().clone() for name, value in parameters.items()}
     optimizer = (torch.optim.Adam if adam else torch.optim.AdamW)(
         parameters.values(), lr=LR, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01)
@@ -313,6 +352,9 @@ def main():
         stored |= projections(f"{name}/gradient", gradients) | projections(f"{name}/end", end)
         signs_flipped, count, total = flipped(f"{name}/flipped", start, end)
         stored |= signs_flipped
+        if "tied" in options:
+            stored |= {f"{name}/start/{key}": value.numpy() for key, value in start.items()
+                       if key.endswith((".g", ".h"))}
         print(f"{name}: flipped {count} of {total} signs: {100 * count / total:.2f} %")
     write(stored, out / "variants.safetensors", provenance(sys.argv[1]))
 
