@@ -123,7 +123,8 @@ class Distill final : public Command {
   void define(CLI::App& app) override {
     DistillFlags& f = flags_;
     define_model(app, f.teacher, "TEACHER");
-    define_path(app, "-o,--output", f.out, "the run's folder: checkpoints, metrics, model.gguf")
+    define_path(app, "-o,--output", f.out,
+                "the run's folder: checkpoints, metrics (JSONL, TensorBoard), model.gguf")
         ->required();
     app.add_option(
            "--data", f.data,

@@ -56,8 +56,7 @@ class Run {
   }
 
   TrainResult operator()() {
-    MetricsFile metrics(folder_ / "metrics.jsonl", options_.resume ? steps() : -1,
-                        progress_.blocks);
+    MetricsFile metrics(folder_, options_.resume ? steps() : -1, progress_.blocks);
     TrainResult result;
     result.start = evaluate(metrics);
     if (!options_.resume) save();  // what a first step that goes wrong returns to
@@ -126,7 +125,7 @@ class Run {
     }
     progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
     progress_.rate_scale = rate_scale;
-    metrics = MetricsFile(folder_ / "metrics.jsonl", steps(), progress_.blocks);
+    metrics = MetricsFile(folder_, steps(), progress_.blocks);
     metrics.add({{"step", steps()}, {"rolled_back", error.what()}, {"rate_scale", rate_scale}});
     observer_.on_rollback(error.what(), steps(), rate_scale);
   }

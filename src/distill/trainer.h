@@ -4,6 +4,7 @@
 //   RUN_DIR/state.safetensors   the latest checkpoint (train_state.h)
 //   RUN_DIR/model.gguf          the student of that checkpoint, packed
 //   RUN_DIR/metrics.jsonl       one object a step or evaluation
+//   RUN_DIR/events.out.tfevents.onebit   the same for TensorBoard
 #pragma once
 
 #include <cstdint>
