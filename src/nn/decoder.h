@@ -103,8 +103,7 @@ class DecoderModel {
   bool recomputes_ = false;
   torch::Tensor head_;
   std::vector<std::map<arch::Role, std::unique_ptr<Linear>>> blocks_;
-  torch::Tensor cosine_;  ///< [longest T so far, head_dim/2]
-  torch::Tensor sine_;
+  torch::Tensor turn_;  ///< rotary()'s, [longest T so far, heads, head_dim/2]
 };
 
 }  // namespace onebit::nn

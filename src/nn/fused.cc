@@ -33,31 +33,6 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   }
 };
 
-struct RotaryFunction : torch::autograd::Function<RotaryFunction> {
-  static Tensor rotate(const Tensor& x, const Tensor& cosine, const Tensor& sine) {
-    const Tensor pairs = x.unflatten(-1, {-1, 2}).to(cosine.scalar_type());
-    const Tensor even = pairs.select(-1, 0);
-    const Tensor odd = pairs.select(-1, 1);
-    const Tensor c = cosine.unsqueeze(1);  // [T, 1, head_dim/2]: the same for every head
-    const Tensor s = sine.unsqueeze(1);
-    return torch::stack({even * c - odd * s, even * s + odd * c}, -1)
-        .flatten(-2)
-        .to(x.scalar_type());
-  }
-
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cosine,
-                        const Tensor& sine) {
-    ctx->save_for_backward({cosine, sine});
-    return rotate(x, cosine, sine);
-  }
-
-  // A rotation's transpose is the rotation by the opposite angle.
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const variable_list saved = ctx->get_saved_variables();
-    return {rotate(grads[0], saved[0], -saved[1]), {}, {}};
-  }
-};
-
 struct NormalizedDistanceFunction : torch::autograd::Function<NormalizedDistanceFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& b, double min_norm) {
     const Tensor norm = a.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
@@ -106,8 +81,11 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, torch::Scalar
   return RmsNormFunction::apply(x, weight, eps, dtype);
 }
 
-Tensor rotary(const Tensor& x, const Tensor& cosine, const Tensor& sine) {
-  return RotaryFunction::apply(x, cosine, sine);
+Tensor rotary(const Tensor& x, const Tensor& turn) {
+  // Pairs as complex numbers: one pass, and autograd keeps no more than `turn`.
+  const Tensor pairs =
+      torch::view_as_complex(x.unflatten(-1, {-1, 2}).to(c10::toRealValueType(turn.scalar_type())));
+  return torch::view_as_real(pairs * turn).flatten(-2).to(x.scalar_type());
 }
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) { return torch::silu(gate) * up; }

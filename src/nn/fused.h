@@ -42,11 +42,10 @@ ScaledGrad scale_norm_backward(const torch::Tensor& dy, const torch::Tensor& z,
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps,
                        torch::ScalarType dtype);
 
-/// Rotary positions over neighbouring pairs: x [B, T, H, head_dim] with pair (2i, 2i+1) of every
-/// head rotated by the angle whose cosine and sine are cosine[t, i], sine[t, i] ([T, head_dim/2] in
-/// the scales' type). Differentiable in x.
-torch::Tensor rotary(const torch::Tensor& x, const torch::Tensor& cosine,
-                     const torch::Tensor& sine);
+/// Rotary positions over neighbouring pairs: x [B, T, H, head_dim] with pair (2i, 2i+1) of head h
+/// rotated by the angle of turn[t, h, i] = e^(i·angle), complex [T, H, head_dim/2] in the scales'
+/// precision. Differentiable in x.
+torch::Tensor rotary(const torch::Tensor& x, const torch::Tensor& turn);
 
 /// SiLU(gate) ⊙ up, differentiable in both.
 torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);

@@ -50,14 +50,18 @@ TEST(Fused, RmsNormWithATrainedWeight) {
 }
 
 TEST(Fused, Rotary) {
-  const Tensor angle = torch::rand({5, 3}, torch::kFloat64) * 6;
-  expect_same([&](const auto& in) { return rotary(in[0], angle.cos(), angle.sin()); },
-              [&](const auto& in) {
-                const Tensor z = torch::view_as_complex(in[0].unflatten(-1, {3, 2}));
-                const Tensor turn = torch::polar(torch::ones_like(angle), angle).unsqueeze(1);
-                return torch::view_as_real(z * turn).flatten(-2);
-              },
-              {{2, 5, 4, 6}});
+  const Tensor angle = torch::rand({5, 4, 3}, torch::kFloat64) * 6;
+  expect_same(
+      [&](const auto& in) { return rotary(in[0], torch::polar(angle.new_ones({}), angle)); },
+      [&](const auto& in) {
+        const Tensor even = in[0].unflatten(-1, {3, 2}).select(-1, 0);
+        const Tensor odd = in[0].unflatten(-1, {3, 2}).select(-1, 1);
+        return torch::stack(
+                   {even * angle.cos() - odd * angle.sin(), even * angle.sin() + odd * angle.cos()},
+                   -1)
+            .flatten(-2);
+      },
+      {{2, 5, 4, 6}});
 }
 
 TEST(Fused, SwiGlu) {
