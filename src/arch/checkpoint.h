@@ -26,7 +26,7 @@ enum class Form : std::uint8_t {
 
 /// The form kFoldable may have one h for each group of this many inputs, the last one perhaps
 /// partial: y_o = Σ_b h_ob Σ_{j in b} S_oj x_j. 0: one h a row.
-inline constexpr std::int64_t kGroupSizes[] = {0, 32, 64, 128};
+inline constexpr std::int64_t kGroupSizes[] = {0, 16, 32, 64, 128};
 
 /// Columns of h: groups of `in` inputs.
 constexpr std::int64_t group_count(std::int64_t in, std::int64_t group_size) noexcept {

@@ -22,7 +22,7 @@ void require_group_size(Form form, std::int64_t group_size) {
       std::end(kGroupSizes)) {
     throw Error(
         ErrorCode::kUnsupported,
-        fmt::format("group size: found {}, expected 32, 64 or 128, or 0 for none", group_size));
+        fmt::format("group size: found {}, expected 16, 32, 64 or 128, or 0 for none", group_size));
   }
   if (group_size != 0 && form != Form::kFoldable) {
     throw Error(ErrorCode::kUnsupported,

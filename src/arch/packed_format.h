@@ -15,7 +15,7 @@ inline constexpr std::string_view kSignSuffix = ".sign";           ///< i8 [out,
 inline constexpr std::string_view kInScaleSuffix = ".in_scale";    ///< g [in]
 inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out] or [out, groups]
 
-inline constexpr std::uint32_t kPackedVersion = 1;
+inline constexpr std::uint32_t kPackedVersion = 2;  ///< 1 had input scales in form foldable, too
 inline constexpr std::string_view kPackedPrefix = "onebit.";
 inline constexpr std::string_view kPackedVersionKey = "onebit.version";
 inline constexpr std::string_view kPackedMethodKey = "onebit.method";

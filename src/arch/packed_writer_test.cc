@@ -413,8 +413,8 @@ TEST_F(PackedFile, DamageIsNamed) {
     };
   };
   const Damage cases[] = {
-      {"version", set("onebit.version", std::uint32_t{2}), ErrorCode::kUnsupported,
-       "onebit.version: found 2, expected 1"},
+      {"version", set("onebit.version", std::uint32_t{1}), ErrorCode::kUnsupported,
+       "onebit.version: found 1, expected 2"},
       {"layout", set("onebit.layout", std::string("sign1.v2")), ErrorCode::kUnsupported,
        "onebit.layout: found 'sign1.v2', expected 'sign1.v1'"},
       {"form", set("onebit.form", std::string("round")), ErrorCode::kUnsupported,
@@ -496,7 +496,7 @@ import numpy
 from gguf import GGUFReader
 reader = GGUFReader(sys.argv[1])
 assert reader.fields["general.architecture"].contents() == "llama"
-assert reader.fields["onebit.version"].contents() == 1
+assert reader.fields["onebit.version"].contents() == 2
 assert reader.fields["onebit.form"].contents() == "paper"
 assert reader.fields["tokenizer.ggml.tokens"].contents()[31:33] == ["he", "\u2581the"]
 tensors = {t.name: t for t in reader.tensors}

@@ -191,6 +191,7 @@ struct FormCase {
 inline constexpr FormCase kForms[] = {{"paper", Form::kPaper},
                                       {"free", Form::kFree},
                                       {"foldable", Form::kFoldable},
+                                      {"groups of 16", Form::kFoldable, 16},
                                       {"groups of 32", Form::kFoldable, 32},
                                       {"groups of 64", Form::kFoldable, 64},
                                       {"groups of 128", Form::kFoldable, 128}};

@@ -39,7 +39,7 @@ class Quantize final : public Command {
         "input scales of its own; or with such as fold into the tensors before");
     define_number(
         app, "--group-size", method.group_size,
-        "inputs that share an output scale: 32, 64 or 128, or 0 for a whole row; foldable "
+        "inputs that share an output scale: 16, 32, 64 or 128, or 0 for a whole row; foldable "
         "only",
         std::int64_t{0}, std::int64_t{128});
     define_choice(app, "--init", method.svid.init, "how the scales of a matrix start");

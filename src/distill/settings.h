@@ -33,8 +33,9 @@ void for_each_setting(R& r, Visit&& visit) {
   word("form", r.form,
        "1-bit layers with the paper's LayerNorm on their output; without it and each with input "
        "scales of its own; or with such as fold into the tensors before");
-  number("group_size", r.group_size, 0, 128,
-         "inputs that share an output scale: 32, 64 or 128, or 0 for a whole row; foldable only");
+  number(
+      "group_size", r.group_size, 0, 128,
+      "inputs that share an output scale: 16, 32, 64 or 128, or 0 for a whole row; foldable only");
   word("init", r.svid.init, "how the scales of a matrix start");
   word("split", r.svid.split, "how input and output scales share their product");
   word("latent", r.latent,

@@ -300,7 +300,7 @@ void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t 
                             std::int64_t ldy, std::int64_t row_begin,
                             std::int64_t row_end) noexcept {
   const std::int64_t groups = (w.s.cols + w.group_size - 1) / w.group_size;
-  const int shift = w.group_size == 32 ? 5 : w.group_size == 64 ? 6 : 7;
+  const int shift = __builtin_ctzll(static_cast<unsigned long long>(w.group_size));
   gemm_dense(Matrix<GroupedRow, GroupedSigns>{w, groups, shift}, w.s.cols, x, tokens, y, ldy,
              row_begin, row_end);
 }

@@ -117,7 +117,7 @@ TEST_P(Gemm, Sign1F32) {
 TEST_P(Gemm, Sign1GroupedF32) {
   Rng rng(16);
   for (const std::int64_t cols : kCols) {
-    for (const std::int64_t group : {32, 64, 128}) {
+    for (const std::int64_t group : {16, 32, 64, 128}) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
       const SignMatrix s(rng, kMaxRows, cols);
       const std::int64_t groups = (cols + group - 1) / group;

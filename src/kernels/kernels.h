@@ -42,7 +42,7 @@ using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std
 struct GroupedSigns {
   formats::Sign1View s;
   const float* h;           ///< [rows, cols / group_size, rounded up]
-  std::int64_t group_size;  ///< 32, 64 or 128
+  std::int64_t group_size;  ///< 16, 32, 64 or 128
 };
 
 struct KernelSet {

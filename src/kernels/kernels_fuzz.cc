@@ -136,7 +136,7 @@ void fuzz_sign1_grouped(Bytes& bytes, const Case& c) {
   std::vector<std::uint64_t> words(size(c.rows * c.words()));
   bytes.fill(words.data(), words.size() * 8);
   clear_padding(words, c);
-  const std::int64_t group_size = std::int64_t{32} << bytes.below(3);
+  const std::int64_t group_size = std::int64_t{16} << bytes.below(4);
   const std::int64_t groups = (c.cols + group_size - 1) / group_size;
   std::vector<float> h = floats(bytes, c.rows * groups);
   for (float& v : h) {

@@ -118,7 +118,7 @@ class Quantize(CliTest):
                 self.assertGreater(found[1], last[1])
             last = found
             self.onebit("run", out, "-p", "Once", "-n", "4", "--temp", "0")
-        self.fails("quantize", STORIES, "-o", out, "--group-size", "48", says=["48", "32, 64 or 128"])
+        self.fails("quantize", STORIES, "-o", out, "--group-size", "48", says=["48", "16, 32, 64 or 128"])
         self.fails("quantize", STORIES, "-o", out, "--group-size", "64", "--form", "free",
                    says=["64", "form free", "foldable"])
         self.fails("quantize", STORIES, "-o", out, "--group-size", "64", "--init", "svd",
