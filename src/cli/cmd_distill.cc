@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
+#include "cli/launch.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
 #include "cli/recipe_flags.h"
@@ -36,8 +38,10 @@ struct DistillFlags {
   std::int64_t eval_every = 500;
   double held_out = 0.005;
   std::string eval_file;
+  std::int64_t eval_sequences = distill::DataOptions{}.max_held_out;
   std::string device = "cpu";
   int threads = 0;
+  std::int64_t timeout = 600;
   std::int64_t seed = 0;
   CLI::Option* seed_option = nullptr;
   PackFlags pack;
@@ -150,12 +154,18 @@ class Distill final : public Command {
     define_number(app, "--eval-every", f.eval_every,
                   "steps between evaluations; 0: at start and end", std::int64_t{0}, kMaxCount);
     define_path(app, "--eval-file", f.eval_file,
-                "text of the evaluations, its first 64 sequences, in place of a share of the data");
+                "text of the evaluations, in place of a share of the data");
+    define_number(app, "--eval-sequences", f.eval_sequences,
+                  "most sequences of an evaluation; what is beyond is dropped", std::int64_t{1},
+                  kMaxCount);
     define_number(app, "--held-out", f.held_out, "share of the documents kept for evaluation", 0.0,
                   0.5);
     define_device(app, f.device);
     define_pack(app, f.pack);
     define_threads(app, f.threads);
+    define_number(app, "--timeout", f.timeout,
+                  "of several processes: seconds after which one that is silent is lost",
+                  std::int64_t{1}, std::int64_t{1000000});
     f.seed_option = define_seed(app, f.seed);
   }
 
@@ -167,19 +177,29 @@ class Distill final : public Command {
     if (!f.resume && f.data.empty() && !f.settings.has("steps")) {
       throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
-    if (f.threads > 0) at::set_num_threads(f.threads);
+    const distill::Launch launch = launch_from([](const char* name) { return std::getenv(name); });
+    choose_threads(launch);
+    const std::unique_ptr<distill::ProcessGroup> several =
+        launch.size > 1 ? distill::connect(launch, std::chrono::seconds(f.timeout)) : nullptr;
+    distill::ProcessGroup& group = several ? *several : distill::single_process();
+    // One voice is enough; what ends a process all of them tell.
+    if (!group.is_first()) console.set_verbosity(Verbosity::kError);
     const std::filesystem::path folder = f.out;
     require_other_file(f.teacher, folder / "model.gguf");
     const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
-    require_state(folder);
+    require_state(folder, group);
     distill::Recipe recipe = recipe_of(f, folder / "state.safetensors");
+    // Seeds may be drawn, and machines may differ in what is fastest.
+    recipe.seed = group.of_first(recipe.seed);
+    recipe.compute =
+        static_cast<torch::ScalarType>(group.of_first(static_cast<std::uint64_t>(recipe.compute)));
     distill::require_teacher(teacher, recipe);
-    require_countable(recipe);
-    prepare_folder(folder);
-    const auto [train, held_out] = prepare_text(context, teacher, recipe, folder);
+    require_countable(recipe, group);
+    group.first_does([&] { prepare_folder(context, teacher, recipe, folder, group); });
+    const auto [train, held_out] = open_text(recipe, folder);
     if (f.epochs || (!f.resume && !f.settings.has("steps"))) {
-      recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe);
-      require_countable(recipe);
+      recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
+      require_countable(recipe, group);
     }
     if (recipe.warmup >= recipe.steps) {
       console.message(LogLevel::kWarning,
@@ -188,13 +208,16 @@ class Distill final : public Command {
                                   recipe.warmup, recipe.steps, recipe.learning_rate));
     }
     const Json settings = distill::to_json(recipe);
-    if (!f.resume) write_file(folder / "recipe.json", settings.dump(2) + "\n");
+    if (!f.resume && group.is_first()) {
+      write_file(folder / "recipe.json", settings.dump(2) + "\n");
+    }
     console.message(
         LogLevel::kInfo,
-        fmt::format("{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out",
-                    recipe.steps, recipe.sequences_per_step(), recipe.length,
-                    grouped(recipe.steps * recipe.sequences_per_step() * recipe.length),
-                    grouped(train.size()), grouped(held_out.size())));
+        fmt::format(
+            "{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out",
+            recipe.steps, recipe.sequences_per_step() * group.size(), recipe.length,
+            grouped(recipe.steps * recipe.sequences_per_step() * group.size() * recipe.length),
+            grouped(train.size()), grouped(held_out.size())));
 
     distill::TrainOptions options{.save_every = f.save_every,
                                   .eval_every = f.eval_every,
@@ -207,20 +230,29 @@ class Distill final : public Command {
     options.pack.scales = formats::parse_dtype(f.pack.scales);
     Narrator narrator(console);
     const distill::TrainResult result = with_torch_errors(recipe, [&] {
-      return distill::train(teacher, recipe, train, held_out, folder, options, narrator,
+      return distill::train(teacher, recipe, train, held_out, folder, options, group, narrator,
                             context.interrupts.token());
     });
+    if (!group.is_first()) return;
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
     report(console, folder, result, settings, wall.count());
   }
 
  private:
+  /// As many as asked for; else processes that share a machine share its processors.
+  void choose_threads(const distill::Launch& launch) {
+    if (flags_.threads == 0 && launch.local_size > 1) {
+      flags_.threads = std::max(1, at::get_num_threads() / launch.local_size);
+    }
+    if (flags_.threads > 0) at::set_num_threads(flags_.threads);
+  }
+
   /// Beyond this the number of a run's tokens is no number of a run.
-  static void require_countable(const distill::Recipe& r) {
+  static void require_countable(const distill::Recipe& r, const distill::ProcessGroup& group) {
     constexpr double kMost = 1e15;
     const double tokens = static_cast<double>(r.steps) *
                           static_cast<double>(r.sequences_per_step()) *
-                          static_cast<double>(r.length);
+                          static_cast<double>(group.size()) * static_cast<double>(r.length);
     if (tokens <= kMost) return;
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("--steps, --batch, --accumulate, --length: found {:.3g} tokens in all, "
@@ -228,8 +260,10 @@ class Distill final : public Command {
                             tokens, kMost));
   }
 
-  void require_state(const std::filesystem::path& folder) const {
-    const bool begun = std::filesystem::exists(folder / "state.safetensors");
+  /// As the first process sees it: the others' view of the folder may be late.
+  void require_state(const std::filesystem::path& folder, distill::ProcessGroup& group) const {
+    const bool begun =
+        group.of_first(std::filesystem::exists(folder / "state.safetensors") ? 1 : 0) != 0;
     if (flags_.resume && !begun) {
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: found no state.safetensors to resume from", folder.string()));
@@ -242,29 +276,31 @@ class Distill final : public Command {
     }
   }
 
-  static void prepare_folder(const std::filesystem::path& folder) {
+  static std::filesystem::path train_file(const std::filesystem::path& folder) {
+    return folder / "data" / "train.tokens";
+  }
+  static std::filesystem::path held_out_file(const std::filesystem::path& folder) {
+    return folder / "data" / "held_out.tokens";
+  }
+
+  /// The run's folder with its training and held-out segments. A resumed run finds what it was
+  /// begun with.
+  void prepare_folder(Context& context, const arch::Checkpoint& teacher,
+                      const distill::Recipe& recipe, const std::filesystem::path& folder,
+                      const distill::ProcessGroup& group) const {
     std::error_code error;
     std::filesystem::create_directories(folder / "data", error);
     if (error) {
       throw Error(ErrorCode::kIo, fmt::format("{}: {}", folder.string(), error.message()));
     }
-  }
-
-  struct Text {
-    distill::TokenSegments train;
-    distill::TokenSegments held_out;
-  };
-
-  /// Training and held-out segments. A resumed run finds what it was begun with.
-  Text prepare_text(Context& context, const arch::Checkpoint& teacher,
-                    const distill::Recipe& recipe, const std::filesystem::path& folder) const {
-    const std::filesystem::path train = folder / "data" / "train.tokens";
-    const std::filesystem::path held_out = folder / "data" / "held_out.tokens";
+    const std::filesystem::path train = train_file(folder);
+    const std::filesystem::path held_out = held_out_file(folder);
     if (!flags_.resume) {
       const auto progress = context.console.progress("tokenise", "bytes");
       distill::DataOptions options;
       options.length = recipe.length;
       options.held_out = flags_.eval_file.empty() ? flags_.held_out : 0.0;
+      options.max_held_out = flags_.eval_sequences;
       const auto prepare = [&](const std::vector<std::string>& files, const auto& first,
                                const auto& second) {
         distill::prepare_data({files.begin(), files.end()}, teacher.tokenizer(), options, first,
@@ -277,7 +313,7 @@ class Distill final : public Command {
         options.max_train = -1;
       }
       std::vector<std::string> files = flags_.data;
-      if (files.empty()) files.push_back(synthesize(context, recipe, folder));
+      if (files.empty()) files.push_back(synthesize(context, recipe, folder, group));
       prepare(files, train, flags_.eval_file.empty() ? held_out : unused);
       std::filesystem::remove(unused);
     } else if (!flags_.data.empty() || !flags_.eval_file.empty()) {
@@ -285,7 +321,16 @@ class Distill final : public Command {
                               "the text is what the run began with: --data and --eval-file are "
                               "not read again");
     }
-    Text text{distill::TokenSegments::open(train), distill::TokenSegments::open(held_out)};
+  }
+
+  struct Text {
+    distill::TokenSegments train;
+    distill::TokenSegments held_out;
+  };
+
+  static Text open_text(const distill::Recipe& recipe, const std::filesystem::path& folder) {
+    Text text{distill::TokenSegments::open(train_file(folder)),
+              distill::TokenSegments::open(held_out_file(folder))};
     if (text.train.length() != recipe.length) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("{}: the saved run has length = {}, found {} now; resume with the "
@@ -297,13 +342,14 @@ class Distill final : public Command {
 
   /// The teacher's own text for a run without data; the file that holds it.
   std::string synthesize(Context& context, const distill::Recipe& recipe,
-                         const std::filesystem::path& folder) const {
+                         const std::filesystem::path& folder,
+                         const distill::ProcessGroup& group) const {
     RuntimeFlags runtime;
     runtime.model = flags_.teacher;
     runtime.threads = flags_.threads;
     runtime::Model model = load_model(context, runtime);
     runtime::SynthOptions options;
-    options.samples = recipe.steps * recipe.sequences_per_step();
+    options.samples = recipe.steps * recipe.sequences_per_step() * group.size();
     options.length = recipe.length;
     options.sampling.seed = recipe.seed;
     const std::filesystem::path file = folder / "data" / "synth.jsonl";
@@ -311,9 +357,10 @@ class Distill final : public Command {
     return file.string();
   }
 
-  static std::int64_t steps_of(double epochs, std::int64_t segments, const distill::Recipe& r) {
-    const double steps =
-        epochs * static_cast<double>(segments) / static_cast<double>(r.sequences_per_step());
+  static std::int64_t steps_of(double epochs, std::int64_t segments, const distill::Recipe& r,
+                               const distill::ProcessGroup& group) {
+    const double steps = epochs * static_cast<double>(segments) /
+                         static_cast<double>(r.sequences_per_step() * group.size());
     return std::max<std::int64_t>(1, std::llround(steps));
   }
 

@@ -32,10 +32,10 @@ Tensor advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states
 /// Trains one block; the mean loss over the last quarter of its steps.
 double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
                 const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
-                double rate_scale) {
+                ProcessGroup& group, double rate_scale) {
   AdamOptions own = adam;
   own.scale_rate = options.scale_rate;
-  Adam optimizer(student.block_parameters(layer), own);
+  Adam optimizer(student.block_parameters(layer), own, group);
   const Schedule schedule{.peak = options.learning_rate * rate_scale, .total = options.steps};
   const std::int64_t count = input.size(0);
   const Tensor batch = torch::arange(std::min(options.batch, count));
@@ -49,20 +49,20 @@ double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& inp
     optimizer.step(schedule.at(step));
     if (step >= options.steps - tail) sum += loss.item<double>();
   }
-  return sum / static_cast<double>(tail);
+  return group.sum({sum})[0] / static_cast<double>(tail * group.size());
 }
 
 /// The same, from the block's start and with half the rate each time that it goes wrong.
 double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
                  const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
-                 const BlockStageEvents& events) {
+                 ProcessGroup& group, const BlockStageEvents& events) {
   const std::vector<nn::Parameter> parameters = student.block_parameters(layer);
   std::vector<Tensor> start;
   for (const nn::Parameter& p : parameters) start.push_back(p.value.detach().clone());
   double rate_scale = 1;
   for (int retry = 0;; ++retry) {
     try {
-      return fit_once(student, layer, input, target, options, adam, rate_scale);
+      return fit_once(student, layer, input, target, options, adam, group, rate_scale);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kNumeric) throw;
       if (retry == kMaxBlockRetries) {
@@ -82,7 +82,8 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
 
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                const BlockStageEvents& events, Progress& progress, const std::stop_token& stop) {
+                ProcessGroup& group, const BlockStageEvents& events, Progress& progress,
+                const std::stop_token& stop) {
   const std::int64_t layers = student.config().layers;
   ONEBIT_CHECK(teacher.config().layers == layers && options.steps > 0 && options.batch > 0);
   ONEBIT_CHECK(first >= 0 && first <= layers && tokens.dim() == 2 && tokens.size(0) > 0);
@@ -91,11 +92,11 @@ void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tens
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     wanted = advance(teacher, layer, wanted);
     if (layer >= first) {
-      if (stop.stop_requested()) {
+      if (group.any(stop.stop_requested())) {
         throw Error(ErrorCode::kInterrupted,
                     fmt::format("interrupted after {} of {} blocks", layer, layers));
       }
-      const double loss = fit_block(student, layer, given, wanted, options, adam, events);
+      const double loss = fit_block(student, layer, given, wanted, options, adam, group, events);
       events.done(layer, loss);
       progress.update(static_cast<std::uint64_t>(layer + 1), static_cast<std::uint64_t>(layers),
                       fmt::format("error {:.3f}", loss));

@@ -37,12 +37,14 @@ struct BlockStageEvents {
 inline constexpr int kMaxBlockRetries = 5;
 
 /// Minimises relative_error(losses.h) block by block, from block `first` on; blocks before it are
-/// as an earlier call left them. `tokens`: int64 [segments, T]. `adam` as in the stage that
-/// follows, but for its scale_rate. The residual states of all segments are held three times in
-/// f32: 3·segments·T·D·4 bytes. A stop throws Error{kInterrupted} between two blocks. Throws
-/// Error{kNumeric} as Adam::step, when a block fails again and again.
+/// as an earlier call left them. `tokens`: int64 [segments, T], this process's part. `adam` as in
+/// the stage that follows, but for its scale_rate. The residual states of all segments are held
+/// three times in f32: 3·segments·T·D·4 bytes. A stop of any process throws Error{kInterrupted}
+/// between two blocks, in all. Throws Error{kNumeric} as Adam::step, when a block fails again and
+/// again.
 void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
                 std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                const BlockStageEvents& events, Progress& progress, const std::stop_token& stop);
+                ProcessGroup& group, const BlockStageEvents& events, Progress& progress,
+                const std::stop_token& stop);
 
 }  // namespace onebit::distill

@@ -9,8 +9,8 @@ namespace onebit::distill {
 using torch::Tensor;
 
 Distiller::Distiller(nn::DecoderModel& teacher, nn::DecoderModel& student, LossOptions loss,
-                     AdamOptions adam)
-    : teacher_(teacher), student_(student), loss_(loss), adam_(student.parameters(), adam) {
+                     AdamOptions adam, ProcessGroup& group)
+    : teacher_(teacher), student_(student), loss_(loss), adam_(student.parameters(), adam, group) {
   ONEBIT_CHECK(teacher.compute() == student.compute());
   ONEBIT_CHECK(teacher.config().vocab == student.config().vocab &&
                teacher.config().dim == student.config().dim &&
@@ -61,6 +61,14 @@ StepMetrics Distiller::step(std::span<const Tensor> micro_batches, double learni
     mean.attention += weight * one.attention;
   }
   mean.grad_norm = adam_.step(learning_rate);
+  const double processes = adam_.group().size();
+  const std::vector<double> sums = adam_.group().sum(
+      {mean.loss, mean.kl_per_token, mean.ce_per_token, mean.hidden, mean.attention});
+  mean.loss = sums[0] / processes;
+  mean.kl_per_token = sums[1] / processes;
+  mean.ce_per_token = sums[2] / processes;
+  mean.hidden = sums[3] / processes;
+  mean.attention = sums[4] / processes;
   return mean;
 }
 

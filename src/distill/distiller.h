@@ -18,7 +18,7 @@ struct LossOptions {
   bool hidden_last = false;  ///< also supervise the last block's output, which the reference omits
 };
 
-/// Means over the micro-batches of a step.
+/// Means over the micro-batches of a step, of all processes.
 struct StepMetrics {
   double loss = 0;          ///< what was minimised
   double kl_per_token = 0;  ///< nats
@@ -30,16 +30,17 @@ struct StepMetrics {
 
 class Distiller {
  public:
-  /// Both models outlive the object and agree in sizes and compute type.
+  /// Both models and the group outlive the object; the models agree in sizes and compute type.
   Distiller(nn::DecoderModel& teacher, nn::DecoderModel& student, LossOptions loss,
-            AdamOptions adam);
+            AdamOptions adam, ProcessGroup& group = single_process());
 
   /// Forward and backward of one micro-batch (int64 [B, T]); gradients of weight · loss are added
   /// to what the parameters hold.
   StepMetrics accumulate(const torch::Tensor& tokens, double weight);
 
-  /// accumulate() over all micro-batches with weight 1/n, then one update. Throws Error{kNumeric}
-  /// when the loss or the gradient is not finite; the weights are then as before.
+  /// accumulate() over all micro-batches with weight 1/n, then one update from the average over the
+  /// group's processes, each of which has micro-batches of its own; so are the metrics. Throws
+  /// Error{kNumeric} when the loss or the gradient is not finite; the weights are then as before.
   StepMetrics step(std::span<const torch::Tensor> micro_batches, double learning_rate);
 
   Adam& optimizer() noexcept { return adam_; }

@@ -1,5 +1,8 @@
 // Adam and AdamW. The reference implementation trains with AdamW: decoupled weight decay on every
 // trainable tensor (latent weights, g and h alike) and the gradient clipped by its global norm.
+//
+// With several processes the moments are sharded (ZeRO stage 1: Rajbhandari et al., arXiv
+// 1910.02054): each parameter has an owner, which alone holds its moments and updates it.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +10,7 @@
 #include <vector>
 
 #include "base/words.h"
+#include "distill/process_group.h"
 #include "nn/linear.h"
 
 namespace onebit::distill {
@@ -30,27 +34,36 @@ struct AdamOptions {
 
 class Adam {
  public:
-  Adam(std::vector<nn::Parameter> parameters, AdamOptions options);
+  /// `group` outlives the object; its processes have the same parameters.
+  Adam(std::vector<nn::Parameter> parameters, AdamOptions options,
+       ProcessGroup& group = single_process());
 
-  /// One update from the parameters' gradients, which are consumed (freed). With n the global L2
-  /// norm of the gradient, it is scaled by min(1, max_grad_norm / (n + 1e-6)). Returns n. A
-  /// parameter without gradient is left alone. Throws Error{kNumeric} when n is not finite; only
-  /// the gradients are gone then.
+  /// One update from the parameters' gradients, averaged over the group's processes, which are
+  /// consumed (freed). With n the global L2 norm of the average, it is scaled by
+  /// min(1, max_grad_norm / (n + 1e-6)). Returns n. A parameter without gradient is left alone, by
+  /// all processes alike. Throws Error{kNumeric} when n is not finite, in all processes; only the
+  /// gradients are gone then. Throws Error{kResource} as ProcessGroup.
   double step(double learning_rate);
 
   std::int64_t steps() const noexcept { return steps_; }
   void set_steps(std::int64_t steps) noexcept { steps_ = steps; }
 
-  /// Parameters and their moments, index by index, for saving and restoring in place.
+  /// Parameters and their moments, index by index, for saving and restoring in place. The moments
+  /// of a parameter that another process owns are undefined.
   const std::vector<nn::Parameter>& parameters() const noexcept { return parameters_; }
   const std::vector<torch::Tensor>& first_moments() const noexcept { return first_; }
   const std::vector<torch::Tensor>& second_moments() const noexcept { return second_; }
+  int owner(std::size_t parameter) const { return owners_.at(parameter); }
+  ProcessGroup& group() const noexcept { return group_; }
 
  private:
+  double average_gradients();
   void drop_gradients() const;
 
   std::vector<nn::Parameter> parameters_;
   AdamOptions options_;
+  ProcessGroup& group_;
+  std::vector<int> owners_;
   std::vector<torch::Tensor> first_;
   std::vector<torch::Tensor> second_;
   std::int64_t steps_ = 0;

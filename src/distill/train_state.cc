@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cstring>
 #include <fmt/format.h>
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <torch/utils.h>
 
 #include "base/check.h"
@@ -20,17 +20,21 @@ constexpr const char* kBlocks = "onebit.blocks";
 constexpr const char* kStep = "onebit.step";
 constexpr const char* kRateScale = "onebit.rate_scale";
 constexpr const char* kRecipe = "onebit.recipe";
+constexpr const char* kProcesses = "onebit.processes";
 constexpr const char* kTeacher = "onebit.teacher";
 constexpr const char* kData = "onebit.data";
 
-/// Every tensor of the state under its name in the file.
-void for_each_tensor(const Adam& optimizer,
-                     const std::function<void(const std::string&, const Tensor&)>& visit) {
+/// Calls visit(name in the file, tensor, its parameter, owner) for every tensor of the state. The
+/// moments that another process owns are undefined; the parameters are everyone's, and written by
+/// process 0.
+template <class Visit>
+void for_each_tensor(const Adam& optimizer, Visit&& visit) {
   for (std::size_t i = 0; i < optimizer.parameters().size(); ++i) {
     const nn::Parameter& parameter = optimizer.parameters()[i];
-    visit(parameter.name, parameter.value);
-    visit(parameter.name + ".adam.first", optimizer.first_moments()[i]);
-    visit(parameter.name + ".adam.second", optimizer.second_moments()[i]);
+    const int owner = optimizer.owner(i);
+    visit(parameter.name, parameter.value, parameter.value, 0);
+    visit(parameter.name + ".adam.first", optimizer.first_moments()[i], parameter.value, owner);
+    visit(parameter.name + ".adam.second", optimizer.second_moments()[i], parameter.value, owner);
   }
 }
 
@@ -72,7 +76,7 @@ class SavedRun {
   }
 
   /// The saved run and this one must be the same.
-  void check(const RunIdentity& identity) const {
+  void check(const RunIdentity& identity, int processes) const {
     const nlohmann::ordered_json saved = recipe();
     const auto wanted = nlohmann::ordered_json::parse(identity.recipe);
     for (const auto& [key, value] : wanted.items()) {
@@ -82,6 +86,12 @@ class SavedRun {
            fmt::format("the saved run has {} = {}, found {} now; resume with the same settings, or "
                        "start a new run in another folder",
                        key, found == saved.end() ? "none" : found->dump(), value.dump()));
+    }
+    if (const std::string& saved_number = metadata(kProcesses);
+        saved_number != std::to_string(processes)) {
+      fail(ErrorCode::kInvalidArgument,
+           fmt::format("the saved run has {} processes, found {} now; resume with as many",
+                       saved_number, processes));
     }
     if (metadata(kTeacher) != identity.teacher_sha256) {
       fail(ErrorCode::kInvalidArgument, "the saved run has another teacher; resume with the same");
@@ -131,32 +141,44 @@ Recipe saved_recipe(const std::filesystem::path& path) {
 void save_state(const std::filesystem::path& path, const Adam& optimizer,
                 const RunProgress& progress, const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
-  file::SafetensorsWriter writer(path);
-  writer.set_metadata(kBlocks, std::to_string(progress.blocks));
-  writer.set_metadata(kRateScale, fmt::format("{}", progress.rate_scale));  // shortest exact form
-  writer.set_metadata(kStep, std::to_string(optimizer.steps()));
-  writer.set_metadata(kRecipe, identity.recipe);
-  writer.set_metadata(kTeacher, identity.teacher_sha256);
-  writer.set_metadata(kData, identity.data_sha256);
-  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
-    writer.declare(name, dtype_of(tensor), tensor.sizes().vec());
-  });
-  for_each_tensor(optimizer, [&](const std::string& name, const Tensor& tensor) {
-    const Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
-    writer.write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
-  });
-  writer.finish();
+  ProcessGroup& group = optimizer.group();
+  std::optional<file::SafetensorsWriter> writer;
+  if (group.is_first()) {
+    writer.emplace(path);
+    writer->set_metadata(kBlocks, std::to_string(progress.blocks));
+    writer->set_metadata(kRateScale,
+                         fmt::format("{}", progress.rate_scale));  // shortest exact form
+    writer->set_metadata(kStep, std::to_string(optimizer.steps()));
+    writer->set_metadata(kRecipe, identity.recipe);
+    writer->set_metadata(kProcesses, std::to_string(group.size()));
+    writer->set_metadata(kTeacher, identity.teacher_sha256);
+    writer->set_metadata(kData, identity.data_sha256);
+    for_each_tensor(optimizer,
+                    [&](const std::string& name, const Tensor&, const Tensor& like, int) {
+                      writer->declare(name, dtype_of(like), like.sizes().vec());
+                    });
+  }
+  for_each_tensor(
+      optimizer, [&](const std::string& name, const Tensor& tensor, const Tensor& like, int owner) {
+        const Tensor whole = group.to_first(tensor, like, owner);
+        if (!writer) return;
+        const Tensor flat = whole.detach().to(torch::kCPU).contiguous();
+        writer->write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+      });
+  if (writer) writer->finish();
 }
 
 RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
                        const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
-  saved.check(identity);
+  saved.check(identity, optimizer.group().size());
   const auto steps = saved.number<std::int64_t>(kStep);
   const RunProgress progress{saved.number<std::int64_t>(kBlocks), saved.number<double>(kRateScale)};
   for_each_tensor(optimizer,
-                  [&](const std::string& name, const Tensor& tensor) { saved.read(name, tensor); });
+                  [&](const std::string& name, const Tensor& tensor, const Tensor&, int) {
+                    if (tensor.defined()) saved.read(name, tensor);
+                  });
   optimizer.set_steps(steps);
   return progress;
 }

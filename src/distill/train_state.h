@@ -5,7 +5,7 @@
 //   NAME.adam.first      Adam's first moments
 //   NAME.adam.second     Adam's second moments
 //   metadata             onebit.step, onebit.blocks, onebit.rate_scale, onebit.recipe (JSON),
-//                        onebit.teacher and onebit.data (SHA-256)
+//                        onebit.processes, onebit.teacher and onebit.data (SHA-256)
 #pragma once
 
 #include <cstdint>
@@ -31,17 +31,18 @@ struct RunProgress {
   double rate_scale = 1;    ///< of the schedule's rates: below 1 after steps that went wrong
 };
 
-/// Writes parameters, moments and the number of steps taken, whole or not at all. Throws
-/// Error{kIo}.
+/// Writes parameters, moments and the number of steps taken, whole or not at all. All processes of
+/// the optimiser's group call it; the first one writes. Throws Error{kIo}, Error{kResource}.
 void save_state(const std::filesystem::path& path, const Adam& optimizer,
                 const RunProgress& progress, const RunIdentity& identity);
 
 /// The recipe of a saved run. Throws Error{kNotFound, kIo, kCorrupt}.
 Recipe saved_recipe(const std::filesystem::path& path);
 
-/// Reads them back in place. Throws Error{kNotFound, kIo,
-/// kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first setting, or the
-/// teacher or the data, in which the saved run differs from `identity`.
+/// Reads them back in place; every process of the group reads what it holds. Throws
+/// Error{kNotFound, kIo, kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first
+/// setting, or the number of processes, the teacher or the data, in which the saved run differs
+/// from this one.
 RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
                        const RunIdentity& identity);
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <torch/utils.h>
 #include <utility>
@@ -21,7 +22,8 @@ using nlohmann::ordered_json;
 using torch::Tensor;
 using Clock = std::chrono::steady_clock;
 
-/// Segments `first`, `first`+1, … as int64 [count, T]; `at` maps a position to a segment.
+/// Segments at the positions `first`, `first`+1, … as int64 [count, T]; `at` maps a position to a
+/// segment.
 template <class At>
 Tensor gather(const TokenSegments& segments, std::int64_t first, std::int64_t count, At&& at) {
   Tensor batch = torch::empty({count, segments.length()}, torch::kInt64);
@@ -36,43 +38,49 @@ class Run {
  public:
   Run(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
       const TokenSegments& held_out, const std::filesystem::path& folder,
-      const TrainOptions& options, TrainObserver& observer, std::stop_token stop)
+      const TrainOptions& options, ProcessGroup& group, TrainObserver& observer,
+      std::stop_token stop)
       : source_(teacher),
         recipe_(recipe),
         train_(train),
         held_out_(held_out),
         folder_(folder),
         options_(options),
+        group_(group),
         observer_(observer),
         stop_(std::move(stop)),
         identity_{to_json(recipe).dump(), teacher.sha256(), train.sha256()},
         teacher_(nn::load_dense(teacher, recipe.compute)),
         student_(make_student()),
-        distiller_(*teacher_, *student_, recipe.loss, recipe.adam) {
-    if (options.resume) progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
+        distiller_(*teacher_, *student_, recipe.loss, recipe.adam, group) {
+    if (options.resume) {
+      progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
+    } else {
+      share_start();
+    }
     saved_step_ = steps();
     options_.pack.provenance =
         arch::provenance_of(teacher, "onebit", recipe.form, recipe.group_size);
   }
 
   TrainResult operator()() {
-    MetricsFile metrics(folder_, options_.resume ? steps() : -1, progress_.blocks);
+    open_metrics(options_.resume ? steps() : -1);
     TrainResult result;
-    result.start = evaluate(metrics);
+    result.start = evaluate();
     if (!options_.resume) save();  // what a first step that goes wrong returns to
     if (recipe_.block.steps > 0 && progress_.blocks < source_.config().layers) {
-      fit(metrics);
+      fit();
       save();
-      evaluate(metrics);
+      evaluate();
     }
-    run_steps(metrics, result);
+    run_steps(result);
     save();
-    result.end = evaluate(metrics);
+    result.end = evaluate();
     return result;
   }
 
  private:
-  void run_steps(MetricsFile& metrics, TrainResult& result) {
+  void run_steps(TrainResult& result) {
     const Schedule schedule = recipe_.schedule();
     const auto progress = observer_.progress("distill", "steps");
     SegmentOrder order(train_.size(), recipe_.seed);
@@ -84,39 +92,36 @@ class Run {
         step = distiller_.step(micro_batches(order), rate);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kNumeric) throw;
-        roll_back(error, metrics);
+        roll_back(error);
         continue;
       }
       const std::chrono::duration<double> seconds = Clock::now() - begin;
-      const std::int64_t tokens = recipe_.sequences_per_step() * recipe_.length;
+      const std::int64_t tokens = sequences_per_step() * recipe_.length;
       result.seconds += seconds.count();
       result.tokens += tokens;
-      metrics.add({{"step", steps()},
-                   {"loss", step.loss},
-                   {"kl", step.kl_per_token},
-                   {"cross_entropy", step.ce_per_token},
-                   {"hidden", step.hidden},
-                   {"attention", step.attention},
-                   {"grad_norm", step.grad_norm},
-                   {"lr", rate},
-                   {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}});
+      record({{"step", steps()},
+              {"loss", step.loss},
+              {"kl", step.kl_per_token},
+              {"cross_entropy", step.ce_per_token},
+              {"hidden", step.hidden},
+              {"attention", step.attention},
+              {"grad_norm", step.grad_norm},
+              {"lr", rate},
+              {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}});
       observer_.on_step(steps(), step);
       progress->update(static_cast<std::uint64_t>(steps()),
                        static_cast<std::uint64_t>(recipe_.steps),
                        fmt::format("KL {:.3f}", step.kl_per_token));
       const bool last = steps() == recipe_.steps;
       if (last) break;
-      if (stop_.stop_requested()) {
-        save();
-        throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
-      }
-      if (steps() % options_.save_every == 0 || save_is_due()) save();
-      if (options_.eval_every > 0 && steps() % options_.eval_every == 0) evaluate(metrics);
+      stop_if_asked();
+      if (steps() % options_.save_every == 0 || group_.any(save_is_due())) save();
+      if (options_.eval_every > 0 && steps() % options_.eval_every == 0) evaluate();
     }
   }
 
   /// To the last checkpoint, with half the rate, unless that has been tried enough.
-  void roll_back(const Error& error, MetricsFile& metrics) {
+  void roll_back(const Error& error) {
     const double rate_scale = progress_.rate_scale / 2;
     if (++rollbacks_ > kMaxRollbacks) {
       throw Error(ErrorCode::kNumeric,
@@ -125,12 +130,29 @@ class Run {
     }
     progress_ = load_state(state_path(), distiller_.optimizer(), identity_);
     progress_.rate_scale = rate_scale;
-    metrics = MetricsFile(folder_, steps(), progress_.blocks);
-    metrics.add({{"step", steps()}, {"rolled_back", error.what()}, {"rate_scale", rate_scale}});
+    open_metrics(steps());
+    record({{"step", steps()}, {"rolled_back", error.what()}, {"rate_scale", rate_scale}});
     observer_.on_rollback(error.what(), steps(), rate_scale);
   }
 
+  /// The run's record, which the first process keeps. Rows of later steps are dropped from it.
+  void open_metrics(std::int64_t step) {
+    if (group_.is_first()) metrics_.emplace(folder_, step, progress_.blocks);
+  }
+
+  void record(ordered_json row) {
+    if (metrics_) metrics_->add(std::move(row));
+  }
+
+  /// Every process computes the start by itself; on unlike machines the last bits may differ.
+  void share_start() {
+    std::vector<OwnedTensor> all;
+    for (const nn::Parameter& p : distiller_.optimizer().parameters()) all.push_back({p.value, 0});
+    group_.share(all);
+  }
+
   std::int64_t steps() const { return distiller_.optimizer().steps(); }
+  std::int64_t sequences_per_step() const { return recipe_.sequences_per_step() * group_.size(); }
   std::filesystem::path state_path() const { return folder_ / "state.safetensors"; }
 
   std::unique_ptr<nn::DecoderModel> make_student() {
@@ -154,31 +176,49 @@ class Run {
                                                      done, folder_.string()));
   }
 
-  /// The block-wise stage, from the first block that is not fitted yet.
-  void fit(MetricsFile& metrics) {
+  /// Saves and throws when any process is asked to stop.
+  void stop_if_asked() {
+    if (!group_.any(stop_.stop_requested())) return;
+    save();
+    throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
+  }
+
+  /// This process's part of `count` samples: of the `block.batch` · size samples of a step its own
+  /// `block.batch`. All of them where there are fewer than that.
+  Tensor block_segments(std::int64_t count) {
     // Another order than the steps': with little data both see all of it, with much each sees other
     // parts.
     SegmentOrder order(train_.size(), ~recipe_.seed);
-    const std::int64_t count = std::min(recipe_.block.segments, train_.size());
-    const Tensor tokens =
-        gather(train_, 0, count, [&](std::int64_t sample) { return order.at(sample); });
+    const std::int64_t batch = recipe_.block.batch;
+    const std::int64_t together = batch * group_.size();
+    if (group_.size() == 1 || count < together) {
+      return gather(train_, 0, count, [&](std::int64_t sample) { return order.at(sample); });
+    }
+    return gather(train_, 0, count / together * batch, [&](std::int64_t i) {
+      return order.at(i / batch * together + group_.rank() * batch + i % batch);
+    });
+  }
+
+  /// The block-wise stage, from the first block that is not fitted yet.
+  void fit() {
+    const Tensor tokens = block_segments(std::min(recipe_.block.segments, train_.size()));
     const std::int64_t layers = source_.config().layers;
     const auto progress = observer_.progress("fit blocks", "blocks");
     try {
-      fit_blocks(*teacher_, *student_, tokens, progress_.blocks, recipe_.block, recipe_.adam,
-                 {.done =
-                      [&](std::int64_t layer, double error) {
-                        progress_.blocks = layer + 1;
-                        metrics.add({{"step", 0}, {"block", layer}, {"block_error", error}});
-                        observer_.on_block(layer, error);
-                        if (save_is_due()) save();
-                      },
-                  .retry =
-                      [&](const std::string& reason, std::int64_t layer, double rate_scale) {
-                        observer_.on_rollback(fmt::format("block {}: {}", layer, reason), 0,
-                                              rate_scale);
-                      }},
-                 *progress, stop_);
+      fit_blocks(
+          *teacher_, *student_, tokens, progress_.blocks, recipe_.block, recipe_.adam, group_,
+          {.done =
+               [&](std::int64_t layer, double error) {
+                 progress_.blocks = layer + 1;
+                 record({{"step", 0}, {"block", layer}, {"block_error", error}});
+                 observer_.on_block(layer, error);
+                 if (group_.any(save_is_due())) save();
+               },
+           .retry =
+               [&](const std::string& reason, std::int64_t layer, double rate_scale) {
+                 observer_.on_rollback(fmt::format("block {}: {}", layer, reason), 0, rate_scale);
+               }},
+          *progress, stop_);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInterrupted) throw;
       save();
@@ -188,25 +228,26 @@ class Run {
 
   std::vector<Tensor> micro_batches(SegmentOrder& order) const {
     std::vector<Tensor> batches;
-    const std::int64_t first = steps() * recipe_.sequences_per_step();
+    const std::int64_t together = recipe_.batch * group_.size();
+    const std::int64_t first = steps() * sequences_per_step() + group_.rank() * recipe_.batch;
     for (std::int64_t i = 0; i < recipe_.accumulate; ++i) {
-      batches.push_back(gather(train_, first + i * recipe_.batch, recipe_.batch,
+      batches.push_back(gather(train_, first + i * together, recipe_.batch,
                                [&](std::int64_t sample) { return order.at(sample); }));
     }
     return batches;
   }
 
-  Evaluation evaluate(MetricsFile& metrics) {
+  Evaluation evaluate() {
     const torch::NoGradGuard no_grad;
     Evaluation sum;
     std::int64_t predicted = 0;
     const auto progress = observer_.progress("evaluate", "segments");
-    for (std::int64_t first = 0; first < held_out_.size(); first += recipe_.batch) {
-      if (stop_.stop_requested()) {
-        save();
-        throw_interrupted(fmt::format("step {} of {}", steps(), recipe_.steps));
-      }
+    const std::int64_t together = recipe_.batch * group_.size();
+    for (std::int64_t round = 0; round < held_out_.size(); round += together) {
+      stop_if_asked();
+      const std::int64_t first = round + group_.rank() * recipe_.batch;
       const std::int64_t count = std::min(recipe_.batch, held_out_.size() - first);
+      if (count <= 0) continue;
       const Tensor tokens =
           gather(held_out_, first, count, [](std::int64_t position) { return position; });
       const LogitLoss loss =
@@ -220,20 +261,26 @@ class Run {
       progress->update(static_cast<std::uint64_t>(first + count),
                        static_cast<std::uint64_t>(held_out_.size()), "");
     }
+    const std::vector<double> sums =
+        group_.sum({sum.kl, sum.cross_entropy, static_cast<double>(sum.tokens),
+                    static_cast<double>(predicted)});
+    sum.tokens = static_cast<std::int64_t>(sums[2]);
     if (sum.tokens == 0) return sum;
-    sum.kl /= static_cast<double>(sum.tokens);
-    sum.cross_entropy /= static_cast<double>(predicted);
-    metrics.add({{"step", steps()},
-                 {"held_out_kl", sum.kl},
-                 {"held_out_cross_entropy", sum.cross_entropy},
-                 {"held_out_tokens", sum.tokens}});
+    sum.kl = sums[0] / sums[2];
+    sum.cross_entropy = sums[1] / sums[3];
+    record({{"step", steps()},
+            {"held_out_kl", sum.kl},
+            {"held_out_cross_entropy", sum.cross_entropy},
+            {"held_out_tokens", sum.tokens}});
     observer_.on_evaluation(steps(), sum);
     return sum;
   }
 
   void save() {
     save_state(state_path(), distiller_.optimizer(), progress_, identity_);
-    nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
+    if (group_.is_first()) {
+      nn::save_packed(*student_, source_, folder_ / "model.gguf", options_.pack);
+    }
     observer_.on_save(steps());
     saved_ = Clock::now();
     if (steps() > saved_step_) rollbacks_ = 0;
@@ -250,6 +297,7 @@ class Run {
   const TokenSegments& held_out_;
   const std::filesystem::path& folder_;
   TrainOptions options_;
+  ProcessGroup& group_;
   TrainObserver& observer_;
   std::stop_token stop_;
   RunIdentity identity_;
@@ -257,6 +305,7 @@ class Run {
   std::unique_ptr<nn::DecoderModel> student_;
   Distiller distiller_;
   RunProgress progress_;
+  std::optional<MetricsFile> metrics_;
   std::int64_t saved_step_ = 0;  ///< of the last checkpoint
   int rollbacks_ = 0;            ///< to it
   Clock::time_point saved_ = Clock::now();
@@ -281,10 +330,11 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
 
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
-                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop) {
+                  const TrainOptions& options, ProcessGroup& group, TrainObserver& observer,
+                  std::stop_token stop) {
   ONEBIT_CHECK(train.length() == recipe.length && train.size() > 0);
   require_teacher(teacher, recipe);
-  return Run(teacher, recipe, train, held_out, folder, options, observer, std::move(stop))();
+  return Run(teacher, recipe, train, held_out, folder, options, group, observer, std::move(stop))();
 }
 
 }  // namespace onebit::distill

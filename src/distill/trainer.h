@@ -17,6 +17,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "distill/data.h"
+#include "distill/process_group.h"
 #include "distill/recipe.h"
 
 namespace onebit::distill {
@@ -63,7 +64,7 @@ struct TrainResult {
   Evaluation start;  ///< before the first step of this process
   Evaluation end;
   double seconds = 0;       ///< in optimiser steps, this process
-  std::int64_t tokens = 0;  ///< trained on, this process
+  std::int64_t tokens = 0;  ///< trained on since this call, by all processes
 };
 
 /// Can `recipe` run with this teacher? Throws Error{kUnsupported} for a packed model,
@@ -74,10 +75,14 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 /// leaves the folder with state, model and metrics. When stopped it saves after the step under way
 /// and throws Error{kInterrupted}. Otherwise throws Error: what require_teacher throws, kNumeric (a
 /// loss or gradient that is not finite, again and again), kIo, and what load_state throws.
-/// Deterministic for a fixed number of threads, libtorch's and the start's.
+/// Deterministic for a fixed number of threads, libtorch's and the start's. With several processes
+/// each trains on its own `batch` of every micro-batch of `batch` · size sequences; all read and
+/// the first one writes the folder, which they share; a lost one throws Error{kResource} on the
+/// others.
 TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
                   const TokenSegments& held_out, const std::filesystem::path& folder,
-                  const TrainOptions& options, TrainObserver& observer, std::stop_token stop);
+                  const TrainOptions& options, ProcessGroup& group, TrainObserver& observer,
+                  std::stop_token stop);
 
 /// The student that `recipe` starts from, beside a teacher whose frozen weights it shares.
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,

@@ -96,8 +96,8 @@ class Trainer : public ::testing::Test {
     options.pack.embedding = options.pack.head = formats::DType::kF32;
     return train(arch::Checkpoint::open(folder_ / "t.gguf"), recipe,
                  TokenSegments::open(folder_ / "train.tokens"),
-                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, observer,
-                 observer.source.get_token());
+                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, single_process(),
+                 observer, observer.source.get_token());
   }
 
   std::string state(const char* name) const {
@@ -415,7 +415,7 @@ TEST_F(Trainer, RefusesAPackedTeacher) {
 }
 
 TEST_F(Trainer, FoldableStudentsLearnAreResumedAndPacked) {
-  for (const std::int64_t group_size : {0, 32}) {
+  for (const std::int64_t group_size : {0, 16, 32}) {
     Recipe r = recipe(9);
     r.form = arch::Form::kFoldable;
     r.group_size = group_size;
