@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""What each choice of a distillation is worth: many `onebit distill` runs of equal tokens, as a table.
+
+Usage: distillation_table.py stories260k|smollm2 run [-j N] [--onebit PATH] [ROW[@SEED] …]
+       distillation_table.py stories260k|smollm2 table
+
+`run` makes what docs/results/<model>.json lacks and adds it there; runs that were stopped go on from
+their last checkpoint. Rows are named below; ROW alone is seed 0. Every run sees the same number of
+tokens of the same text, those of the block-wise stage included, and is judged on the same held-out
+text by the same program. -j N runs N at a time, one thread each: the figures do not depend on it, the
+seconds do. `table` prints Markdown.
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import shlex
+import shutil
+import subprocess
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+STAGE = "--block-steps 200 --block-batch 4 --block-segments 800"
+OURS, PAPER = "--recipe best", "--recipe paper"
+MODELS = {
+    "stories260k": {
+        "teacher": ".deps/models/stories260k.gguf",
+        "length": 512, "batch": 8, "tokens": 10_000_000,
+        # The teacher's own stories: 10.24M tokens to train on, 131,072 to judge.
+        "synth": {"train": (20000, 1), "held": (256, 2)},
+        "common": "--warmup 100 --eval-sequences 128",
+        "rows": {
+            "paper": PAPER,
+            "paper-lr1e-4": f"{PAPER} --lr 1e-4",
+            "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
+            "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
+            "best": f"{OURS} {STAGE}",
+            "best-lr1e-3": f"{OURS} {STAGE} --lr 1e-3",
+            "best-lr1e-2": f"{OURS} {STAGE} --lr 1e-2",
+            "best-no-blocks": f"{OURS} --block-steps 0",
+            "best-paper-form": f"{OURS} {STAGE} --form paper",
+            "foldable": f"{OURS} {STAGE} --form foldable",
+            "foldable-32": f"{OURS} {STAGE} --group-size 32",
+            "foldable-16": f"{OURS} {STAGE} --group-size 16",
+        },
+    },
+}
+LOCK = threading.Lock()
+
+
+class Table:
+    def __init__(self, model, onebit, threads):
+        self.model, self.onebit, self.threads = model, onebit, threads
+        self.spec = MODELS[model]
+        self.folder = ROOT / "demo/tables" / model
+        self.results = ROOT / "docs/results" / f"{model}.json"
+
+    def read(self):
+        return json.loads(self.results.read_text()) if self.results.exists() else {}
+
+    def text(self, part):
+        path = self.folder / f"{part}.jsonl"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            samples, seed = self.spec["synth"][part]
+            self.call("synth", ROOT / self.spec["teacher"], "-o", path, "--samples", samples, "--length",
+                      self.spec["length"], "--seed", seed)
+        return path
+
+    def call(self, *words):
+        done = subprocess.run([self.onebit, *map(str, words), "--json"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{shlex.join(map(str, words))}: {done.stderr.splitlines()[-1]}")
+        return json.loads(done.stdout)
+
+    def steps(self, flags):
+        """Of the whole model: what the block-wise stage has seen is taken off."""
+        words = flags.split()
+        value = {k: int(v) for k, v in zip(words, words[1:]) if k.startswith("--block")}
+        seen = min(value.get("--block-steps", 0) * value.get("--block-batch", 1), value.get("--block-segments", 48))
+        return (self.spec["tokens"] // self.spec["length"] - seen) // self.spec["batch"]
+
+    def run(self, job):
+        name, _, seed = job.partition("@")
+        flags, run = self.spec["rows"][name], self.folder / job
+        steps = self.steps(flags)
+        words = ["distill", ROOT / self.spec["teacher"], "-o", run, "-t", self.threads]
+        if (run / "state.safetensors").exists():
+            words += ["--resume"]
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            words += ["--data", self.text("train"), "--eval-file", self.text("held"), "--held-out", 0,
+                      "--length", self.spec["length"], "--batch", self.spec["batch"], "--steps", steps,
+                      "--seed", seed or 0, *self.spec["common"].split(), *flags.split()]
+        report = self.call(*words, "--eval-every", max(1, steps // 8), "--save-every", 10**9)
+        info = self.call("info", run / "model.gguf")
+        tokens = self.spec["batch"] * self.spec["length"]
+        curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        row = {
+            "row": name, "seed": int(seed or 0), "flags": flags, "steps": steps,
+            "kl": report["end"]["kl"], "cross_entropy": report["end"]["cross_entropy"],
+            "held_out_tokens": report["end"]["tokens"],
+            "file_bytes": info["file_bytes"], "matrix_bits": info["matrices"]["bits_per_weight"],
+            "file_bits": info["file_bits_per_weight"],
+            "seconds": round(sum(tokens / r["tokens_per_second"] for r in curve if "tokens_per_second" in r)),
+            "curve": [[r["step"], round(r["held_out_kl"], 5)] for r in curve if "held_out_kl" in r],
+        }
+        with LOCK:
+            all_rows = self.read()
+            all_rows[job] = row
+            text = ",\n".join(f"{json.dumps(key)}: {json.dumps(all_rows[key])}" for key in sorted(all_rows))
+            part = self.results.with_suffix(".part")
+            part.write_text("{\n" + text + "\n}\n")
+            part.replace(self.results)
+            print(f"{job}: KL {row['kl']:.4f}", flush=True)
+        shutil.rmtree(run)
+
+    def table(self):
+        import math
+        print("| row | seed | flags | KL | perplexity | file, bytes | bits, matrices | bits, file |")
+        print("|---|---|---|---:|---:|---:|---:|---:|")
+        order = list(self.spec["rows"])
+        for r in sorted(self.read().values(), key=lambda r: (order.index(r["row"]), r["seed"])):
+            print(f"| {r['row']} | {r['seed']} | `{r['flags']}` | {r['kl']:.4f} | {math.exp(r['cross_entropy']):.3f} | "
+                  f"{r['file_bytes']:,} | {r['matrix_bits']:.3f} | {r['file_bits']:.3f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("-j", type=int, default=1)
+    parser.add_argument("--onebit", default=ROOT / "build/dev/bin/onebit")
+    parser.add_argument("jobs", nargs="*")
+    args = parser.parse_args()
+    table = Table(args.model, args.onebit, 1 if args.j > 1 else 0)
+    if args.what == "table":
+        return table.table()
+    done = table.read()
+    jobs = [job for job in args.jobs or table.spec["rows"] if job not in done]
+    table.text("train"), table.text("held")
+    with concurrent.futures.ThreadPoolExecutor(args.j) as pool:
+        for future in [pool.submit(table.run, job) for job in jobs]:
+            future.result()
+
+
+if __name__ == "__main__":
+    main()
