@@ -22,5 +22,6 @@ endif()
 
 if(ONEBIT_TORCH)
   pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+  pkg_check_modules(TCMALLOC REQUIRED IMPORTED_TARGET libtcmalloc_minimal)
   include(Torch)
 endif()

@@ -37,7 +37,9 @@ step 3 "1-bit start, without training"
 
 step 4 "distillation (each block alone, then $STEPS steps of the whole: 7 minutes)"
 resume=()
-[ ! -f "$out/run/state.safetensors" ] || resume=(--resume)  # what an interrupted demo has left
+for file in state.safetensors blocks/0.safetensors; do
+  [ ! -f "$out/run/$file" ] || resume=(--resume)  # what an interrupted demo has left
+done
 [ -f "$out/distill.json" ] ||
   "$onebit" distill "$teacher" -o "$out/run" --data demo/novels/train.jsonl --data demo/synth.jsonl \
     --steps "$STEPS" --seed "$seed" --held-out 0 "${resume[@]}" --json >"$out/distill.json.part"

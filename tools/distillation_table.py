@@ -86,7 +86,7 @@ class Table:
         flags, run = self.spec["rows"][name], self.folder / job
         steps = self.steps(flags)
         words = ["distill", ROOT / self.spec["teacher"], "-o", run, "-t", self.threads]
-        if (run / "state.safetensors").exists():
+        if (run / "state.safetensors").exists() or (run / "blocks/0.safetensors").exists():
             words += ["--resume"]
         else:
             shutil.rmtree(run, ignore_errors=True)
@@ -133,7 +133,7 @@ def main():
     parser.add_argument("-j", type=int, default=1)
     parser.add_argument("--onebit", default=ROOT / "build/dev/bin/onebit")
     parser.add_argument("jobs", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     table = Table(args.model, args.onebit, 1 if args.j > 1 else 0)
     if args.what == "table":
         return table.table()

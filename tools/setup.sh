@@ -9,7 +9,7 @@ TORCH=2.11.0
 PACKAGES=(
   ca-certificates g++ cmake ninja-build ccache pkg-config python3 python3-venv
   libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libpcre2-dev libutf8proc-dev
-  libsentencepiece-dev libarchive-dev libgloo-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libsentencepiece-dev libarchive-dev libgloo-dev libgoogle-perftools-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
 )
 

@@ -16,6 +16,7 @@
 #include "cli/pack_flags.h"
 #include "cli/recipe_flags.h"
 #include "cli/synth_file.h"
+#include "cuda/cuda.h"
 #include "distill/train_state.h"
 #include "distill/trainer.h"
 
@@ -31,11 +32,13 @@ struct DistillFlags {
   std::vector<std::string> data;
   bool resume = false;
   std::string recipe;
+  std::string start;
   RecipeFlags settings;
   std::optional<double> epochs;
   bool gradient_checkpointing = false;
   std::int64_t save_every = 500;
   std::int64_t eval_every = 500;
+  std::int64_t keep = 0;
   double held_out = 0.005;
   std::string eval_file;
   std::int64_t eval_sequences = distill::DataOptions{}.max_held_out;
@@ -48,15 +51,16 @@ struct DistillFlags {
 };
 
 /// What holds where the command line says nothing: the named recipe's, or the resumed run's.
-distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& state) {
+distill::Recipe base_recipe(const DistillFlags& f, torch::Device device,
+                            const std::filesystem::path& folder) {
   const std::string name = f.recipe.empty() ? "best" : f.recipe;
   if (!f.resume) {
     distill::Recipe recipe = distill::recipe_by_name(name);
-    recipe.compute = distill::fastest_compute();
+    recipe.compute = distill::fastest_compute(device);
     recipe.seed = actual_seed(f.seed);
     return recipe;
   }
-  const distill::Recipe saved = distill::saved_recipe(state);
+  const distill::Recipe saved = distill::saved_recipe(folder);
   if (f.recipe.empty()) return saved;
   distill::Recipe recipe = distill::recipe_by_name(name);
   recipe.steps = saved.steps;
@@ -66,8 +70,9 @@ distill::Recipe base_recipe(const DistillFlags& f, const std::filesystem::path& 
 }
 
 /// The recipe with what the command line changes. `epochs` become steps later, with the data.
-distill::Recipe recipe_of(const DistillFlags& f, const std::filesystem::path& state) {
-  distill::Recipe r = f.settings.applied_to(base_recipe(f, state));
+distill::Recipe recipe_of(const DistillFlags& f, torch::Device device,
+                          const std::filesystem::path& folder) {
+  distill::Recipe r = f.settings.applied_to(base_recipe(f, device, folder));
   if (f.seed_option->count() > 0 && f.seed >= 0) r.seed = static_cast<std::uint64_t>(f.seed);
   return r;
 }
@@ -142,6 +147,9 @@ class Distill final : public Command {
         app, "--recipe", f.recipe,
         "what holds where nothing is said: our best, which is the default, or the paper's",
         {"best", "paper"});
+    define_path(app, "--start", f.start,
+                "a packed student of the same teacher to begin with, in its form; Adam begins anew")
+        ->excludes("--resume");
     f.settings.define(app);
     app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
         ->transform(number_within(1e-6, 1e6))
@@ -150,6 +158,9 @@ class Distill final : public Command {
     app.add_flag("--gradient-checkpointing", f.gradient_checkpointing,
                  "compute each block once more for its gradient: less memory, a third more time");
     define_number(app, "--save-every", f.save_every, "steps between checkpoints", std::int64_t{1},
+                  kMaxCount);
+    define_number(app, "--keep", f.keep,
+                  "older checkpoints that stay, in the folder's checkpoints/", std::int64_t{0},
                   kMaxCount);
     define_number(app, "--eval-every", f.eval_every,
                   "steps between evaluations; 0: at start and end", std::int64_t{0}, kMaxCount);
@@ -173,14 +184,14 @@ class Distill final : public Command {
     const auto begin = std::chrono::steady_clock::now();
     const DistillFlags& f = flags_;
     Console& console = context.console;
-    require_cpu(f.device);
     if (!f.resume && f.data.empty() && !f.settings.has("steps")) {
       throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
     const distill::Launch launch = launch_from([](const char* name) { return std::getenv(name); });
     choose_threads(launch);
-    const std::unique_ptr<distill::ProcessGroup> several =
-        launch.size > 1 ? distill::connect(launch, std::chrono::seconds(f.timeout)) : nullptr;
+    const torch::Device device =
+        f.device == "cuda" ? cuda::use_gpu(launch.local_rank) : torch::Device(torch::kCPU);
+    const std::unique_ptr<distill::ProcessGroup> several = meet(launch, device);
     distill::ProcessGroup& group = several ? *several : distill::single_process();
     // One voice is enough; what ends a process all of them tell.
     if (!group.is_first()) console.set_verbosity(Verbosity::kError);
@@ -188,11 +199,21 @@ class Distill final : public Command {
     require_other_file(f.teacher, folder / "model.gguf");
     const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
     require_state(folder, group);
-    distill::Recipe recipe = recipe_of(f, folder / "state.safetensors");
+    distill::Recipe recipe = recipe_of(f, device, folder);
     // Seeds may be drawn, and machines may differ in what is fastest.
     recipe.seed = group.of_first(recipe.seed);
     recipe.compute =
         static_cast<torch::ScalarType>(group.of_first(static_cast<std::uint64_t>(recipe.compute)));
+    std::optional<arch::Checkpoint> start;
+    if (!f.start.empty()) {
+      start = arch::Checkpoint::open(f.start);
+      take_form(*start, recipe);
+      distill::require_start(*start, teacher, recipe);
+      console.message(LogLevel::kInfo,
+                      fmt::format("beginning from {}: its signs and scales stay, Adam's moments "
+                                  "begin anew",
+                                  f.start));
+    }
     distill::require_teacher(teacher, recipe);
     require_countable(recipe, group);
     group.first_does([&] { prepare_folder(context, teacher, recipe, folder, group); });
@@ -201,7 +222,10 @@ class Distill final : public Command {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
       require_countable(recipe, group);
     }
-    if (recipe.warmup >= recipe.steps) {
+    if (recipe.steps == 0 && recipe.block.steps == 0) {
+      throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
+    }
+    if (recipe.steps > 0 && recipe.warmup >= recipe.steps) {
       console.message(LogLevel::kWarning,
                       fmt::format("a warm-up of {} steps for a run of {}: the rate never reaches "
                                   "{:g}; --warmup sets it",
@@ -219,8 +243,10 @@ class Distill final : public Command {
             grouped(recipe.steps * recipe.sequences_per_step() * group.size() * recipe.length),
             grouped(train.size()), grouped(held_out.size())));
 
-    distill::TrainOptions options{.save_every = f.save_every,
+    distill::TrainOptions options{.device = device,
+                                  .save_every = f.save_every,
                                   .eval_every = f.eval_every,
+                                  .keep = f.keep,
                                   .resume = f.resume,
                                   .gradient_checkpointing = f.gradient_checkpointing,
                                   .pack = {},
@@ -230,8 +256,16 @@ class Distill final : public Command {
     options.pack.scales = formats::parse_dtype(f.pack.scales);
     Narrator narrator(console);
     const distill::TrainResult result = with_torch_errors(recipe, [&] {
-      return distill::train(teacher, recipe, train, held_out, folder, options, group, narrator,
-                            context.interrupts.token());
+      return distill::train({.teacher = teacher,
+                             .recipe = recipe,
+                             .start = start ? &*start : nullptr,
+                             .train = train,
+                             .held_out = held_out,
+                             .folder = folder,
+                             .options = options,
+                             .group = group,
+                             .observer = narrator,
+                             .stop = context.interrupts.token()});
     });
     if (!group.is_first()) return;
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
@@ -239,12 +273,33 @@ class Distill final : public Command {
   }
 
  private:
+  /// The group of a run of several processes; null for one.
+  std::unique_ptr<distill::ProcessGroup> meet(const distill::Launch& launch,
+                                              torch::Device device) const {
+    if (launch.size == 1) return nullptr;
+    const std::chrono::seconds timeout(flags_.timeout);
+    if (device.is_cpu()) return distill::connect(launch, timeout);
+    // NCCL's waits then end with an error after the timeout, not with the process.
+    ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", /*overwrite=*/0);
+    return cuda::connect(launch, timeout, device);
+  }
+
   /// As many as asked for; else processes that share a machine share its processors.
   void choose_threads(const distill::Launch& launch) {
     if (flags_.threads == 0 && launch.local_size > 1) {
       flags_.threads = std::max(1, at::get_num_threads() / launch.local_size);
     }
     if (flags_.threads > 0) at::set_num_threads(flags_.threads);
+  }
+
+  /// A start decides the form unless the command line does. Its latent weights are as far from a
+  /// flip as the recipe's.
+  void take_form(const arch::Checkpoint& start, distill::Recipe& recipe) const {
+    if (!start.provenance()) return;
+    if (!flags_.settings.has("form") && !flags_.settings.has("group_size")) {
+      recipe.form = start.provenance()->form;
+      recipe.group_size = start.provenance()->group_size;
+    }
   }
 
   /// Beyond this the number of a run's tokens is no number of a run.
@@ -262,11 +317,11 @@ class Distill final : public Command {
 
   /// As the first process sees it: the others' view of the folder may be late.
   void require_state(const std::filesystem::path& folder, distill::ProcessGroup& group) const {
-    const bool begun =
-        group.of_first(std::filesystem::exists(folder / "state.safetensors") ? 1 : 0) != 0;
+    const bool begun = group.of_first(distill::holds_run(folder) ? 1 : 0) != 0;
     if (flags_.resume && !begun) {
-      throw Error(ErrorCode::kNotFound,
-                  fmt::format("{}: found no state.safetensors to resume from", folder.string()));
+      throw Error(
+          ErrorCode::kNotFound,
+          fmt::format("{}: found no state.safetensors or blocks/ to resume from", folder.string()));
     }
     if (!flags_.resume && begun) {
       throw Error(ErrorCode::kInvalidArgument,
@@ -372,9 +427,11 @@ class Distill final : public Command {
                                 result.start.kl, flags_.resume ? "when resumed" : "at start",
                                 result.end.kl, grouped(result.end.tokens)));
     }
-    console.print(
-        fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s; {:.0f} s in all\n",
-                    grouped(result.tokens), result.seconds, rate, wall));
+    if (result.tokens > 0) {
+      console.print(fmt::format("trained on {} tokens in {:.0f} s, {:.0f} tokens/s; ",
+                                grouped(result.tokens), result.seconds, rate));
+    }
+    console.print(fmt::format("{:.0f} s in all\n", wall));
     const std::filesystem::path model = folder / "model.gguf";
     console.print(fmt::format("wrote {} ({})\n", model.string(),
                               bytes_text(std::filesystem::file_size(model))));

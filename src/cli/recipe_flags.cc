@@ -31,7 +31,7 @@ void RecipeFlags::define(CLI::App& app) {
       types.insert(types.begin(), kAutoType);
       define_choice(
           app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
-          std::string(setting.about) + "; auto: what this CPU multiplies fastest", types)
+          std::string(setting.about) + "; auto: what the device multiplies fastest", types)
           ->default_str(std::string(kAutoType));
     } else if constexpr (std::is_enum_v<T>) {
       define_choice(

@@ -18,15 +18,21 @@ using torch::Tensor;
 /// Sequences that go through a block at a time where no gradient is needed.
 constexpr std::int64_t kForwardBatch = 4;
 
-/// The states after block `layer` of the states before it, [N, T, D].
-Tensor advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states) {
+/// Takes states [N, T, D] through a model's block, in place.
+void advance(nn::DecoderModel& model, std::int64_t layer, const Tensor& states) {
   const torch::NoGradGuard no_grad;
-  Tensor after = torch::empty_like(states);
   for (std::int64_t i = 0; i < states.size(0); i += kForwardBatch) {
     const std::int64_t count = std::min(kForwardBatch, states.size(0) - i);
-    after.narrow(0, i, count).copy_(model.forward_block(layer, states.narrow(0, i, count)));
+    Tensor part = states.narrow(0, i, count);
+    part.copy_(model.forward_block(layer, part));
   }
-  return after;
+}
+
+void advance(nn::DecoderModel& model, std::int64_t layer, BlockStream::Through through,
+             std::span<BlockStream> streams) {
+  for (const BlockStream& stream : streams) {
+    if (stream.through == through) advance(model, layer, stream.states);
+  }
 }
 
 /// Trains one block; the mean loss over the last quarter of its steps.
@@ -38,7 +44,8 @@ double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& inp
   Adam optimizer(student.block_parameters(layer), own, group);
   const Schedule schedule{.peak = options.learning_rate * rate_scale, .total = options.steps};
   const std::int64_t count = input.size(0);
-  const Tensor batch = torch::arange(std::min(options.batch, count));
+  const Tensor batch =
+      torch::arange(std::min(options.batch, count), input.options().dtype(torch::kInt64));
   const std::int64_t tail = std::max<std::int64_t>(1, options.steps / 4);
   double sum = 0;
   for (std::int64_t step = 0; step < options.steps; ++step) {
@@ -55,7 +62,7 @@ double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& inp
 /// The same, from the block's start and with half the rate each time that it goes wrong.
 double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
                  const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
-                 ProcessGroup& group, const BlockStageEvents& events) {
+                 ProcessGroup& group, BlockStore& store) {
   const std::vector<nn::Parameter> parameters = student.block_parameters(layer);
   std::vector<Tensor> start;
   for (const nn::Parameter& p : parameters) start.push_back(p.value.detach().clone());
@@ -71,7 +78,7 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
                                 error.what(), kMaxBlockRetries));
       }
       rate_scale /= 2;
-      events.retry(error.what(), layer, rate_scale);
+      store.on_retry(layer, error.what(), rate_scale);
     }
     const torch::NoGradGuard no_grad;
     for (std::size_t i = 0; i < start.size(); ++i) Tensor(parameters[i].value).copy_(start[i]);
@@ -80,28 +87,32 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
 
 }  // namespace
 
-void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const Tensor& tokens,
-                std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                ProcessGroup& group, const BlockStageEvents& events, Progress& progress,
-                const std::stop_token& stop) {
-  const std::int64_t layers = student.config().layers;
-  ONEBIT_CHECK(teacher.config().layers == layers && options.steps > 0 && options.batch > 0);
-  ONEBIT_CHECK(first >= 0 && first <= layers && tokens.dim() == 2 && tokens.size(0) > 0);
-  Tensor given = student.embed(tokens);
-  Tensor wanted = teacher.embed(tokens);
+void fit_blocks(BlockStore& store, const Tensor& embedded, std::span<BlockStream> streams,
+                const BlockStageOptions& options, const AdamOptions& adam, ProcessGroup& group,
+                Progress& progress, const std::stop_token& stop) {
+  using Through = BlockStream::Through;
+  const std::int64_t layers = store.layers();
+  ONEBIT_CHECK(options.steps > 0 && options.batch > 0);
+  ONEBIT_CHECK(embedded.dim() == 3 && embedded.size(0) > 0);
+  const Tensor given = embedded.detach().clone();
+  const Tensor wanted = given.clone();
   for (std::int64_t layer = 0; layer < layers; ++layer) {
-    wanted = advance(teacher, layer, wanted);
-    if (layer >= first) {
-      if (group.any(stop.stop_requested())) {
-        throw Error(ErrorCode::kInterrupted,
-                    fmt::format("interrupted after {} of {} blocks", layer, layers));
-      }
-      const double loss = fit_block(student, layer, given, wanted, options, adam, group, events);
-      events.done(layer, loss);
+    if (group.any(stop.stop_requested())) {
+      throw Error(ErrorCode::kInterrupted, fmt::format("{} of {} blocks", layer, layers));
+    }
+    const BlockPair block = store.load(layer);
+    advance(*block.teacher, layer, wanted);
+    advance(*block.teacher, layer, Through::kTeacher, streams);
+    advance(*block.student, layer, Through::kStart, streams);
+    if (!store.restore(layer, *block.student)) {
+      const double loss =
+          fit_block(*block.student, layer, given, wanted, options, adam, group, store);
+      store.keep(layer, *block.student, loss);
       progress.update(static_cast<std::uint64_t>(layer + 1), static_cast<std::uint64_t>(layers),
                       fmt::format("error {:.3f}", loss));
     }
-    given = advance(student, layer, given);
+    advance(*block.student, layer, given);
+    advance(*block.student, layer, Through::kFitted, streams);
   }
 }
 

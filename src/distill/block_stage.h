@@ -1,11 +1,13 @@
 // The stage before end-to-end training: block after block, the student's block is trained alone to
 // turn the student's own state into the teacher's state after that block. Errors of earlier blocks
 // are thus seen and made up for by later ones, no backward pass is longer than a block, and memory
-// for gradients and moments is that of one block.
+// is that of one block: the others need not be loaded.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <torch/types.h>
@@ -24,27 +26,46 @@ struct BlockStageOptions {
   double scale_rate = 0.4;      ///< learning rate of g and h as a multiple of it
 };
 
-/// What the stage tells while it goes on.
-struct BlockStageEvents {
+/// Models that hold one and the same block.
+struct BlockPair {
+  std::unique_ptr<nn::DecoderModel> teacher;
+  std::unique_ptr<nn::DecoderModel> student;
+};
+
+/// Where the stage gets its blocks, and whom it tells what it has done.
+class BlockStore {
+ public:
+  virtual ~BlockStore() = default;
+  virtual std::int64_t layers() const = 0;
+  /// Block `layer` of both models, the student's as it starts.
+  virtual BlockPair load(std::int64_t layer) = 0;
+  /// Makes the student's block what an earlier run has fitted; false: there is none.
+  virtual bool restore(std::int64_t layer, nn::DecoderModel& student) = 0;
   /// A block is fitted; `loss` is the mean over its last quarter of steps.
-  std::function<void(std::int64_t layer, double loss)> done;
+  virtual void keep(std::int64_t layer, const nn::DecoderModel& student, double loss) = 0;
   /// `reason` was not finite: the block begins again with its rate times `rate_scale`.
-  std::function<void(const std::string& reason, std::int64_t layer, double rate_scale)> retry;
+  virtual void on_retry(std::int64_t layer, const std::string& reason, double rate_scale) = 0;
+};
+
+/// Residual streams [N, T, D] that go through all blocks of one kind, in place.
+struct BlockStream {
+  enum class Through : std::uint8_t { kTeacher, kStart, kFitted };
+  Through through = Through::kTeacher;
+  torch::Tensor states;
 };
 
 /// A block whose loss or gradient is not finite begins again with half the rate; after this many
 /// times the stage gives up.
 inline constexpr int kMaxBlockRetries = 5;
 
-/// Minimises relative_error(losses.h) block by block, from block `first` on; blocks before it are
-/// as an earlier call left them. `tokens`: int64 [segments, T], this process's part. `adam` as in
-/// the stage that follows, but for its scale_rate. The residual states of all segments are held
-/// three times in f32: 3·segments·T·D·4 bytes. A stop of any process throws Error{kInterrupted}
-/// between two blocks, in all. Throws Error{kNumeric} as Adam::step, when a block fails again and
-/// again.
-void fit_blocks(nn::DecoderModel& teacher, nn::DecoderModel& student, const torch::Tensor& tokens,
-                std::int64_t first, const BlockStageOptions& options, const AdamOptions& adam,
-                ProcessGroup& group, const BlockStageEvents& events, Progress& progress,
-                const std::stop_token& stop);
+/// Minimises relative_error(losses.h) block by block on the embeddings `embedded` of this process's
+/// sequences, [segments, T, D] in the residual's type; and takes `streams` through the blocks.
+/// `adam` as in the stage that follows, but for its scale_rate. Beside one block, the states of all
+/// segments are held twice: 2·segments·T·D·4 bytes. A stop of any process throws
+/// Error{kInterrupted} between two blocks, in all. Throws Error{kNumeric} as Adam::step, when a
+/// block fails again and again.
+void fit_blocks(BlockStore& store, const torch::Tensor& embedded, std::span<BlockStream> streams,
+                const BlockStageOptions& options, const AdamOptions& adam, ProcessGroup& group,
+                Progress& progress, const std::stop_token& stop);
 
 }  // namespace onebit::distill

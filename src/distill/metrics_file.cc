@@ -25,17 +25,13 @@ double now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-/// The lines that stand for what a run at `steps` and `blocks` has done.
-std::string kept_lines(const std::filesystem::path& path, std::int64_t steps, std::int64_t blocks) {
+/// The lines that stay. One that a killed process has left unfinished does not.
+std::string kept_lines(const std::filesystem::path& path, const MetricsFile::Keep& keep) {
   std::string kept;
-  if (steps < 0) return kept;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const auto row = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!row.is_object() || row.value("step", steps + 1) > steps) continue;
-    if (row.value("block", std::int64_t{-1}) >= blocks) continue;
-    if (row.value("step", steps) == steps && row.contains("held_out_kl") && steps > 0) continue;
-    kept += line + "\n";
+    if (row.is_object() && row.contains("step") && keep(row)) kept += line + "\n";
   }
   return kept;
 }
@@ -43,7 +39,8 @@ std::string kept_lines(const std::filesystem::path& path, std::int64_t steps, st
 /// "loss" as "train/loss", "held_out_kl" as "held_out/kl", "block_error" as "block/error" over the
 /// number of the block.
 void add_event(const ordered_json& row, EventFile& events) {
-  static const std::set<std::string_view> kNoScalars = {"step", "block", "time", "held_out_tokens"};
+  static const std::set<std::string_view> kNoScalars = {"step", "block", "blocks", "time",
+                                                        "held_out_tokens"};
   std::vector<std::pair<std::string, double>> scalars;
   for (const auto& [key, value] : row.items()) {
     if (!value.is_number() || kNoScalars.contains(key)) continue;
@@ -60,10 +57,9 @@ void add_event(const ordered_json& row, EventFile& events) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::filesystem::path& folder, std::int64_t steps,
-                         std::int64_t blocks)
+MetricsFile::MetricsFile(const std::filesystem::path& folder, const Keep& keep)
     : path_(folder / kMetrics), events_(folder / kEvents, now()) {
-  const std::string kept = kept_lines(path_, steps, blocks);
+  const std::string kept = kept_lines(path_, keep);
   write_file(path_, kept);
   std::istringstream lines(kept);
   for (std::string line; std::getline(lines, line);) add_event(ordered_json::parse(line), events_);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 
 #include "distill/event_file.h"
@@ -13,11 +14,13 @@ namespace onebit::distill {
 
 class MetricsFile {
  public:
-  /// Opens `folder`/metrics.jsonl for appending after what is there of steps 0 … `steps` and of
-  /// blocks below `blocks`; later lines, which a run that was killed may have left, go, and so do
-  /// evaluations after `steps`: the run that goes on begins with one. −1 steps: begins anew. The
-  /// event file is written anew from the lines that stay. Throws Error{kIo}.
-  MetricsFile(const std::filesystem::path& folder, std::int64_t steps, std::int64_t blocks);
+  /// Whether a row of the file, which an earlier process has left, stands for what this run has
+  /// done.
+  using Keep = std::function<bool(const nlohmann::ordered_json& row)>;
+
+  /// Opens `folder`/metrics.jsonl for appending after the rows that stay. The event file is written
+  /// anew from them. Throws Error{kIo}.
+  MetricsFile(const std::filesystem::path& folder, const Keep& keep);
 
   /// Appends `row`, which has a member "step", and the time (seconds since 1970). Throws Error{kIo}
   /// (disk full).

@@ -12,8 +12,8 @@
 #include "base/test_paths.h"
 #include "distill/block_stage.h"
 #include "distill/distiller.h"
+#include "distill/student.h"
 #include "distill/test_processes.h"
-#include "distill/trainer.h"
 #include "nn/load.h"
 
 namespace onebit::distill {
@@ -133,6 +133,20 @@ TEST(ProcessGroup, ALostOrSilentProcessEndsTheOthers) {
   }
 }
 
+/// A tiny model in a file, the same in every process.
+class TinyTeacher {
+ public:
+  TinyTeacher() {
+    arch::test_models::write_gguf(
+        arch::test_models::random_model(arch::test_models::tiny_config(), 3), path(),
+        formats::DType::kF32, /*tokenizer=*/true);
+  }
+  std::filesystem::path path() const { return folder_ / "t.gguf"; }
+
+ private:
+  const onebit::testing::TempDir folder_;
+};
+
 /// A teacher and the start of a student, the same in every process.
 class Parallel : public ::testing::Test {
  protected:
@@ -142,20 +156,15 @@ class Parallel : public ::testing::Test {
   };
 
   static Models models(torch::ScalarType compute) {
-    const onebit::testing::TempDir folder;
-    const auto file = folder / "t.gguf";
-    arch::test_models::write_gguf(
-        arch::test_models::random_model(arch::test_models::tiny_config(), 3), file,
-        formats::DType::kF32, /*tokenizer=*/true);
-    const arch::Checkpoint teacher = arch::Checkpoint::open(file);
+    const TinyTeacher file;
+    const arch::Checkpoint teacher = arch::Checkpoint::open(file.path());
     Recipe recipe = best_recipe();
     recipe.form = arch::Form::kPaper;
     recipe.compute = compute;
     Models result;
     result.teacher = nn::load_dense(teacher, compute);
     ThreadPool pool(1);
-    NoProgress progress;
-    result.student = start_student(teacher, result.teacher->frozen(), recipe, pool, progress, {});
+    result.student = start_student(teacher, result.teacher->frozen(), recipe, pool, {});
     return result;
   }
 
@@ -257,9 +266,39 @@ TEST_F(Parallel, TheAveragedGradientIsThatOfTheDoubledBatch) {
   }
 }
 
-TEST_F(Parallel, TwoProcessesFitABlockAsOneWithTheDoubledBatch) {
+/// The two blocks of the models in memory.
+class BlocksInMemory final : public BlockStore {
+ public:
+  std::int64_t layers() const override { return 2; }
+  BlockPair load(std::int64_t layer) override {
+    Recipe recipe = best_recipe();
+    recipe.compute = torch::kFloat64;
+    BlockPair pair;
+    pair.teacher = nn::load_block(teacher_, torch::kFloat64, layer);
+    ThreadPool pool(1);
+    pair.student = start_student(teacher_, pair.teacher->frozen(), recipe, pool, {}, {layer, 1});
+    return pair;
+  }
+  bool restore(std::int64_t, nn::DecoderModel&) override { return false; }
+  void keep(std::int64_t layer, const nn::DecoderModel& student, double loss) override {
+    for (const nn::Parameter& p : student.block_parameters(layer)) {
+      results.push_back(p.value.detach().clone());
+    }
+    results.push_back(torch::tensor({loss}, torch::kFloat64));
+  }
+  void on_retry(std::int64_t, const std::string& reason, double) override {
+    ADD_FAILURE() << reason;
+  }
+
+  std::vector<Tensor> results;
+
+ private:
+  const TinyTeacher file_;
+  const arch::Checkpoint teacher_ = arch::Checkpoint::open(file_.path());
+};
+
+TEST_F(Parallel, TwoProcessesFitBlocksAsOneWithTheDoubledBatch) {
   const auto fit = [](ProcessGroup& group) {
-    const Models m = models(torch::kFloat64);
     BlockStageOptions options;
     options.steps = 6;
     options.batch = 4 / group.size();
@@ -267,15 +306,12 @@ TEST_F(Parallel, TwoProcessesFitABlockAsOneWithTheDoubledBatch) {
     for (std::int64_t i = 0; i < 8; ++i) {
       if (i / options.batch % group.size() == group.rank()) rows.push_back(sequence(i));
     }
+    BlocksInMemory blocks;
     NoProgress progress;
-    std::vector<double> losses;
-    fit_blocks(*m.teacher, *m.student, torch::cat(rows), 0, options, AdamOptions{}, group,
-               {.done = [&](std::int64_t, double loss) { losses.push_back(loss); }, .retry = {}},
+    const Models m = models(torch::kFloat64);
+    fit_blocks(blocks, m.teacher->embed(torch::cat(rows)), {}, options, AdamOptions{}, group,
                progress, {});
-    std::vector<Tensor> result;
-    for (const nn::Parameter& p : m.student->parameters()) result.push_back(p.value.detach());
-    result.push_back(torch::tensor(losses, torch::kFloat64));
-    return result;
+    return blocks.results;
   };
   const std::vector<Tensor> one = fit(single_process());
   std::vector<Tensor> two[2];

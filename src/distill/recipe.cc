@@ -59,7 +59,8 @@ Recipe recipe_by_name(std::string_view name) {
               fmt::format("recipe: found '{}', expected paper or best", name));
 }
 
-torch::ScalarType fastest_compute() {
+torch::ScalarType fastest_compute(torch::Device device) {
+  if (!device.is_cpu()) return torch::kBFloat16;
   const auto capabilities = at::cpu::get_cpu_capabilities();
   const auto tiles = capabilities.find("amx_bf16");
   return tiles != capabilities.end() && tiles->second.toBool() ? torch::kBFloat16 : torch::kFloat32;

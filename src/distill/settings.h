@@ -78,7 +78,9 @@ void for_each_setting(R& r, Visit&& visit) {
   number("adam_eps", r.adam.eps, 0, 1, "smallest divisor of Adam's step");
   number("clip", r.adam.max_grad_norm, 0, 1e9, "largest norm of the gradient; 0: any");
 
-  number("steps", r.steps, 1, kManyTokens, "optimiser steps of the run");
+  number(
+      "steps", r.steps, 0, kManyTokens,
+      "optimiser steps of the whole model; 0: --block-steps is all, one block in memory at a time");
   number("batch", r.batch, 1, kManySequences, "sequences of a micro-batch");
   number("accumulate", r.accumulate, 1, kManySequences, "micro-batches of a step");
   number("length", r.length, 2, kManyTokens, "tokens of a sequence");

@@ -1,9 +1,8 @@
-// A student's start: signs, scales and latent weights of every matrix of the teacher.
+#include "distill/student.h"
+
 #include <map>
 #include <torch/utils.h>
 
-#include "base/error.h"
-#include "distill/trainer.h"
 #include "quant/svid_layer.h"
 
 namespace onebit::distill {
@@ -16,9 +15,11 @@ torch::Tensor tensor_of(const std::vector<float>& values) {
 /// The scales of one layer's matrices, solved together where they share their input scale.
 class LayerStarts {
  public:
-  LayerStarts(const arch::Checkpoint& teacher, const Recipe& recipe, ThreadPool& pool)
+  LayerStarts(const arch::Checkpoint& teacher, const Recipe& recipe, torch::Device device,
+              ThreadPool& pool)
       : teacher_(teacher),
         recipe_(recipe),
+        device_(device),
         pool_(pool),
         groups_(quant::start_groups(teacher.config(), recipe.form)) {}
 
@@ -38,10 +39,10 @@ class LayerStarts {
           quant::svid_group(teacher_, group, layer, recipe_.group_size, recipe_.svid, pool_);
       nn::OneBitStart start;
       // One tensor for all readers: what is shared from the start stays shared.
-      start.g = tensor_of(result.g).to(type).requires_grad_();
-      if (!group.tie.empty()) start.tie = torch::tensor(group.tie, torch::kInt64);
+      start.g = tensor_of(result.g).to(device_, type).requires_grad_();
+      if (!group.tie.empty()) start.tie = torch::tensor(group.tie, torch::kInt64).to(device_);
       for (std::size_t i = 0; i < group.readers.size(); ++i) {
-        start.h = tensor_of(result.parts[i].h).to(type);
+        start.h = tensor_of(result.parts[i].h).to(device_, type);
         if (recipe_.group_size > 0) {
           const auto out = dim_of(group.readers[i]);
           start.h = start.h.view({out, -1});
@@ -58,6 +59,7 @@ class LayerStarts {
 
   const arch::Checkpoint& teacher_;
   const Recipe& recipe_;
+  torch::Device device_;
   ThreadPool& pool_;
   std::vector<quant::StartGroup> groups_;
   std::map<arch::Role, nn::OneBitStart> starts_;
@@ -69,22 +71,30 @@ class LayerStarts {
 std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const nn::FrozenWeights& frozen,
                                                 const Recipe& recipe, ThreadPool& pool,
-                                                Progress& progress, const std::stop_token& stop) {
-  const auto layers = static_cast<std::uint64_t>(teacher.config().layers);
-  LayerStarts starts(teacher, recipe, pool);
-  return nn::make_student(
+                                                const StartProgress& progress) {
+  return start_student(teacher, frozen, recipe, pool, progress, {0, teacher.config().layers});
+}
+
+std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
+                                                const nn::FrozenWeights& frozen,
+                                                const Recipe& recipe, ThreadPool& pool,
+                                                const StartProgress& progress,
+                                                nn::LayerRange range) {
+  const torch::Device device = frozen.embedding.device();
+  LayerStarts starts(teacher, recipe, device, pool);
+  auto student = nn::make_student(
       teacher, frozen, recipe.compute, recipe.one_bit(),
       [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor& w) {
-        if (stop.stop_requested()) {
-          throw Error(ErrorCode::kInterrupted, "interrupted before the first step; nothing saved");
-        }
-        progress.update(static_cast<std::uint64_t>(layer), layers, arch::gguf_name(spec, layer));
+        if (progress) progress(spec, layer);
         nn::OneBitStart start = starts.of(spec.role, layer);
         const torch::Tensor level =
             nn::levels(start.g, start.h, start.tie, w.size(1), recipe.group_size);
-        start.latent = nn::latent_start(w, level, recipe.latent, recipe.latent_scale);
+        start.latent = nn::latent_start(w.to(device), level, recipe.latent, recipe.latent_scale);
         return start;
-      });
+      },
+      range);
+  if (recipe.train_norms) student->train_norms();
+  return student;
 }
 
 }  // namespace onebit::distill

@@ -1,5 +1,6 @@
 #include "distill/train_state.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <fmt/format.h>
@@ -16,7 +17,6 @@ namespace {
 
 using torch::Tensor;
 
-constexpr const char* kBlocks = "onebit.blocks";
 constexpr const char* kStep = "onebit.step";
 constexpr const char* kRateScale = "onebit.rate_scale";
 constexpr const char* kRecipe = "onebit.recipe";
@@ -111,7 +111,7 @@ class SavedRun {
                        formats::to_string(found->view.shape), formats::info(found->view.dtype).name,
                        formats::to_string(into.sizes().vec()), formats::info(dtype_of(into)).name));
     }
-    Tensor values = torch::empty(into.sizes(), into.options());
+    Tensor values = torch::empty(into.sizes(), torch::dtype(into.scalar_type()));
     std::memcpy(values.mutable_data_ptr(), found->view.data.data(), found->view.data.size());
     Tensor(into).copy_(values);
     file_.release(found->view);
@@ -126,10 +126,70 @@ class SavedRun {
   file::SafetensorsFile file_;
 };
 
+void set_identity(file::SafetensorsWriter& writer, const RunIdentity& identity, int processes) {
+  writer.set_metadata(kRecipe, identity.recipe);
+  writer.set_metadata(kProcesses, std::to_string(processes));
+  writer.set_metadata(kTeacher, identity.teacher_sha256);
+  writer.set_metadata(kData, identity.data_sha256);
+}
+
+void write(file::SafetensorsWriter& writer, const std::string& name, const Tensor& tensor) {
+  const Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
+  writer.write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+}
+
 }  // namespace
 
-Recipe saved_recipe(const std::filesystem::path& path) {
-  const SavedRun saved(path);
+std::filesystem::path state_file(const std::filesystem::path& folder) {
+  return folder / "state.safetensors";
+}
+
+std::filesystem::path block_file(const std::filesystem::path& folder, std::int64_t layer) {
+  return folder / "blocks" / fmt::format("{}.safetensors", layer);
+}
+
+std::int64_t blocks_saved(const std::filesystem::path& folder) {
+  std::int64_t count = 0;
+  while (std::filesystem::exists(block_file(folder, count))) ++count;
+  return count;
+}
+
+void keep_checkpoint(const std::filesystem::path& folder, std::int64_t step, std::int64_t count) {
+  const std::filesystem::path kept = folder / "checkpoints";
+  const auto name = [](std::int64_t number) { return fmt::format("{}.safetensors", number); };
+  try {
+    std::filesystem::create_directories(kept);
+    std::filesystem::remove(kept / name(step));
+    std::filesystem::create_hard_link(state_file(folder), kept / name(step));
+    std::vector<std::int64_t> older;
+    for (const auto& entry : std::filesystem::directory_iterator(kept)) {
+      const std::string stem = entry.path().stem().string();
+      std::int64_t number = -1;
+      const auto [end, error] = std::from_chars(stem.data(), stem.data() + stem.size(), number);
+      if (error != std::errc{} || end != stem.data() + stem.size() || number == step) continue;
+      older.push_back(number);
+    }
+    // Later ones are of a run that went on from here before.
+    std::sort(older.begin(), older.end());
+    const auto first_later = std::lower_bound(older.begin(), older.end(), step);
+    const auto before = std::distance(older.begin(), first_later);
+    for (std::ptrdiff_t i = 0; i < std::ssize(older); ++i) {
+      if (i < before - count || i >= before) {
+        std::filesystem::remove(kept / name(older[static_cast<std::size_t>(i)]));
+      }
+    }
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw Error(ErrorCode::kIo, fmt::format("{}: {}", kept.string(), error.code().message()));
+  }
+}
+
+bool holds_run(const std::filesystem::path& folder) {
+  return std::filesystem::exists(state_file(folder)) || blocks_saved(folder) > 0;
+}
+
+Recipe saved_recipe(const std::filesystem::path& folder) {
+  const bool steps = std::filesystem::exists(state_file(folder));
+  const SavedRun saved(steps ? state_file(folder) : block_file(folder, 0));
   const nlohmann::ordered_json object = saved.recipe();
   try {
     return recipe_from_json(object);
@@ -138,21 +198,16 @@ Recipe saved_recipe(const std::filesystem::path& path) {
   }
 }
 
-void save_state(const std::filesystem::path& path, const Adam& optimizer,
-                const RunProgress& progress, const RunIdentity& identity) {
+void save_state(const std::filesystem::path& path, const Adam& optimizer, double rate_scale,
+                const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   ProcessGroup& group = optimizer.group();
   std::optional<file::SafetensorsWriter> writer;
   if (group.is_first()) {
     writer.emplace(path);
-    writer->set_metadata(kBlocks, std::to_string(progress.blocks));
-    writer->set_metadata(kRateScale,
-                         fmt::format("{}", progress.rate_scale));  // shortest exact form
+    set_identity(*writer, identity, group.size());
+    writer->set_metadata(kRateScale, fmt::format("{}", rate_scale));  // shortest exact form
     writer->set_metadata(kStep, std::to_string(optimizer.steps()));
-    writer->set_metadata(kRecipe, identity.recipe);
-    writer->set_metadata(kProcesses, std::to_string(group.size()));
-    writer->set_metadata(kTeacher, identity.teacher_sha256);
-    writer->set_metadata(kData, identity.data_sha256);
     for_each_tensor(optimizer,
                     [&](const std::string& name, const Tensor&, const Tensor& like, int) {
                       writer->declare(name, dtype_of(like), like.sizes().vec());
@@ -161,26 +216,48 @@ void save_state(const std::filesystem::path& path, const Adam& optimizer,
   for_each_tensor(
       optimizer, [&](const std::string& name, const Tensor& tensor, const Tensor& like, int owner) {
         const Tensor whole = group.to_first(tensor, like, owner);
-        if (!writer) return;
-        const Tensor flat = whole.detach().to(torch::kCPU).contiguous();
-        writer->write(name, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+        if (writer) write(*writer, name, whole);
       });
   if (writer) writer->finish();
 }
 
-RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
-                       const RunIdentity& identity) {
+double load_state(const std::filesystem::path& path, Adam& optimizer, const RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity, optimizer.group().size());
   const auto steps = saved.number<std::int64_t>(kStep);
-  const RunProgress progress{saved.number<std::int64_t>(kBlocks), saved.number<double>(kRateScale)};
+  const auto rate_scale = saved.number<double>(kRateScale);
   for_each_tensor(optimizer,
                   [&](const std::string& name, const Tensor& tensor, const Tensor&, int) {
                     if (tensor.defined()) saved.read(name, tensor);
                   });
   optimizer.set_steps(steps);
-  return progress;
+  return rate_scale;
+}
+
+void save_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,
+                const RunIdentity& identity, int processes) {
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  if (error) {
+    throw Error(ErrorCode::kIo,
+                fmt::format("{}: {}", path.parent_path().string(), error.message()));
+  }
+  file::SafetensorsWriter writer(path);
+  set_identity(writer, identity, processes);
+  for (const nn::Parameter& p : parameters) {
+    writer.declare(p.name, dtype_of(p.value), p.value.sizes().vec());
+  }
+  for (const nn::Parameter& p : parameters) write(writer, p.name, p.value);
+  writer.finish();
+}
+
+void load_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,
+                const RunIdentity& identity, int processes) {
+  const torch::NoGradGuard no_grad;
+  const SavedRun saved(path);
+  saved.check(identity, processes);
+  for (const nn::Parameter& p : parameters) saved.read(p.name, p.value);
 }
 
 }  // namespace onebit::distill

@@ -4,14 +4,18 @@
 //   NAME                 the parameters (f32)
 //   NAME.adam.first      Adam's first moments
 //   NAME.adam.second     Adam's second moments
-//   metadata             onebit.step, onebit.blocks, onebit.rate_scale, onebit.recipe (JSON),
-//                        onebit.processes, onebit.teacher and onebit.data (SHA-256)
+//   metadata             onebit.step, onebit.rate_scale, onebit.recipe (JSON), onebit.processes,
+//                        onebit.teacher and onebit.data (SHA-256)
+//
+// Until the block-wise stage is over there is a file for each fitted block in its place, with the
+// block's parameters and the same metadata but for the first two.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "distill/optimizer.h"
 #include "distill/recipe.h"
@@ -25,25 +29,42 @@ struct RunIdentity {
   std::string data_sha256;     ///< of the training segments
 };
 
-/// How far a run is, besides the number of steps.
-struct RunProgress {
-  std::int64_t blocks = 0;  ///< fitted by the stage before the steps
-  double rate_scale = 1;    ///< of the schedule's rates: below 1 after steps that went wrong
-};
+/// RUN_DIR/state.safetensors
+std::filesystem::path state_file(const std::filesystem::path& folder);
 
-/// Writes parameters, moments and the number of steps taken, whole or not at all. All processes of
-/// the optimiser's group call it; the first one writes. Throws Error{kIo}, Error{kResource}.
-void save_state(const std::filesystem::path& path, const Adam& optimizer,
-                const RunProgress& progress, const RunIdentity& identity);
+/// RUN_DIR/blocks/0.safetensors and so on.
+std::filesystem::path block_file(const std::filesystem::path& folder, std::int64_t layer);
 
-/// The recipe of a saved run. Throws Error{kNotFound, kIo, kCorrupt}.
-Recipe saved_recipe(const std::filesystem::path& path);
+/// How many blocks, from the first on, have their files.
+std::int64_t blocks_saved(const std::filesystem::path& folder);
+
+/// Keeps state.safetensors of step `step` under its step's name too (a hard link), and of those
+/// before it the newest `count`. Throws Error{kIo}.
+void keep_checkpoint(const std::filesystem::path& folder, std::int64_t step, std::int64_t count);
+
+/// Whether the folder holds a run that can be resumed.
+bool holds_run(const std::filesystem::path& folder);
+
+/// Writes parameters, moments, the number of steps taken and the factor of the rates, whole or not
+/// at all. All processes of the optimiser's group call it; the first one writes. Throws Error{kIo},
+/// Error{kResource}.
+void save_state(const std::filesystem::path& path, const Adam& optimizer, double rate_scale,
+                const RunIdentity& identity);
+
+/// The recipe of the run that a folder holds. Throws Error{kNotFound, kIo, kCorrupt}.
+Recipe saved_recipe(const std::filesystem::path& folder);
 
 /// Reads them back in place; every process of the group reads what it holds. Throws
 /// Error{kNotFound, kIo, kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first
 /// setting, or the number of processes, the teacher or the data, in which the saved run differs
-/// from this one.
-RunProgress load_state(const std::filesystem::path& path, Adam& optimizer,
-                       const RunIdentity& identity);
+/// from this one. Returns the factor of the schedule's rates, which is below 1 after steps that
+/// went wrong.
+double load_state(const std::filesystem::path& path, Adam& optimizer, const RunIdentity& identity);
+
+/// The parameters of one block, as save_state and load_state treat all; one process writes.
+void save_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,
+                const RunIdentity& identity, int processes);
+void load_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,
+                const RunIdentity& identity, int processes);
 
 }  // namespace onebit::distill

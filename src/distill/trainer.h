@@ -2,7 +2,9 @@
 // nothing: it reports through an observer and a Progress.
 //
 //   RUN_DIR/state.safetensors   the latest checkpoint (train_state.h)
-//   RUN_DIR/model.gguf          the student of that checkpoint, packed
+//   RUN_DIR/checkpoints/        older ones, if wanted, named by their steps
+//   RUN_DIR/blocks/             what the block-wise stage has fitted, until the first step
+//   RUN_DIR/model.gguf          the student of the latest checkpoint, packed
 //   RUN_DIR/metrics.jsonl       one object a step or evaluation
 //   RUN_DIR/events.out.tfevents.onebit   the same for TensorBoard
 #pragma once
@@ -45,9 +47,11 @@ class TrainObserver {
 };
 
 struct TrainOptions {
+  torch::Device device = torch::kCPU;
   std::int64_t save_every = 500;        ///< steps; a checkpoint also falls due after kSaveSeconds
   std::int64_t eval_every = 500;        ///< steps; 0: at start and end only
-  bool resume = false;                  ///< go on from RUN_DIR/state.safetensors
+  std::int64_t keep = 0;                ///< older checkpoints that stay
+  bool resume = false;                  ///< go on with the run that the folder holds
   bool gradient_checkpointing = false;  ///< less memory, a forward pass more; the same result
   arch::PackOptions pack;               ///< of model.gguf; its provenance is filled in
   int threads = 0;                      ///< of the start; libtorch's are the caller's to set
@@ -67,27 +71,38 @@ struct TrainResult {
   std::int64_t tokens = 0;  ///< trained on since this call, by all processes
 };
 
+/// A run: what is trained, on what, where, with whom. All that it refers to outlives it.
+struct TrainJob {
+  const arch::Checkpoint& teacher;
+  const Recipe& recipe;
+  const arch::Checkpoint*
+      start;  ///< a packed student to begin with; null: SVID, as the recipe says
+  const TokenSegments& train;
+  const TokenSegments& held_out;  ///< may hold no segment
+  std::filesystem::path folder;
+  TrainOptions options;
+  ProcessGroup& group;
+  TrainObserver& observer;
+  std::stop_token stop;
+};
+
 /// Can `recipe` run with this teacher? Throws Error{kUnsupported} for a packed model,
 /// Error{kInvalidArgument} for sequences beyond its context.
 void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 
-/// Runs `recipe` from `teacher` on `train`, evaluates on `held_out` (may hold no segment), and
-/// leaves the folder with state, model and metrics. When stopped it saves after the step under way
-/// and throws Error{kInterrupted}. Otherwise throws Error: what require_teacher throws, kNumeric (a
-/// loss or gradient that is not finite, again and again), kIo, and what load_state throws.
-/// Deterministic for a fixed number of threads, libtorch's and the start's. With several processes
-/// each trains on its own `batch` of every micro-batch of `batch` · size sequences; all read and
-/// the first one writes the folder, which they share; a lost one throws Error{kResource} on the
-/// others.
-TrainResult train(const arch::Checkpoint& teacher, const Recipe& recipe, const TokenSegments& train,
-                  const TokenSegments& held_out, const std::filesystem::path& folder,
-                  const TrainOptions& options, ProcessGroup& group, TrainObserver& observer,
-                  std::stop_token stop);
+/// Can `start` be the start of a student of this teacher in the recipe's form? Throws
+/// Error{kInvalidArgument} naming what differs.
+void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
+                   const Recipe& recipe);
 
-/// The student that `recipe` starts from, beside a teacher whose frozen weights it shares.
-std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
-                                                const nn::FrozenWeights& frozen,
-                                                const Recipe& recipe, ThreadPool& pool,
-                                                Progress& progress, const std::stop_token& stop);
+/// Runs the recipe and leaves the folder with state, model and metrics. Without steps the
+/// block-wise stage is all, and the model is never in memory as a whole. When stopped it saves
+/// after the step under way and throws Error{kInterrupted}. Otherwise throws Error: what
+/// require_teacher throws, kNumeric (a loss or gradient that is not finite, again and again), kIo,
+/// and what load_state throws. Deterministic for a fixed number of threads, libtorch's and the
+/// start's. With several processes each trains on its own `batch` of every micro-batch of `batch` ·
+/// size sequences; all read and the first one writes the folder, which they share; a lost one
+/// throws Error{kResource} on the others.
+TrainResult train(const TrainJob& job);
 
 }  // namespace onebit::distill

@@ -8,12 +8,14 @@
 #include <gtest/gtest.h>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "arch/test_models.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/test_paths.h"
+#include "distill/student.h"
 #include "distill/train_state.h"
 #include "nn/load.h"
 
@@ -21,6 +23,7 @@ namespace onebit::distill {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
 
 /// Requests a stop at a step.
 class Observer final : public TrainObserver {
@@ -37,8 +40,14 @@ class Observer final : public TrainObserver {
     losses.push_back(metrics.loss);
     if (step == stop_at_) source.request_stop();
   }
-  void on_evaluation(std::int64_t, const Evaluation&) override { ++evaluations; }
-  void on_save(std::int64_t step) override { saves.push_back(step); }
+  void on_evaluation(std::int64_t, const Evaluation& e) override {
+    ++evaluations;
+    held_out.push_back(e.kl);
+  }
+  void on_save(std::int64_t step) override {
+    saves.push_back(step);
+    if (step == 0 && !model.empty()) first_model = read_file(model);
+  }
   void on_rollback(const std::string& reason, std::int64_t step, double rate_scale) override {
     rollbacks.push_back(fmt::format("{} > {} x{}", reason, step, rate_scale));
   }
@@ -49,6 +58,9 @@ class Observer final : public TrainObserver {
   std::vector<std::int64_t> saves;
   std::vector<std::string> rollbacks;
   int evaluations = 0;
+  std::vector<double> held_out;  ///< divergences
+  std::filesystem::path model;   ///< read when step 0 is saved
+  std::string first_model;
   std::stop_source source;
 
  private:
@@ -90,14 +102,25 @@ class Trainer : public ::testing::Test {
     std::filesystem::create_directories(out);
     TrainOptions options{.save_every = 4,
                          .eval_every = 5,
+                         .keep = keep_,
                          .resume = resume,
                          .gradient_checkpointing = gradient_checkpointing_,
                          .pack = {}};
     options.pack.embedding = options.pack.head = formats::DType::kF32;
-    return train(arch::Checkpoint::open(folder_ / "t.gguf"), recipe,
-                 TokenSegments::open(folder_ / "train.tokens"),
-                 TokenSegments::open(folder_ / "held_out.tokens"), out, options, single_process(),
-                 observer, observer.source.get_token());
+    const arch::Checkpoint teacher = arch::Checkpoint::open(folder_ / "t.gguf");
+    const arch::Checkpoint* start = start_ ? &*start_ : nullptr;
+    const TokenSegments train_text = TokenSegments::open(folder_ / "train.tokens");
+    const TokenSegments held_out = TokenSegments::open(folder_ / "held_out.tokens");
+    return train({.teacher = teacher,
+                  .recipe = recipe,
+                  .start = start,
+                  .train = train_text,
+                  .held_out = held_out,
+                  .folder = out,
+                  .options = options,
+                  .group = single_process(),
+                  .observer = observer,
+                  .stop = observer.source.get_token()});
   }
 
   std::string state(const char* name) const {
@@ -106,6 +129,8 @@ class Trainer : public ::testing::Test {
 
   onebit::testing::TempDir folder_;
   bool gradient_checkpointing_ = false;
+  std::int64_t keep_ = 0;
+  std::optional<arch::Checkpoint> start_;
 };
 
 TEST_F(Trainer, LearnsAndLeavesWhatItSays) {
@@ -195,6 +220,115 @@ TEST_F(Trainer, BlocksLearnAndAreResumed) {
   run(with_blocks, "broken", rest, /*resume=*/true);
   EXPECT_EQ(rest.block_errors, std::vector<double>{whole.block_errors[1]});
   EXPECT_EQ(state("broken"), state("whole"));
+}
+
+// Fitted one at a time and packed from their files, they are what the run that goes on begins with.
+TEST_F(Trainer, BlocksAloneNeedNoSteps) {
+  for (const arch::Form form : {arch::Form::kFree, arch::Form::kFoldable, arch::Form::kPaper}) {
+    Recipe r = recipe(1);
+    r.form = form;
+    r.block.steps = 5;
+    const std::string with_steps = fmt::format("steps-{}", word_of(form));
+    Observer goes_on;
+    goes_on.model = folder_ / with_steps / "model.gguf";
+    run(r, with_steps.c_str(), goes_on);
+    r.steps = 0;
+    const std::string alone = fmt::format("alone-{}", word_of(form));
+    Observer ends;
+    const TrainResult result = run(r, alone.c_str(), ends);
+    EXPECT_EQ(read_file(folder_ / alone / "model.gguf"), goes_on.first_model);
+    EXPECT_EQ(result.tokens, 0);
+    ASSERT_EQ(goes_on.held_out.size(), 3U);  // start, after the blocks, end
+    EXPECT_DOUBLE_EQ(result.start.kl, goes_on.held_out[0]);
+    EXPECT_NEAR(result.end.kl, goes_on.held_out[1], 1e-6);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / with_steps / "blocks"));
+    // Done already: nothing is fitted again.
+    Observer again;
+    EXPECT_DOUBLE_EQ(run(r, alone.c_str(), again, /*resume=*/true).end.kl, result.end.kl);
+    EXPECT_TRUE(again.block_errors.empty());
+  }
+}
+
+// A run that starts from a packed student begins where that is, with Adam anew.
+TEST_F(Trainer, GoesOnFromAPackedStudent) {
+  for (const std::int64_t group_size : {0, 16}) {
+    for (const arch::Form form : {arch::Form::kFree, arch::Form::kFoldable, arch::Form::kPaper}) {
+      if (group_size > 0 && form != arch::Form::kFoldable) continue;
+      Recipe r = recipe(12);
+      r.form = form;
+      r.group_size = group_size;
+      const std::string name = fmt::format("{}-{}", word_of(form), group_size);
+      Observer first;
+      const TrainResult before = run(r, ("first-" + name).c_str(), first);
+      start_ = arch::Checkpoint::open(folder_ / ("first-" + name) / "model.gguf");
+      Observer second;
+      for (const std::int64_t block_steps : {0, 3}) {
+        r.block.steps = block_steps;
+        const TrainResult after =
+            run(r, fmt::format("second-{}-{}", name, block_steps).c_str(), second);
+        // Scales are f16 in the file.
+        EXPECT_NEAR(after.start.kl, before.end.kl, 2e-3 * before.end.kl) << name;
+        EXPECT_NE(after.end.kl, after.start.kl);
+      }
+      start_.reset();
+    }
+  }
+}
+
+TEST_F(Trainer, AStartMustFitItsTeacher) {
+  Observer observer;
+  run(recipe(1), "run", observer);
+  const arch::Checkpoint teacher = arch::Checkpoint::open(folder_ / "t.gguf");
+  const arch::Checkpoint packed = arch::Checkpoint::open(folder_ / "run" / "model.gguf");
+  const auto fails = [&](const arch::Checkpoint& start, const Recipe& r, const char* says) {
+    try {
+      require_start(start, teacher, r);
+      ADD_FAILURE() << "no error, expected " << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      EXPECT_THAT(error.what(), HasSubstr(says));
+    }
+  };
+  EXPECT_NO_THROW(require_start(packed, teacher, recipe(1)));
+  fails(teacher, recipe(1), "found a full-precision model");
+  Recipe other = recipe(1);
+  other.form = arch::Form::kPaper;
+  fails(packed, other, "found a student of the form free with groups of 0, expected paper");
+  arch::ModelConfig config = arch::test_models::tiny_config();
+  ++config.layers;
+  arch::test_models::write_gguf(arch::test_models::random_model(config, 3), folder_ / "u.gguf",
+                                formats::DType::kF32, /*tokenizer=*/true);
+  const arch::Checkpoint larger = arch::Checkpoint::open(folder_ / "u.gguf");
+  try {
+    require_start(packed, larger, recipe(1));
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("found 2 layers, expected 3 as in"));
+  }
+}
+
+TEST_F(Trainer, KeepsOlderCheckpointsThatRunsGoOnFrom) {
+  keep_ = 2;
+  Observer whole;
+  run(recipe(15), "run", whole);
+  const auto kept = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "run" / "checkpoints")) {
+      names.push_back(entry.path().filename().string());
+    }
+    return names;
+  };
+  EXPECT_THAT(kept(), UnorderedElementsAre("8.safetensors", "12.safetensors", "15.safetensors"));
+  const std::string end = state("run");
+  std::filesystem::copy_file(folder_ / "run" / "checkpoints" / "8.safetensors",
+                             folder_ / "run" / "state.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  Observer rest(9);
+  EXPECT_THROW(run(recipe(15), "run", rest, /*resume=*/true), Error);
+  EXPECT_THAT(kept(), UnorderedElementsAre("8.safetensors", "9.safetensors"));
+  run(recipe(15), "run", whole, /*resume=*/true);
+  EXPECT_EQ(state("run"), end);
+  EXPECT_THAT(kept(), UnorderedElementsAre("9.safetensors", "12.safetensors", "15.safetensors"));
 }
 
 TEST_F(Trainer, TrainedNormsAreSavedPackedAndResumed) {
@@ -320,8 +454,7 @@ TEST_F(Trainer, MicroBatchesAddUpToTheirBatch) {
       r.loss.logit.alpha = 0.7;
       const auto teacher = nn::load_dense(source, r.compute);
       ThreadPool pool(1);
-      NoProgress progress;
-      const auto student = start_student(source, teacher->frozen(), r, pool, progress, {});
+      const auto student = start_student(source, teacher->frozen(), r, pool, {});
       Distiller distiller(*teacher, *student, r.loss, r.adam);
       std::vector<torch::Tensor> batches = {both};
       if (split) batches = {both.narrow(0, 0, 2), both.narrow(0, 2, 2)};
@@ -346,8 +479,7 @@ TEST_F(Trainer, CopyKeepsTheWeights) {
   choose_init(r, quant::Init::kCopy);
   const auto teacher = nn::load_dense(source, r.compute);
   ThreadPool pool(1);
-  NoProgress progress;
-  const auto student = start_student(source, teacher->frozen(), r, pool, progress, {});
+  const auto student = start_student(source, teacher->frozen(), r, pool, {});
   std::map<std::string, torch::Tensor> parameters;
   for (const nn::Parameter& p : student->parameters()) parameters[p.name] = p.value.detach();
   std::size_t compared = 0;

@@ -59,34 +59,52 @@ struct DecoderModel::Recompute : torch::autograd::Function<Recompute> {
 
 DecoderModel::DecoderModel(arch::ModelConfig config, FrozenWeights frozen,
                            torch::ScalarType compute, const LinearFactory& linear)
-    : config_(std::move(config)), frozen_(std::move(frozen)), compute_(compute) {
+    : DecoderModel(config, std::move(frozen), compute, linear, {0, config.layers}) {}
+
+DecoderModel::DecoderModel(arch::ModelConfig config, FrozenWeights frozen,
+                           torch::ScalarType compute, const LinearFactory& linear, LayerRange range)
+    : config_(std::move(config)),
+      frozen_(std::move(frozen)),
+      compute_(compute),
+      first_layer_(range.first) {
   ONEBIT_CHECK(compute == torch::kFloat32 || compute == torch::kFloat64 ||
                compute == torch::kBFloat16);
   ONEBIT_CHECK((frozen_.embedding.scalar_type() == torch::kFloat64) ==
                (compute == torch::kFloat64));
-  ONEBIT_CHECK(frozen_.attn_norm.size() == static_cast<std::size_t>(config_.layers) &&
-               frozen_.ffn_norm.size() == static_cast<std::size_t>(config_.layers));
+  ONEBIT_CHECK(range.first >= 0 && range.count >= 0 && range.first + range.count <= config_.layers);
+  ONEBIT_CHECK(std::ssize(frozen_.attn_norm) == range.count &&
+               std::ssize(frozen_.ffn_norm) == range.count);
   // The file's q and k rows are laid out as GGUF's; an architecture with the other layout needs its
   // own rotation here.
   ONEBIT_CHECK(config_.arch->gguf_rope == arch::RopePairs::kNeighbours);
   head_ = frozen_.head.to(compute);
-  blocks_.resize(static_cast<std::size_t>(config_.layers));
-  for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+  blocks_.resize(static_cast<std::size_t>(range.count));
+  for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
     for (const arch::TensorSpec& spec : config_.arch->tensors) {
       if (!spec.linear) continue;
       std::unique_ptr<Linear> built = linear(spec, layer);
       ONEBIT_CHECK(built != nullptr);
-      blocks_[static_cast<std::size_t>(layer)].emplace(spec.role, std::move(built));
+      blocks_[index_of(layer)].emplace(spec.role, std::move(built));
     }
   }
 }
 
+std::size_t DecoderModel::index_of(std::int64_t layer) const {
+  const std::int64_t index = layer - first_layer_;
+  ONEBIT_CHECK(index >= 0 && index < std::ssize(blocks_));
+  return static_cast<std::size_t>(index);
+}
+
 Linear& DecoderModel::linear(Role role, std::int64_t layer) const {
-  ONEBIT_CHECK(layer >= 0 && layer < config_.layers);
-  const auto& block = blocks_[static_cast<std::size_t>(layer)];
+  const auto& block = blocks_[index_of(layer)];
   const auto found = block.find(role);
   ONEBIT_CHECK(found != block.end());
   return *found->second;
+}
+
+const Tensor& DecoderModel::norm(Role role, std::int64_t layer) const {
+  ONEBIT_CHECK(role == Role::kAttnNorm || role == Role::kFfnNorm);
+  return (role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm)[index_of(layer)];
 }
 
 namespace {
@@ -99,7 +117,7 @@ void add_norm(const std::string& name, const Tensor& weight, std::vector<Paramet
 
 std::vector<Parameter> DecoderModel::block_parameters(std::int64_t layer) const {
   std::vector<Parameter> result;
-  const auto index = static_cast<std::size_t>(layer);
+  const std::size_t index = index_of(layer);
   for (const arch::TensorSpec& spec : config_.arch->tensors) {
     if (!spec.per_layer) continue;
     const std::string name = arch::gguf_name(spec, layer);
@@ -113,11 +131,11 @@ std::vector<Parameter> DecoderModel::block_parameters(std::int64_t layer) const 
 
 std::vector<Parameter> DecoderModel::parameters() const {
   std::vector<Parameter> result;
-  for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
-    const std::vector<Parameter> block = block_parameters(layer);
+  for (std::int64_t i = 0; i < std::ssize(blocks_); ++i) {
+    const std::vector<Parameter> block = block_parameters(first_layer_ + i);
     result.insert(result.end(), block.begin(), block.end());
   }
-  if (trains_norms_) {
+  if (trains_norms_ && frozen_.output_norm.defined()) {
     const arch::TensorSpec& spec = *arch::find_tensor(*config_.arch, Role::kOutputNorm);
     add_norm(arch::gguf_name(spec, -1), frozen_.output_norm, result);
   }
@@ -126,7 +144,9 @@ std::vector<Parameter> DecoderModel::parameters() const {
 
 void DecoderModel::train_norms() {
   trains_norms_ = true;
-  const auto own = [](Tensor& weight) { weight = weight.detach().clone().requires_grad_(); };
+  const auto own = [](Tensor& weight) {
+    if (weight.defined()) weight = weight.detach().clone().requires_grad_();
+  };
   own(frozen_.output_norm);
   for (Tensor& weight : frozen_.attn_norm) own(weight);
   for (Tensor& weight : frozen_.ffn_norm) own(weight);
@@ -182,7 +202,7 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Ten
 }
 
 Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
-  const auto index = static_cast<std::size_t>(layer);
+  const std::size_t index = index_of(layer);
   const Tensor middle =
       x +
       attend(layer, rms_norm(x, frozen_.attn_norm[index], config_.norm_eps, compute_), attention);
@@ -194,7 +214,7 @@ Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tens
 
 Tensor DecoderModel::recomputed_block(std::int64_t layer, const Tensor& x,
                                       std::vector<Tensor>* attention) {
-  const Tensor anchor = torch::empty({0}).requires_grad_();
+  const Tensor anchor = torch::empty({0}, x.options()).detach().requires_grad_();
   const variable_list outputs = Recompute::apply(x, anchor, this, layer, attention != nullptr);
   if (attention != nullptr) attention->push_back(outputs.at(1));
   return outputs[0];
@@ -206,12 +226,17 @@ Tensor DecoderModel::embed(const Tensor& tokens) const {
 }
 
 Tensor DecoderModel::forward_block(std::int64_t layer, const Tensor& x) {
-  ONEBIT_CHECK(x.dim() == 3 && layer >= 0 && layer < config_.layers);
+  ONEBIT_CHECK(x.dim() == 3);
   extend_rotary(x.size(1));
   return block(layer, x, nullptr);
 }
 
+Tensor DecoderModel::finish(const Tensor& x) const {
+  return rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);
+}
+
 DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options) {
+  ONEBIT_CHECK(std::ssize(blocks_) == config_.layers);
   DecoderOutput output;
   Tensor x = embed(tokens);
   extend_rotary(tokens.size(1));
@@ -222,7 +247,7 @@ DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options
     x = recompute ? recomputed_block(layer, x, attention) : block(layer, x, attention);
   }
   if (options.keep_states) output.states.push_back(x);
-  output.hidden = rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);
+  output.hidden = finish(x);
   return output;
 }
 

@@ -3,6 +3,9 @@
 //
 // B sequences, T tokens, D model, L layers, V vocabulary. Embedding and head are frozen, and the
 // norms unless train_norms() is called.
+//
+// An object may hold some of a model's blocks alone, for work that goes block by block; layers are
+// numbered as in the whole model.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +47,12 @@ struct DecoderOutput {
   torch::Tensor hidden;                  ///< [B, T, D], after the output norm, compute type
 };
 
+/// Consecutive layers of a model.
+struct LayerRange {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
 class DecoderModel {
  public:
   /// `compute`: f32, f64 or bf16, the type of activations and matrix products. The residual stream,
@@ -51,7 +60,12 @@ class DecoderModel {
   DecoderModel(arch::ModelConfig config, FrozenWeights frozen, torch::ScalarType compute,
                const LinearFactory& linear);
 
-  /// tokens: int64 [B, T], every id within the vocabulary.
+  /// The blocks of `range` alone. `frozen` has the norms of these layers; embedding, head and
+  /// output norm may be empty, if nothing that uses them is called.
+  DecoderModel(arch::ModelConfig config, FrozenWeights frozen, torch::ScalarType compute,
+               const LinearFactory& linear, LayerRange range);
+
+  /// tokens: int64 [B, T], every id within the vocabulary. Needs all blocks.
   DecoderOutput forward(const torch::Tensor& tokens, ForwardOptions options);
 
   /// One block alone: the residual stream [B, T, D] before block `layer` to the one after it, both
@@ -69,6 +83,9 @@ class DecoderModel {
   /// The residual stream before block 0: embeddings of int64 [B, T].
   torch::Tensor embed(const torch::Tensor& tokens) const;
 
+  /// DecoderOutput::hidden of the residual stream after the last block.
+  torch::Tensor finish(const torch::Tensor& x) const;
+
   /// The matrix that turns hidden states into logits, [V, D] in the compute type. It is applied
   /// outside (distill/losses.h), a few tokens at a time: all logits at once would not fit.
   const torch::Tensor& head() const noexcept { return head_; }
@@ -80,12 +97,17 @@ class DecoderModel {
   /// The layer of a matrix: `role` must be a linear one. Throws InternalError.
   Linear& linear(arch::Role role, std::int64_t layer) const;
 
+  /// The weight of a block's norm, [D].
+  const torch::Tensor& norm(arch::Role role, std::int64_t layer) const;
+
   /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers;
   /// norms, where they are trained, as "blk.3.attn_norm.weight".
   std::vector<Parameter> parameters() const;
   std::vector<Parameter> block_parameters(std::int64_t layer) const;
 
  private:
+  /// Where a layer's block is among those held. Throws InternalError for others.
+  std::size_t index_of(std::int64_t layer) const;
   /// Appends the attention weights to `attention` unless it is null.
   torch::Tensor attend(std::int64_t layer, const torch::Tensor& x,
                        std::vector<torch::Tensor>* attention);
@@ -102,6 +124,7 @@ class DecoderModel {
   bool trains_norms_ = false;
   bool recomputes_ = false;
   torch::Tensor head_;
+  std::int64_t first_layer_;
   std::vector<std::map<arch::Role, std::unique_ptr<Linear>>> blocks_;
   torch::Tensor turn_;  ///< rotary()'s, [longest T so far, heads, head_dim/2]
 };

@@ -36,22 +36,21 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
 struct NormalizedDistanceFunction : torch::autograd::Function<NormalizedDistanceFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& a, const Tensor& b, double min_norm) {
     const Tensor norm = a.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
-    const Tensor unit = a / norm;
-    const Tensor other = b / b.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
-    const Tensor difference = unit - other;
-    ctx->save_for_backward({unit, other, norm});
-    return difference.square().sum() / static_cast<double>(norm.numel());
+    const Tensor other_norm = b.norm(2, -1, /*keepdim=*/true).clamp_min_(min_norm);
+    // The unit vectors are formed again for the gradient: a and b are held by others anyway.
+    ctx->save_for_backward({a, norm, b, other_norm});
+    return (a / norm).sub_(b / other_norm).square_().sum() / static_cast<double>(norm.numel());
   }
 
   // ‖â − b̂‖² = 2 − 2 â·b̂ for unit vectors, so d/da = −2/‖a‖ · (b̂ − â (â·b̂)).
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor& unit = saved[0];
-    const Tensor& other = saved[1];
-    const Tensor& norm = saved[2];
+    const Tensor& norm = saved[1];
+    Tensor unit = saved[0] / norm;
+    const Tensor other = saved[2] / saved[3];
     const Tensor cosine = (unit * other).sum(-1, /*keepdim=*/true);
     const Tensor factor = grads[0] * 2.0 / static_cast<double>(norm.numel()) / norm;
-    return {(unit * cosine).sub_(other).mul_(factor), {}, {}};
+    return {unit.mul_(cosine).sub_(other).mul_(factor), {}, {}};
   }
 };
 

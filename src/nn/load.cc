@@ -71,28 +71,85 @@ Tensor read_dense(const arch::Checkpoint& checkpoint, Role role, std::int64_t la
   return result.to(dtype);
 }
 
-FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, torch::ScalarType compute) {
-  const torch::ScalarType type = master_type(compute);
-  const arch::ModelConfig& config = checkpoint.config();
+namespace {
+
+/// Reads tensors to where they are wanted.
+class Frozen {
+ public:
+  Frozen(const arch::Checkpoint& checkpoint, Placement placement)
+      : checkpoint_(checkpoint), device_(placement.device), type_(master_type(placement.compute)) {}
+
+  void read_ends(FrozenWeights& into) const {
+    into.embedding = read(Role::kTokenEmbedding, -1);
+    into.head = checkpoint_.config().tied_head ? into.embedding : read(Role::kOutput, -1);
+    read_output_norm(into);
+  }
+
+  void read_output_norm(FrozenWeights& into) const {
+    into.output_norm = read(Role::kOutputNorm, -1);
+  }
+
+  /// For a model without ends: what has no rows, but type and device.
+  void leave_out_ends(FrozenWeights& into) const {
+    into.embedding =
+        torch::empty({0, checkpoint_.config().dim}, torch::dtype(type_).device(device_));
+    into.head = into.embedding;
+  }
+
+  void read_norms(std::int64_t layer, FrozenWeights& into) const {
+    into.attn_norm.push_back(read(Role::kAttnNorm, layer));
+    into.ffn_norm.push_back(read(Role::kFfnNorm, layer));
+  }
+
+ private:
+  Tensor read(Role role, std::int64_t layer) const {
+    return read_dense(checkpoint_, role, layer, type_).to(device_);
+  }
+
+  const arch::Checkpoint& checkpoint_;
+  torch::Device device_;
+  torch::ScalarType type_;
+};
+
+LinearFactory dense_layers(const arch::Checkpoint& checkpoint, Placement placement) {
+  return [&checkpoint, placement](const arch::TensorSpec& spec, std::int64_t layer) {
+    return std::make_unique<DenseLinear>(
+        read_dense(checkpoint, spec.role, layer, placement.compute).to(placement.device));
+  };
+}
+
+}  // namespace
+
+FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, Placement placement) {
+  const Frozen reader(checkpoint, placement);
   FrozenWeights frozen;
-  frozen.embedding = read_dense(checkpoint, Role::kTokenEmbedding, -1, type);
-  frozen.head =
-      config.tied_head ? frozen.embedding : read_dense(checkpoint, Role::kOutput, -1, type);
-  frozen.output_norm = read_dense(checkpoint, Role::kOutputNorm, -1, type);
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    frozen.attn_norm.push_back(read_dense(checkpoint, Role::kAttnNorm, layer, type));
-    frozen.ffn_norm.push_back(read_dense(checkpoint, Role::kFfnNorm, layer, type));
+  reader.read_ends(frozen);
+  for (std::int64_t layer = 0; layer < checkpoint.config().layers; ++layer) {
+    reader.read_norms(layer, frozen);
   }
   return frozen;
 }
 
-std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
-                                         torch::ScalarType compute) {
-  return std::make_unique<DecoderModel>(
-      checkpoint.config(), read_frozen(checkpoint, compute), compute,
-      [&](const arch::TensorSpec& spec, std::int64_t layer) {
-        return std::make_unique<DenseLinear>(read_dense(checkpoint, spec.role, layer, compute));
-      });
+std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint, Placement placement) {
+  return std::make_unique<DecoderModel>(checkpoint.config(), read_frozen(checkpoint, placement),
+                                        placement.compute, dense_layers(checkpoint, placement));
+}
+
+std::unique_ptr<DecoderModel> load_block(const arch::Checkpoint& checkpoint, Placement placement,
+                                         std::int64_t layer) {
+  const Frozen reader(checkpoint, placement);
+  FrozenWeights frozen;
+  reader.leave_out_ends(frozen);
+  reader.read_norms(layer, frozen);
+  return std::make_unique<DecoderModel>(checkpoint.config(), std::move(frozen), placement.compute,
+                                        dense_layers(checkpoint, placement), LayerRange{layer, 1});
+}
+
+std::unique_ptr<DecoderModel> load_ends(const arch::Checkpoint& checkpoint, Placement placement) {
+  FrozenWeights frozen;
+  Frozen(checkpoint, placement).read_ends(frozen);
+  return std::make_unique<DecoderModel>(checkpoint.config(), std::move(frozen), placement.compute,
+                                        dense_layers(checkpoint, placement), LayerRange{0, 0});
 }
 
 Tensor latent_start(const Tensor& w, const Tensor& level, LatentStart start, double scale) {
@@ -111,65 +168,103 @@ Tensor levels(const Tensor& g, const Tensor& h, const Tensor& tie, std::int64_t 
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
                                            const FrozenWeights& frozen, torch::ScalarType compute,
                                            OneBitOptions options, const StartOf& start) {
-  const torch::ScalarType type = master_type(compute);
-  return std::make_unique<DecoderModel>(
-      source.config(), frozen, compute, [&](const arch::TensorSpec& spec, std::int64_t layer) {
-        OneBitStart begin = start(spec, layer, read_dense(source, spec.role, layer));
-        // A g that is of this type already stays the same tensor, for layers that share it.
-        begin.latent = begin.latent.to(type);
-        begin.g = begin.g.to(type);
-        begin.h = begin.h.to(type);
-        return std::make_unique<OneBitLinear>(std::move(begin), options);
-      });
+  return make_student(source, frozen, compute, options, start, {0, source.config().layers});
 }
 
-std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
-                                          SignGradient gradient, double latent_scale) {
+std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
+                                           const FrozenWeights& frozen, torch::ScalarType compute,
+                                           OneBitOptions options, const StartOf& start,
+                                           LayerRange range) {
+  const torch::ScalarType type = master_type(compute);
+  const torch::Device device = frozen.embedding.device();
+  return std::make_unique<DecoderModel>(
+      source.config(), frozen, compute,
+      [&](const arch::TensorSpec& spec, std::int64_t layer) {
+        OneBitStart begin = start(spec, layer, read_dense(source, spec.role, layer));
+        // A g that is of this type and here already stays the same tensor, for layers that share
+        // it.
+        for (Tensor* t : {&begin.latent, &begin.g, &begin.h}) *t = t->to(device, type);
+        if (begin.tie.defined()) begin.tie = begin.tie.to(device);
+        return std::make_unique<OneBitLinear>(std::move(begin), options);
+      },
+      range);
+}
+
+namespace {
+
+/// The layers of a packed file.
+LinearFactory packed_layers(const arch::Checkpoint& packed, Placement placement,
+                            SignGradient gradient, double latent_scale) {
   if (!packed.provenance()) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{}: expected a packed 1-bit model, found a full-precision one",
                             packed.path().string()));
   }
-  const torch::ScalarType type = master_type(compute);
   const OneBitOptions options{packed.provenance()->form, gradient, packed.provenance()->group_size};
-  return std::make_unique<DecoderModel>(
-      packed.config(), read_frozen(packed, compute), compute,
-      [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
-        const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(spec.role, layer);
-        if (!matrix) {
-          return std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
-        }
-        OneBitStart start;
-        start.latent = unpack(matrix->sign).to(type).mul_(latent_scale);
-        if (!matrix->g.empty()) start.g = copy_of(matrix->g, type);
-        start.h = copy_of(matrix->h, type);
-        if (options.group_size > 0) start.h = start.h.view({matrix->sign.rows, -1});
-        return std::make_unique<OneBitLinear>(std::move(start), options);
-      });
+  return [&packed, placement, latent_scale, options](
+             const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
+    const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(spec.role, layer);
+    if (!matrix) {
+      return std::make_unique<DenseLinear>(
+          read_dense(packed, spec.role, layer, placement.compute).to(placement.device));
+    }
+    const torch::ScalarType type = master_type(placement.compute);
+    OneBitStart start;
+    start.latent = unpack(matrix->sign).to(placement.device, type).mul_(latent_scale);
+    if (!matrix->g.empty()) start.g = copy_of(matrix->g, type).to(placement.device);
+    start.h = copy_of(matrix->h, type).to(placement.device);
+    if (options.group_size > 0) start.h = start.h.view({matrix->sign.rows, -1});
+    return std::make_unique<OneBitLinear>(std::move(start), options);
+  };
+}
+
+}  // namespace
+
+std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
+                                          SignGradient gradient, double latent_scale) {
+  const LinearFactory layers = packed_layers(packed, compute, gradient, latent_scale);
+  return std::make_unique<DecoderModel>(packed.config(), read_frozen(packed, compute), compute,
+                                        layers);
+}
+
+std::unique_ptr<DecoderModel> student_of_packed(const arch::Checkpoint& packed,
+                                                FrozenWeights frozen, torch::ScalarType compute,
+                                                SignGradient gradient, double latent_scale,
+                                                LayerRange range) {
+  const Placement placement(compute, frozen.embedding.device());
+  const LinearFactory layers = packed_layers(packed, placement, gradient, latent_scale);
+  const Frozen reader(packed, placement);
+  frozen.attn_norm.clear();
+  frozen.ffn_norm.clear();
+  for (std::int64_t i = 0; i < range.count; ++i) reader.read_norms(range.first + i, frozen);
+  if (frozen.output_norm.defined()) reader.read_output_norm(frozen);
+  return std::make_unique<DecoderModel>(packed.config(), std::move(frozen), compute, layers, range);
 }
 
 namespace {
+
+const OneBitLinear* one_bit(const DecoderModel& student, Role role, std::int64_t layer) {
+  return dynamic_cast<const OneBitLinear*>(&student.linear(role, layer));
+}
 
 /// A student's tensors as a packed file of the form kFoldable holds them: every g inside the tensor
 /// that it folds into (arch/folding.h). In other forms they are as they are.
 class Folded {
  public:
-  explicit Folded(const DecoderModel& student, arch::Form form) : student_(student) {
-    if (form == arch::Form::kFoldable) foldings_ = arch::foldings(student.config());
+  Folded(const arch::ModelConfig& config, arch::Form form) {
+    if (form == arch::Form::kFoldable) foldings_ = arch::foldings(config);
   }
 
-  const OneBitLinear* one_bit(Role role, std::int64_t layer) const {
-    return dynamic_cast<const OneBitLinear*>(&student_.linear(role, layer));
-  }
-
-  Tensor norm(Role role, std::int64_t layer, const Tensor& weight) const {
-    const Tensor factor = factor_into(role, layer);
+  Tensor norm(const DecoderModel& student, Role role, std::int64_t layer) const {
+    const Tensor factor = factor_into(student, role, layer);
+    const Tensor& weight = student.norm(role, layer);
     return factor.defined() ? weight * factor : weight;
   }
 
   /// [out] or [out, groups]
-  Tensor h(Role role, std::int64_t layer, const Tensor& values) const {
-    const Tensor factor = factor_into(role, layer);
+  Tensor h(const DecoderModel& student, Role role, std::int64_t layer) const {
+    const Tensor factor = factor_into(student, role, layer);
+    const Tensor& values = one_bit(student, role, layer)->h();
     if (!factor.defined()) return values;
     return values * (values.dim() == 2 ? factor.unsqueeze(1) : factor);
   }
@@ -177,14 +272,14 @@ class Folded {
  private:
   /// What the tensor is multiplied by; undefined: nothing. The readers share one g, or, where one
   /// of them is not 1-bit, there is none.
-  Tensor factor_into(Role target, std::int64_t layer) const {
+  Tensor factor_into(const DecoderModel& student, Role target, std::int64_t layer) const {
     const arch::Folding* folding = arch::folding_into(foldings_, target);
     if (folding == nullptr) return {};
-    const OneBitLinear* reader = one_bit(folding->readers[0], layer);
-    return reader == nullptr ? Tensor() : reader->g().detach();
+    const OneBitLinear* reader = one_bit(student, folding->readers[0], layer);
+    // One that started from a packed file has none: it is folded already.
+    return reader == nullptr || !reader->g().defined() ? Tensor() : reader->g().detach();
   }
 
-  const DecoderModel& student_;
   std::vector<arch::Folding> foldings_;
 };
 
@@ -192,19 +287,32 @@ class Folded {
 
 void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options) {
+  save_packed(
+      student, [&](std::int64_t) -> const DecoderModel& { return student; }, source, out, options);
+}
+
+void save_packed(const DecoderModel& ends,
+                 const std::function<const DecoderModel&(std::int64_t layer)>& block_of,
+                 const arch::Checkpoint& source, const std::filesystem::path& out,
+                 const arch::PackOptions& options) {
   const torch::NoGradGuard no_grad;
   arch::PackedWriter writer(out, source, options);
-  const Folded folded(student, options.provenance.form);
-  const FrozenWeights& frozen = student.frozen();
+  const Folded folded(source.config(), options.provenance.form);
+  const DecoderModel* block = nullptr;
+  std::int64_t block_layer = -1;
   for (const auto& [role, layer] : writer.order()) {
-    const auto index = static_cast<std::size_t>(layer);  // used by the per-layer roles only
+    if (layer >= 0 && layer != block_layer) {
+      block = &block_of(layer);
+      block_layer = layer;
+    }
+    const DecoderModel& student = layer < 0 ? ends : *block;
     if (writer.is_one_bit({role, layer})) {
-      const OneBitLinear* linear = folded.one_bit(role, layer);
+      const OneBitLinear* linear = one_bit(student, role, layer);
       ONEBIT_CHECK(linear != nullptr && linear->options().form == options.provenance.form &&
                    linear->options().group_size == options.provenance.group_size);
       const bool has_g = options.provenance.form != arch::Form::kFoldable;
       // Files hold no negative h: its sign goes to the weights it scales.
-      const Tensor h = folded.h(role, layer, linear->h());
+      const Tensor h = folded.h(student, role, layer);
       const Tensor side = sign_of(h, torch::kFloat32);
       const Tensor sides = h.dim() == 1 ? side.unsqueeze(1)
                                         : spread_groups(side, linear->options().group_size,
@@ -217,15 +325,14 @@ void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
     const Tensor dense = [&] {
       switch (role) {
         case Role::kTokenEmbedding:
-          return frozen.embedding;
+          return ends.frozen().embedding;
         case Role::kOutput:
-          return frozen.head;
+          return ends.frozen().head;
         case Role::kOutputNorm:
-          return frozen.output_norm;
+          return ends.frozen().output_norm;
         case Role::kAttnNorm:
-          return folded.norm(role, layer, frozen.attn_norm.at(index));
         case Role::kFfnNorm:
-          return folded.norm(role, layer, frozen.ffn_norm.at(index));
+          return folded.norm(student, role, layer);
         default: {
           const auto* linear = dynamic_cast<const DenseLinear*>(&student.linear(role, layer));
           ONEBIT_CHECK(linear != nullptr);

@@ -23,12 +23,28 @@ torch::ScalarType master_type(torch::ScalarType compute);
 torch::Tensor read_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
                          torch::ScalarType dtype = torch::kFloat32);
 
+/// What a model computes in, and where its tensors are.
+struct Placement {
+  // NOLINTNEXTLINE(google-explicit-constructor): mostly a type is all there is to say
+  Placement(torch::ScalarType compute_type, torch::Device where = torch::kCPU)
+      : compute(compute_type), device(where) {}
+
+  torch::ScalarType compute;
+  torch::Device device;
+};
+
 /// The frozen tensors of a model, as f64 when `compute` is f64, else f32.
-FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, torch::ScalarType compute);
+FrozenWeights read_frozen(const arch::Checkpoint& checkpoint, Placement placement);
 
 /// The model with its matrices in full precision. Throws Error{kNotFound} for a packed one.
-std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint,
-                                         torch::ScalarType compute);
+std::unique_ptr<DecoderModel> load_dense(const arch::Checkpoint& checkpoint, Placement placement);
+
+/// Its block `layer` alone.
+std::unique_ptr<DecoderModel> load_block(const arch::Checkpoint& checkpoint, Placement placement,
+                                         std::int64_t layer);
+
+/// It without blocks: for embed(), finish() and head().
+std::unique_ptr<DecoderModel> load_ends(const arch::Checkpoint& checkpoint, Placement placement);
 
 /// How latent weights start from a matrix W.
 enum class LatentStart : std::uint8_t {
@@ -54,22 +70,40 @@ inline constexpr double kLatentScale = 0.01;
 using StartOf = std::function<OneBitStart(const arch::TensorSpec& spec, std::int64_t layer,
                                           const torch::Tensor& w)>;
 
-/// A student of a full-precision model. `frozen` is shared with the teacher. Masters are f32, or
-/// f64 when compute is.
+/// A student of a full-precision model, or of the blocks of `range`. `frozen` is shared with the
+/// teacher and says where the tensors are. Masters are f32, or f64 when compute is.
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
                                            const FrozenWeights& frozen, torch::ScalarType compute,
                                            OneBitOptions options, const StartOf& start);
+std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
+                                           const FrozenWeights& frozen, torch::ScalarType compute,
+                                           OneBitOptions options, const StartOf& start,
+                                           LayerRange range);
 
 /// The student that a packed file holds: latent = latent_scale · S, g and h as stored, the form
 /// from the file. Throws Error{kInvalidArgument} when the file is not packed.
 std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
                                           SignGradient gradient, double latent_scale);
 
+/// The same as a student of the model whose `frozen` weights it shares, but for its norms, which
+/// are the file's (scales may be folded into them); the blocks of `range`.
+std::unique_ptr<DecoderModel> student_of_packed(const arch::Checkpoint& packed,
+                                                FrozenWeights frozen, torch::ScalarType compute,
+                                                SignGradient gradient, double latent_scale,
+                                                LayerRange range);
+
 /// Writes a student as a packed file. `source` is the teacher's checkpoint: sizes, tokenizer and
 /// chat template come from it, the frozen weights from the student. Matrices that stay dense must
 /// be listed in `options`. Throws as PackedWriter.
 void save_packed(const DecoderModel& student, const arch::Checkpoint& source,
                  const std::filesystem::path& out, const arch::PackOptions& options);
+
+/// The same for a student whose blocks are in memory one at a time: `block_of(layer)` is called for
+/// each layer in turn; what it returns is used until the next call. `ends` has the rest.
+void save_packed(const DecoderModel& ends,
+                 const std::function<const DecoderModel&(std::int64_t layer)>& block_of,
+                 const arch::Checkpoint& source, const std::filesystem::path& out,
+                 const arch::PackOptions& options);
 
 }  // namespace onebit::nn
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from harness import ONEBIT, STORIES, TOOLKIT, CliTest, needs, packed, tiny
+from harness import ONEBIT, STORIES, TOOLKIT, CliTest, needs, packed, tiny, write_tiny
 
 
 def quick(**changes):
@@ -84,6 +84,46 @@ class Distill(CliTest):
             self.data = self.write(f"torn.jsonl.{ending}", whole[:-20])
             said = self.distill(steps=1, expect=1)
             self.assertIn(f"torn.jsonl.{ending}: cannot read the file: ", said.err)
+
+    def test_blocks_alone(self):
+        """Without steps the block-wise stage is all; what is there is not fitted again."""
+        said = self.distill("--json", steps=0, held_out=0.3).json()
+        self.assertEqual(said["tokens"], 0)
+        self.assertLess(said["end"]["kl"], said["start"]["kl"])
+        self.assertEqual(sorted(p.name for p in (self.run_dir / "blocks").iterdir()),
+                         ["0.safetensors", "1.safetensors"])
+        self.onebit("run", self.run_dir / "model.gguf", "-p", "line", "-n", "4", "--temp", "0")
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *quick(steps=0),
+                   says=["holds a run already"])
+        again = self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--json").json()
+        self.assertEqual(again["end"], said["end"])
+        self.fails("distill", tiny(), "-o", self.dir / "none", "--data", self.data,
+                   *quick(steps=0, block_steps=0), "--log-level", "error", expect=2,
+                   says=["--steps, --block-steps: found 0 for both"])
+
+    def test_a_packed_student_goes_on(self):
+        self.distill(held_out=0.3, form="foldable")
+        first = self.run_dir / "model.gguf"
+        self.run_dir = self.dir / "second"
+        result = self.distill("--start", first, "--json", held_out=0.3, block_steps=0)
+        self.assertIn("Adam's moments begin anew", result.err)
+        self.assertEqual(result.json()["recipe"]["form"], "foldable")
+        quiet = ("--data", self.data, *quick(), "--log-level", "error")
+        self.fails("distill", tiny(), "-o", self.dir / "a", "--start", first, "--form", "paper", *quiet,
+                   says=["model.gguf", "found a student of the form foldable", "expected paper"])
+        self.fails("distill", tiny(), "-o", self.dir / "b", "--start", tiny(), *quiet,
+                   says="expected a packed student")
+        other = self.dir / "other"
+        write_tiny(other, layers=3)
+        self.fails("distill", other, "-o", self.dir / "c", "--start", first, *quiet,
+                   says=["model.gguf", "found 2 layers, expected 3", "other"])
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--start", first, expect=2,
+                   says=["--start", "--resume"])
+
+    def test_older_checkpoints(self):
+        self.distill(steps=6, save_every=2, keep=1)
+        self.assertEqual(sorted(p.name for p in (self.run_dir / "checkpoints").iterdir()),
+                         ["4.safetensors", "6.safetensors"])
 
     def test_interrupted_then_resumed(self):
         """The run that was stopped ends as the one that was not, bit for bit."""

@@ -69,7 +69,8 @@ def main():
             resume = []
             for _ in range(KILLS):
                 kills += kill_after(rng.randint(1, STEPS // KILLS), command(broken, data, seed) + resume, broken)
-                resume = ["--resume"] if (broken / "state.safetensors").exists() else []
+                begun = any((broken / name).exists() for name in ("state.safetensors", "blocks/0.safetensors"))
+                resume = ["--resume"] if begun else []
             figures.run_json(*command(broken, data, seed), *resume)
             different += digests(whole) != digests(broken)
     report.note(f"{len(seeds)} runs of {STEPS} steps: times killed", kills)

@@ -1,0 +1,91 @@
+#include "distill/run_parts.h"
+
+#include <fmt/format.h>
+#include <utility>
+
+#include "base/error.h"
+
+namespace onebit::distill {
+
+using torch::Tensor;
+
+Tensor gather(const TokenSegments& segments, std::int64_t count, torch::Device device,
+              const std::function<std::int64_t(std::int64_t)>& at) {
+  Tensor batch = torch::empty({count, segments.length()}, torch::kInt64);
+  std::int64_t* out = batch.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (const text::TokenId id : segments[at(i)]) *out++ = id;
+  }
+  return batch.to(device);
+}
+
+std::unique_ptr<nn::DecoderModel> first_student(const TrainJob& job, const Recipe& recipe,
+                                                const nn::FrozenWeights& frozen, ThreadPool& pool,
+                                                const StartProgress& progress,
+                                                nn::LayerRange range) {
+  if (job.start == nullptr) {
+    return start_student(job.teacher, frozen, recipe, pool, progress, range);
+  }
+  auto student = nn::student_of_packed(*job.start, frozen, recipe.compute, recipe.sign_gradient,
+                                       recipe.latent_scale, range);
+  if (recipe.train_norms) student->train_norms();
+  return student;
+}
+
+RunIdentity identity_of(const TrainJob& job) {
+  return {to_json(job.recipe).dump(), job.teacher.sha256(), job.train.sha256()};
+}
+
+arch::PackOptions packing_of(const TrainJob& job) {
+  arch::PackOptions options = job.options.pack;
+  options.provenance =
+      arch::provenance_of(job.teacher, "onebit", job.recipe.form, job.recipe.group_size);
+  return options;
+}
+
+void throw_interrupted(const TrainJob& job, const std::string& done) {
+  throw Error(ErrorCode::kInterrupted, fmt::format("interrupted after {}; saved in {}, --resume "
+                                                   "goes on",
+                                                   done, job.folder.string()));
+}
+
+void Record::add(nlohmann::ordered_json row, std::int64_t step, const Evaluation& evaluation) {
+  if (evaluation.tokens == 0) return;
+  row["step"] = step;
+  row["held_out_kl"] = evaluation.kl;
+  row["held_out_cross_entropy"] = evaluation.cross_entropy;
+  row["held_out_tokens"] = evaluation.tokens;
+  add(std::move(row));
+  job_.observer.on_evaluation(step, evaluation);
+}
+
+std::int64_t HeldOut::rounds() const {
+  const std::int64_t together = job_.recipe.batch * job_.group.size();
+  return (job_.held_out.size() + together - 1) / together;
+}
+
+Tensor HeldOut::tokens(std::int64_t round) const {
+  const std::int64_t batch = job_.recipe.batch;
+  const std::int64_t first = (round * job_.group.size() + job_.group.rank()) * batch;
+  const std::int64_t count = std::min(batch, job_.held_out.size() - first);
+  if (count <= 0) return {};
+  return gather(job_.held_out, count, job_.options.device,
+                [&](std::int64_t i) { return first + i; });
+}
+
+void EvaluationSum::add(const LogitLoss& loss, const Tensor& tokens) {
+  const auto count = static_cast<double>(tokens.numel());
+  const auto labels = static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
+  kl_ += loss.kl_per_token * count;
+  cross_entropy_ += loss.ce_per_token * labels;
+  tokens_ += count;
+  predicted_ += labels;
+}
+
+Evaluation EvaluationSum::total(ProcessGroup& group) const {
+  const std::vector<double> sums = group.sum({kl_, cross_entropy_, tokens_, predicted_});
+  if (sums[2] == 0) return {};
+  return {sums[0] / sums[2], sums[1] / sums[3], static_cast<std::int64_t>(sums[2])};
+}
+
+}  // namespace onebit::distill

@@ -1,0 +1,32 @@
+// A student's start: signs, scales and latent weights of the teacher's matrices, as a recipe says.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "arch/checkpoint.h"
+#include "base/thread_pool.h"
+#include "distill/recipe.h"
+#include "nn/load.h"
+
+namespace onebit::distill {
+
+/// Called before each matrix; may throw, which ends the start.
+using StartProgress = std::function<void(const arch::TensorSpec& spec, std::int64_t layer)>;
+
+/// The student that `recipe` starts from, where `frozen` is, which it shares with the teacher.
+/// Throws as quant::svid_group().
+std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
+                                                const nn::FrozenWeights& frozen,
+                                                const Recipe& recipe, ThreadPool& pool,
+                                                const StartProgress& progress);
+
+/// The blocks of `range` alone.
+std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
+                                                const nn::FrozenWeights& frozen,
+                                                const Recipe& recipe, ThreadPool& pool,
+                                                const StartProgress& progress,
+                                                nn::LayerRange range);
+
+}  // namespace onebit::distill
