@@ -10,6 +10,7 @@ PACKAGES=(
   ca-certificates g++ cmake ninja-build ccache pkg-config python3 python3-venv
   libfmt-dev nlohmann-json3-dev libcli11-dev libssl-dev libpcre2-dev libutf8proc-dev
   libsentencepiece-dev libarchive-dev libgloo-dev libgoogle-perftools-dev libgtest-dev libgmock-dev libbenchmark-dev
+  gnuplot-nox
   clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
 )
 

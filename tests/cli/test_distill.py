@@ -218,6 +218,60 @@ class Distill(CliTest):
             self.assertEqual((self.run_dir / "state.safetensors").read_bytes(), whole)
             self.assertEqual(self.timeless_metrics(), metrics)
 
+    def test_a_corrupt_checkpoint(self):
+        """Each damage is named in one line, and the file is left as it is."""
+        quiet = ("--resume", "--log-level", "error")
+        for kind, flags in (("state.safetensors", {}), ("blocks/1.safetensors", {"steps": 0})):
+            self.run_dir = self.dir / kind.replace("/", "-")
+            self.distill(**flags)
+            file = self.run_dir / kind
+            whole = file.read_bytes()
+            size = int.from_bytes(whole[:8], "little")
+            header = json.loads(whole[8:8 + size])
+            first = min(name for name in header if name != "__metadata__")
+
+            def with_header(change):
+                changed = json.loads(json.dumps(header))
+                change(changed)
+                text = json.dumps(changed).encode()
+                return len(text).to_bytes(8, "little") + text + whole[8 + size:]
+
+            damages = [(b"", "safetensors"), (whole[:100], "safetensors"), (whole[:-1], "safetensors"),
+                       (b"\xff" * 64 + whole[64:], "safetensors"),
+                       (with_header(lambda h: h["__metadata__"].pop("onebit.data")), "found no onebit.data"),
+                       (with_header(lambda h: h.update({"x": h.pop(first)})), f"found no tensor {first}"),
+                       (with_header(lambda h: h[first]["shape"].append(1)), f"{first}: found shape")]
+            for recipe, says in (("{", "onebit.recipe"), ("{}", "form")):
+                damages.append((with_header(lambda h: h["__metadata__"].update({"onebit.recipe": recipe})), says))
+            for damage, says in damages:
+                file.write_bytes(damage)
+                self.assertIn(says, self.distill(*quiet, expect=1, **flags).err)
+                self.assertEqual(file.read_bytes(), damage)
+            file.write_bytes(whole)
+            self.distill(*quiet, **flags)
+
+    def test_a_full_disk(self):
+        """A checkpoint that does not fit leaves the one before; with room the run goes on from it."""
+        settings = {"steps": 40, "save_every": 5, "threads": 1, "held_out": 0}
+        self.distill(**settings)
+        whole = (self.run_dir / "state.safetensors").read_bytes()
+        room = len(whole) * 3 // 2
+        self.run_dir = self.dir / "full"
+        self.run_dir.mkdir()
+        mount = ('mount -t tmpfs -o size="$1" none "$2" || exit 99; disk=$2; shift 2; "$@"; code=$?; '
+                 'cp -r "$disk" "$disk.copy"; exit $code')
+        result = subprocess.run(
+            ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", str(room), str(self.run_dir),
+             str(ONEBIT), "distill", str(tiny()), "-o", str(self.run_dir), "--data", str(self.data), "--log-level",
+             "error", *quick(**settings)], stderr=subprocess.PIPE, text=True, check=False)
+        if result.returncode == 99 or "unshare" in result.stderr:
+            self.skipTest(f"no small disk to be had: {result.stderr.strip()}")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertRegex(result.stderr, r"\Aonebit: error: [^\n]*(state.safetensors|model.gguf)[^\n]*\n\Z")
+        self.run_dir = self.dir / "full.copy"
+        self.distill("--resume", **settings)
+        self.assertEqual((self.run_dir / "state.safetensors").read_bytes(), whole)
+
     @needs(STORIES)
     def test_a_teacher_is_not_overwritten(self):
         model = self.run_dir / "model.gguf"
