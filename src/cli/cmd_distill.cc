@@ -17,6 +17,7 @@
 #include "cli/recipe_flags.h"
 #include "cli/synth_file.h"
 #include "cuda/cuda.h"
+#include "distill/memory.h"
 #include "distill/train_state.h"
 #include "distill/trainer.h"
 
@@ -243,6 +244,10 @@ class Distill final : public Command {
             grouped(recipe.steps * recipe.sequences_per_step() * group.size() * recipe.length),
             grouped(train.size()), grouped(held_out.size())));
 
+    const distill::MemoryEstimate memory = memory_of(teacher.config(), recipe, held_out, group);
+    console.message(LogLevel::kInfo,
+                    fmt::format("about {} of memory at the most",
+                                bytes_text(static_cast<std::uint64_t>(memory.peak()))));
     distill::TrainOptions options{.device = device,
                                   .save_every = f.save_every,
                                   .eval_every = f.eval_every,
@@ -290,6 +295,15 @@ class Distill final : public Command {
       flags_.threads = std::max(1, at::get_num_threads() / launch.local_size);
     }
     if (flags_.threads > 0) at::set_num_threads(flags_.threads);
+  }
+
+  distill::MemoryEstimate memory_of(const arch::ModelConfig& config, const distill::Recipe& recipe,
+                                    const distill::TokenSegments& held_out,
+                                    const distill::ProcessGroup& group) const {
+    if (recipe.steps == 0) {
+      return distill::estimate_block_memory(config, recipe, group.size(), held_out.size());
+    }
+    return distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing);
   }
 
   /// A start decides the form unless the command line does. Its latent weights are as far from a

@@ -142,6 +142,13 @@ std::vector<Parameter> DecoderModel::parameters() const {
   return result;
 }
 
+void DecoderModel::recompute_blocks() noexcept {
+  recomputes_ = true;
+  for (auto& block : blocks_) {
+    for (auto& [role, linear] : block) linear->save_memory();
+  }
+}
+
 void DecoderModel::train_norms() {
   trains_norms_ = true;
   const auto own = [](Tensor& weight) {

@@ -76,9 +76,9 @@ class DecoderModel {
   void train_norms();
 
   /// From here on forward() keeps only what goes into a block for the backward pass, which runs
-  /// each block's forward pass again (gradient checkpointing: Chen et al., arXiv 1604.06174). Same
-  /// values and gradients.
-  void recompute_blocks() noexcept { recomputes_ = true; }
+  /// each block's forward pass again (gradient checkpointing: Chen et al., arXiv 1604.06174), and
+  /// signs are formed each time they are needed. Same values and gradients.
+  void recompute_blocks() noexcept;
 
   /// The residual stream before block 0: embeddings of int64 [B, T].
   torch::Tensor embed(const torch::Tensor& tokens) const;

@@ -159,18 +159,20 @@ std::optional<torch::Tensor> OneBitLinear::input_scale() const {
   return tie_.defined() ? g_.index_select(0, tie_) : g_;
 }
 
-const torch::Tensor& OneBitLinear::matrix_for(torch::ScalarType dtype) {
+torch::Tensor OneBitLinear::make_matrix(torch::ScalarType dtype) const {
+  const torch::NoGradGuard no_grad;
+  if (options_.group_size == 0) return sign_of(latent_, dtype);
+  const torch::Tensor scale = spread_groups(h_, options_.group_size, latent_.size(1));
+  return torch::where(latent_ < 0, -scale, scale).to(dtype);
+}
+
+torch::Tensor OneBitLinear::matrix_for(torch::ScalarType dtype) {
+  if (!keeps_matrix_) return make_matrix(dtype);
   const std::uint32_t latent_version = latent_._version();
   const std::uint32_t h_version = options_.group_size > 0 ? h_._version() : 0;
   if (!matrix_.defined() || matrix_.scalar_type() != dtype || latent_version != latent_version_ ||
       h_version != h_version_) {
-    const torch::NoGradGuard no_grad;
-    if (options_.group_size == 0) {
-      matrix_ = sign_of(latent_, dtype);
-    } else {
-      const torch::Tensor scale = spread_groups(h_, options_.group_size, latent_.size(1));
-      matrix_ = torch::where(latent_ < 0, -scale, scale).to(dtype);
-    }
+    matrix_ = make_matrix(dtype);
     latent_version_ = latent_version;
     h_version_ = h_version;
   }
@@ -178,7 +180,7 @@ const torch::Tensor& OneBitLinear::matrix_for(torch::ScalarType dtype) {
 }
 
 torch::Tensor OneBitLinear::forward(const torch::Tensor& x) {
-  const torch::Tensor& matrix = matrix_for(x.scalar_type());
+  const torch::Tensor matrix = matrix_for(x.scalar_type());
   const auto gradient = static_cast<std::int64_t>(options_.gradient);
   if (options_.group_size > 0) {
     return GroupedFunction::apply(x, latent_, input_scale(), h_, matrix, options_.group_size,

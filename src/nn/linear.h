@@ -42,6 +42,9 @@ class Linear {
 
   virtual torch::Tensor forward(const torch::Tensor& x) = 0;
 
+  /// From here on nothing is kept between calls that can be computed again.
+  virtual void save_memory() noexcept {}
+
   /// Appends the trainable tensors, each named prefix + "." + its role in the layer; one that `out`
   /// has already, being shared, is not repeated.
   virtual void collect(const std::string& prefix, std::vector<Parameter>& out) const = 0;
@@ -87,6 +90,7 @@ class OneBitLinear final : public Linear {
   OneBitLinear(OneBitStart start, OneBitOptions options);
 
   torch::Tensor forward(const torch::Tensor& x) override;
+  void save_memory() noexcept override { keeps_matrix_ = false; }
   void collect(const std::string& prefix, std::vector<Parameter>& out) const override;
 
   const torch::Tensor& latent() const noexcept { return latent_; }
@@ -102,15 +106,18 @@ class OneBitLinear final : public Linear {
   /// g of every input, [in]; nothing for all ones.
   std::optional<torch::Tensor> input_scale() const;
 
-  /// S in the type of the activations, or S ⊙ h where h has groups: computed once per change of
-  /// what it is made of.
-  const torch::Tensor& matrix_for(torch::ScalarType dtype);
+  /// S in the type of the activations, or S ⊙ h where h has groups.
+  torch::Tensor make_matrix(torch::ScalarType dtype) const;
+
+  /// The same, computed once per change of what it is made of where it may be kept.
+  torch::Tensor matrix_for(torch::ScalarType dtype);
 
   torch::Tensor latent_;
   torch::Tensor g_;
   torch::Tensor h_;
   torch::Tensor tie_;
   OneBitOptions options_;
+  bool keeps_matrix_ = true;
   torch::Tensor matrix_;
   std::uint32_t latent_version_ = 0;
   std::uint32_t h_version_ = 0;

@@ -1,0 +1,112 @@
+#include "distill/memory.h"
+
+#include <algorithm>
+
+namespace onebit::distill {
+namespace {
+
+constexpr double kMaster = 4;  // bytes of an f32
+
+/// A model's numbers, as doubles.
+struct Sizes {
+  double dim, query, kv, ffn, vocab_rows, layers;
+  double weights = 0;  ///< of a block's matrices
+  double scales = 0;
+  bool grouped;
+
+  Sizes(const arch::ModelConfig& config, const Recipe& recipe)
+      : dim(static_cast<double>(config.dim)),
+        query(static_cast<double>(config.query_dim())),
+        kv(static_cast<double>(config.kv_dim())),
+        ffn(static_cast<double>(config.ffn)),
+        vocab_rows(static_cast<double>(config.vocab) * dim),
+        layers(static_cast<double>(config.layers)),
+        grouped(recipe.group_size > 0) {
+    for (const arch::TensorSpec& spec : config.arch->tensors) {
+      if (!spec.linear) continue;
+      const formats::Shape shape = arch::shape_of(config, spec);
+      weights += static_cast<double>(shape[0] * shape[1]);
+      scales +=
+          static_cast<double>(shape[0] * arch::group_count(shape[1], recipe.group_size) + shape[1]);
+    }
+  }
+};
+
+double bytes_of(torch::ScalarType type) { return static_cast<double>(c10::elementSize(type)); }
+
+double frozen_bytes(const arch::ModelConfig& config, const Sizes& n, double compute) {
+  const double matrices = config.tied_head ? 1 : 2;
+  const double heads = compute == kMaster ? 0 : 2 * compute;  // teacher's and student's own
+  return (kMaster * matrices + heads) * n.vocab_rows + kMaster * n.dim * (2 * n.layers + 1);
+}
+
+/// What autograd holds of one block for each token: the inputs of the norms (f32), and in the
+/// compute type the normed rows (2 D), q, k and v rotated and repeated for each head (3 Q), the
+/// mixture twice (2 Q), the parts of SwiGLU (4 F), and what leaves the matrices before h (Q + 2 K +
+/// 2 D + 2 F), which layers with groups do not need.
+double block_bytes_per_token(const Sizes& n, double compute) {
+  const double outputs = n.grouped ? 0 : n.query + 2 * n.kv + 2 * n.dim + 2 * n.ffn;
+  return kMaster * 2 * n.dim + compute * (2 * n.dim + 5 * n.query + 4 * n.ffn + outputs);
+}
+
+/// The widest f32 intermediate, of which three are alive at a time.
+double passing_bytes_per_token(const Sizes& n) {
+  return 3 * kMaster * std::max({n.dim, n.query, n.ffn});
+}
+
+double chunk_bytes(const arch::ModelConfig& config, const Recipe& recipe, double compute) {
+  const double tokens =
+      static_cast<double>(std::min(recipe.loss.logit.chunk, recipe.batch * recipe.length));
+  return tokens * static_cast<double>(config.vocab) * (2 * compute + 3 * kMaster);
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& recipe, int processes,
+                               bool gradient_checkpointing) {
+  const Sizes n(config, recipe);
+  const double compute = bytes_of(recipe.compute);
+  const double trained = kMaster * n.layers * (n.weights + n.scales);
+  const double tokens = static_cast<double>(recipe.batch * recipe.length);
+  const double kept = gradient_checkpointing ? 1 : n.layers;  // blocks
+  MemoryEstimate m;
+  m.frozen = frozen_bytes(config, n, compute);
+  m.teacher = compute * n.layers * n.weights;
+  m.masters = trained;
+  m.signs = compute * kept * n.weights;
+  m.gradients = trained;
+  m.moments = 2 * trained / processes;
+  const double stream = kMaster * n.dim * tokens;
+  // Every block's input is the student's state there; without checkpointing block_bytes_per_token()
+  // has them.
+  m.states = stream *
+             ((gradient_checkpointing ? n.layers : 0) + (recipe.loss.beta != 0 ? n.layers + 1 : 1));
+  m.block = tokens * (kept * block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
+  m.logits = chunk_bytes(config, recipe, compute);
+  return m;
+}
+
+MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Recipe& recipe,
+                                     int processes, std::int64_t held_out) {
+  const Sizes n(config, recipe);
+  const double compute = bytes_of(recipe.compute);
+  const double trained = kMaster * (n.weights + n.scales);
+  const auto length = static_cast<double>(recipe.length);
+  MemoryEstimate m;
+  m.frozen = frozen_bytes(config, n, compute) -
+             (compute == kMaster ? 0 : compute * n.vocab_rows);  // one head, not two
+  m.teacher = compute * n.weights;
+  m.masters = 2 * trained;  // and the block's start, for a second try
+  m.signs = compute * n.weights;
+  m.gradients = trained;
+  m.moments = 2 * trained / processes;
+  const double segments = static_cast<double>(recipe.block.segments) / processes;
+  const double followers = static_cast<double>(held_out) / processes * (recipe.steps == 0 ? 3 : 2);
+  m.states = kMaster * n.dim * length * (2 * segments + followers);
+  m.block = static_cast<double>(recipe.block.batch) * length *
+            (block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
+  m.logits = chunk_bytes(config, recipe, compute);
+  return m;
+}
+
+}  // namespace onebit::distill

@@ -1,0 +1,39 @@
+// What a run needs of a device's memory, from sizes alone: to choose machines before there are any,
+// and to say so before a run begins. docs/scaling.md has the table for 7B and 13B models.
+#pragma once
+
+#include <cstdint>
+
+#include "arch/model_config.h"
+#include "distill/recipe.h"
+
+namespace onebit::distill {
+
+/// Bytes of one process. With P weights and s scales in the 1-bit matrices, c bytes a value of the
+/// compute type, W processes, N = batch · length tokens of a micro-batch:
+struct MemoryEstimate {
+  double frozen = 0;  ///< embedding, head, norms: 4 V·D each in f32, and c V·D twice for the heads
+  double teacher = 0;    ///< c P
+  double masters = 0;    ///< 4 (P + s): latent weights and scales
+  double signs = 0;      ///< c P, or one block's with gradient checkpointing
+  double gradients = 0;  ///< 4 (P + s)
+  double moments = 0;    ///< 8 (P + s) / W
+  double states = 0;     ///< residual streams that the backward pass and the losses hold
+  double block = 0;      ///< what the backward pass needs of the blocks, or of one block
+  double logits = 0;     ///< of one chunk of tokens
+
+  /// What stays between steps, but for gradients: they come and go with each.
+  double lasting() const { return frozen + teacher + masters + signs + moments; }
+  double peak() const { return lasting() + gradients + states + block + logits; }
+};
+
+/// Of the end-to-end stage.
+MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& recipe, int processes,
+                               bool gradient_checkpointing);
+
+/// Of the block-wise stage alone: one block of both models, its gradients and moments, and the
+/// states of this process's segments and of `held_out` sequences.
+MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Recipe& recipe,
+                                     int processes, std::int64_t held_out);
+
+}  // namespace onebit::distill
