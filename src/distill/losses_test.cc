@@ -42,5 +42,28 @@ TEST(RelativeError, GradientIsTheStudentsAlone) {
   EXPECT_TRUE(torch::isfinite(finite).item<bool>());
 }
 
+// The first row of a sequence is (1, 0, …) in both models: a root of its squared distance would
+// have the derivative 0/0 there, in every batch.
+TEST(AttentionLoss, RowsThatAreEqualHaveNoGradient) {
+  torch::manual_seed(3);
+  const auto weights = [] {
+    const Tensor future = torch::ones({5, 5}, torch::kBool).triu(1);
+    return torch::softmax(torch::randn({2, 3, 5, 5}, torch::kFloat64).masked_fill(future, -1e300),
+                          -1);
+  };
+  const Tensor student = weights().requires_grad_();
+  const Tensor teacher = weights();
+  const Tensor loss = attention_loss({student}, {teacher});
+  loss.backward();
+  const Tensor difference = (student - teacher).detach();
+  EXPECT_NEAR(loss.item<double>(), difference.square().sum(-1).mean().item<double>(), 1e-15);
+  // 2 · 3 · 5 rows
+  EXPECT_TRUE(torch::allclose(student.grad(), 2 * difference / 30, 1e-12, 1e-15));
+  EXPECT_TRUE(torch::equal(student.grad().select(2, 0), torch::zeros({2, 3, 5}, torch::kFloat64)));
+  const Tensor same = weights().requires_grad_();
+  attention_loss({same, same}, {same, same}).backward();
+  EXPECT_TRUE(torch::equal(same.grad(), torch::zeros_like(same)));
+}
+
 }  // namespace
 }  // namespace onebit::distill

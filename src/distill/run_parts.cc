@@ -26,10 +26,7 @@ std::unique_ptr<nn::DecoderModel> first_student(const TrainJob& job, const Recip
   if (job.start == nullptr) {
     return start_student(job.teacher, frozen, recipe, pool, progress, range);
   }
-  auto student = nn::student_of_packed(*job.start, frozen, recipe.compute, recipe.sign_gradient,
-                                       recipe.latent_scale, range);
-  if (recipe.train_norms) student->train_norms();
-  return student;
+  return packed_student(job.teacher, *job.start, frozen, recipe, range);
 }
 
 RunIdentity identity_of(const TrainJob& job) {

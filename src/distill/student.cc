@@ -1,8 +1,11 @@
 #include "distill/student.h"
 
+#include <algorithm>
+#include <fmt/format.h>
 #include <map>
 #include <torch/utils.h>
 
+#include "base/error.h"
 #include "quant/svid_layer.h"
 
 namespace onebit::distill {
@@ -94,6 +97,110 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
       },
       range);
   if (recipe.train_norms) student->train_norms();
+  return student;
+}
+
+namespace {
+
+/// The starts of a packed student's matrices; those that share g in its form share it here.
+class PackedStarts {
+ public:
+  PackedStarts(const arch::Checkpoint& teacher, const arch::Checkpoint& packed,
+               const Recipe& recipe, torch::Device device)
+      : teacher_(teacher),
+        packed_(packed),
+        recipe_(recipe),
+        device_(device),
+        groups_(quant::start_groups(teacher.config(), recipe.form)) {}
+
+  nn::OneBitStart of(arch::Role role, std::int64_t layer) {
+    nn::OneBitStart start = nn::packed_start(packed_, role, layer, recipe_.latent_scale);
+    if (recipe_.form != arch::Form::kFoldable) return start;
+    if (layer != layer_) shared_.clear();
+    layer_ = layer;
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      const quant::StartGroup& group = groups_[i];
+      if (std::find(group.readers.begin(), group.readers.end(), role) == group.readers.end()) {
+        continue;
+      }
+      torch::Tensor& g = shared_[i];
+      if (!g.defined()) g = unfolded(group, start.latent.size(1));
+      start.g = g;
+      if (!group.tie.empty()) start.tie = torch::tensor(group.tie, torch::kInt64);
+    }
+    return start;
+  }
+
+ private:
+  /// What the readers' g was, if it went into a norm; else ones: it is in the other tensor's h.
+  torch::Tensor unfolded(const quant::StartGroup& group, std::int64_t in) const {
+    using arch::Role;
+    const auto type = nn::master_type(recipe_.compute);
+    torch::Tensor g;
+    if (group.target == Role::kAttnNorm || group.target == Role::kFfnNorm) {
+      const torch::Tensor before = nn::read_dense(teacher_, *group.target, layer_);
+      const torch::Tensor after = nn::read_dense(packed_, *group.target, layer_);
+      g = torch::where(before == 0, torch::ones_like(before), after / before);
+    } else {
+      const std::int64_t size =
+          group.tie.empty() ? in : 1 + *std::max_element(group.tie.begin(), group.tie.end());
+      g = torch::ones({size});
+    }
+    return g.to(device_, type).requires_grad_();
+  }
+
+  const arch::Checkpoint& teacher_;
+  const arch::Checkpoint& packed_;
+  const Recipe& recipe_;
+  torch::Device device_;
+  std::vector<quant::StartGroup> groups_;
+  std::map<std::size_t, torch::Tensor> shared_;
+  std::int64_t layer_ = -1;
+};
+
+/// The packed student's norms, where they are trained; where not, they must be the teacher's.
+void take_norms(const arch::Checkpoint& packed, const Recipe& recipe, nn::LayerRange range,
+                nn::DecoderModel& student) {
+  const torch::NoGradGuard no_grad;
+  const auto take = [&](arch::Role role, std::int64_t layer, torch::Tensor into) {
+    const torch::Tensor values =
+        nn::read_dense(packed, role, layer).to(into.device(), into.dtype());
+    if (torch::equal(values, into)) return;
+    if (!recipe.train_norms) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: {}: found a norm that was trained, expected --train-norms",
+                      packed.path().string(),
+                      arch::gguf_name(*arch::find_tensor(*packed.config().arch, role), layer)));
+    }
+    into.copy_(values);
+  };
+  for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
+    if (recipe.form == arch::Form::kFoldable) break;
+    for (const arch::Role role : {arch::Role::kAttnNorm, arch::Role::kFfnNorm}) {
+      take(role, layer, student.norm(role, layer));
+    }
+  }
+  if (student.frozen().output_norm.defined()) {
+    take(arch::Role::kOutputNorm, -1, student.frozen().output_norm);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher,
+                                                 const arch::Checkpoint& packed,
+                                                 const nn::FrozenWeights& frozen,
+                                                 const Recipe& recipe, nn::LayerRange range) {
+  PackedStarts starts(teacher, packed, recipe, frozen.embedding.device());
+  auto student = nn::make_student(
+      teacher, frozen, recipe.compute, recipe.one_bit(),
+      [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor&) {
+        return starts.of(spec.role, layer);
+      },
+      range);
+  if (recipe.train_norms) student->train_norms();
+  take_norms(packed, recipe, range, *student);
   return student;
 }
 

@@ -29,4 +29,13 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const StartProgress& progress,
                                                 nn::LayerRange range);
 
+/// The same from a packed student of the same teacher and form: its signs and scales. In the form
+/// kFoldable what was folded into a norm is taken out again, so that the norms are the teacher's;
+/// what was folded into h stays there. Norms that were trained must be trained again. Throws
+/// Error{kUnsupported} where they are not, or where a matrix is not 1-bit.
+std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher,
+                                                 const arch::Checkpoint& packed,
+                                                 const nn::FrozenWeights& frozen,
+                                                 const Recipe& recipe, nn::LayerRange range);
+
 }  // namespace onebit::distill

@@ -270,8 +270,32 @@ TEST_F(Trainer, GoesOnFromAPackedStudent) {
         EXPECT_NEAR(after.start.kl, before.end.kl, 2e-3 * before.end.kl) << name;
         EXPECT_NE(after.end.kl, after.start.kl);
       }
+      // Once begun it needs the start no more.
+      r.block.steps = 0;
+      Observer stopped(5);
+      EXPECT_THROW(run(r, ("broken-" + name).c_str(), stopped), Error);
       start_.reset();
+      Observer rest;
+      run(r, ("broken-" + name).c_str(), rest, /*resume=*/true);
+      EXPECT_EQ(state(("broken-" + name).c_str()), state(("second-" + name + "-0").c_str()));
     }
+  }
+}
+
+TEST_F(Trainer, TrainedNormsOfAStartAreTrainedOn) {
+  Recipe r = recipe(6);
+  r.train_norms = true;
+  Observer observer;
+  const TrainResult before = run(r, "first", observer);
+  start_ = arch::Checkpoint::open(folder_ / "first" / "model.gguf");
+  EXPECT_NEAR(run(r, "second", observer).start.kl, before.end.kl, 2e-3 * before.end.kl);
+  r.train_norms = false;
+  try {
+    run(r, "third", observer);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(), HasSubstr("blk.0.attn_norm: found a norm that was trained"));
   }
 }
 

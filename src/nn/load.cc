@@ -82,10 +82,6 @@ class Frozen {
   void read_ends(FrozenWeights& into) const {
     into.embedding = read(Role::kTokenEmbedding, -1);
     into.head = checkpoint_.config().tied_head ? into.embedding : read(Role::kOutput, -1);
-    read_output_norm(into);
-  }
-
-  void read_output_norm(FrozenWeights& into) const {
     into.output_norm = read(Role::kOutputNorm, -1);
   }
 
@@ -190,55 +186,44 @@ std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
       range);
 }
 
-namespace {
+OneBitStart packed_start(const arch::Checkpoint& packed, Role role, std::int64_t layer,
+                         double latent_scale) {
+  const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(role, layer);
+  if (!matrix) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*packed.config().arch, role);
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: {}: found a matrix in full precision, expected a 1-bit one",
+                            packed.path().string(), arch::gguf_name(spec, layer)));
+  }
+  OneBitStart start;
+  start.latent = unpack(matrix->sign).mul_(latent_scale);
+  if (!matrix->g.empty()) start.g = copy_of(matrix->g, torch::kFloat32);
+  start.h = copy_of(matrix->h, torch::kFloat32);
+  if (packed.provenance()->group_size > 0) start.h = start.h.view({matrix->sign.rows, -1});
+  return start;
+}
 
-/// The layers of a packed file.
-LinearFactory packed_layers(const arch::Checkpoint& packed, Placement placement,
-                            SignGradient gradient, double latent_scale) {
+std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
+                                          SignGradient gradient, double latent_scale) {
   if (!packed.provenance()) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{}: expected a packed 1-bit model, found a full-precision one",
                             packed.path().string()));
   }
+  const torch::ScalarType type = master_type(compute);
   const OneBitOptions options{packed.provenance()->form, gradient, packed.provenance()->group_size};
-  return [&packed, placement, latent_scale, options](
-             const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
-    const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(spec.role, layer);
-    if (!matrix) {
-      return std::make_unique<DenseLinear>(
-          read_dense(packed, spec.role, layer, placement.compute).to(placement.device));
-    }
-    const torch::ScalarType type = master_type(placement.compute);
-    OneBitStart start;
-    start.latent = unpack(matrix->sign).to(placement.device, type).mul_(latent_scale);
-    if (!matrix->g.empty()) start.g = copy_of(matrix->g, type).to(placement.device);
-    start.h = copy_of(matrix->h, type).to(placement.device);
-    if (options.group_size > 0) start.h = start.h.view({matrix->sign.rows, -1});
-    return std::make_unique<OneBitLinear>(std::move(start), options);
-  };
-}
-
-}  // namespace
-
-std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
-                                          SignGradient gradient, double latent_scale) {
-  const LinearFactory layers = packed_layers(packed, compute, gradient, latent_scale);
-  return std::make_unique<DecoderModel>(packed.config(), read_frozen(packed, compute), compute,
-                                        layers);
-}
-
-std::unique_ptr<DecoderModel> student_of_packed(const arch::Checkpoint& packed,
-                                                FrozenWeights frozen, torch::ScalarType compute,
-                                                SignGradient gradient, double latent_scale,
-                                                LayerRange range) {
-  const Placement placement(compute, frozen.embedding.device());
-  const LinearFactory layers = packed_layers(packed, placement, gradient, latent_scale);
-  const Frozen reader(packed, placement);
-  frozen.attn_norm.clear();
-  frozen.ffn_norm.clear();
-  for (std::int64_t i = 0; i < range.count; ++i) reader.read_norms(range.first + i, frozen);
-  if (frozen.output_norm.defined()) reader.read_output_norm(frozen);
-  return std::make_unique<DecoderModel>(packed.config(), std::move(frozen), compute, layers, range);
+  return std::make_unique<DecoderModel>(
+      packed.config(), read_frozen(packed, compute), compute,
+      [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
+        if (!packed.one_bit(spec.role, layer)) {
+          return std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
+        }
+        OneBitStart start = packed_start(packed, spec.role, layer, latent_scale);
+        start.latent = start.latent.to(type);
+        if (start.g.defined()) start.g = start.g.to(type);
+        start.h = start.h.to(type);
+        return std::make_unique<OneBitLinear>(std::move(start), options);
+      });
 }
 
 namespace {
@@ -276,8 +261,7 @@ class Folded {
     const arch::Folding* folding = arch::folding_into(foldings_, target);
     if (folding == nullptr) return {};
     const OneBitLinear* reader = one_bit(student, folding->readers[0], layer);
-    // One that started from a packed file has none: it is folded already.
-    return reader == nullptr || !reader->g().defined() ? Tensor() : reader->g().detach();
+    return reader == nullptr ? Tensor() : reader->g().detach();
   }
 
   std::vector<arch::Folding> foldings_;

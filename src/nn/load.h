@@ -85,12 +85,10 @@ std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
 std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch::ScalarType compute,
                                           SignGradient gradient, double latent_scale);
 
-/// The same as a student of the model whose `frozen` weights it shares, but for its norms, which
-/// are the file's (scales may be folded into them); the blocks of `range`.
-std::unique_ptr<DecoderModel> student_of_packed(const arch::Checkpoint& packed,
-                                                FrozenWeights frozen, torch::ScalarType compute,
-                                                SignGradient gradient, double latent_scale,
-                                                LayerRange range);
+/// One matrix of a packed file as a layer's start, in f32: latent = latent_scale · S, g (undefined
+/// in the form kFoldable) and h. Throws Error{kUnsupported} naming a matrix that is not 1-bit.
+OneBitStart packed_start(const arch::Checkpoint& packed, arch::Role role, std::int64_t layer,
+                         double latent_scale);
 
 /// Writes a student as a packed file. `source` is the teacher's checkpoint: sizes, tokenizer and
 /// chat template come from it, the frozen weights from the student. Matrices that stay dense must
