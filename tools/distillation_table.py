@@ -22,6 +22,7 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STAGE = "--block-steps 200 --block-batch 4 --block-segments 800"
 OURS, PAPER = "--recipe best", "--recipe paper"
+TOKEN = "--logit-reduction token --logit-scale 1"
 MODELS = {
     "stories260k": {
         "teacher": ".deps/models/stories260k.gguf",
@@ -42,6 +43,38 @@ MODELS = {
             "foldable": f"{OURS} {STAGE} --form foldable",
             "foldable-32": f"{OURS} {STAGE} --group-size 32",
             "foldable-16": f"{OURS} {STAGE} --group-size 16",
+            "best-blocks-400": f"{OURS} --block-steps 400 --block-batch 4 --block-segments 1600",
+            # The paper's recipe from other starts.
+            "paper-svd": f"{PAPER} --init svd --split balanced",
+            "paper-in": f"{PAPER} --split in",
+            "paper-out": f"{PAPER} --split out",
+            "paper-copy": f"{PAPER} --init copy",
+            # Its losses, with its normalisation and with the mean over tokens.
+            "paper-beta0": f"{PAPER} --beta 0",
+            "paper-beta10": f"{PAPER} --beta 10",
+            "paper-gamma1": f"{PAPER} --gamma 1",
+            "paper-alpha0.5": f"{PAPER} --alpha 0.5",
+            "paper-token-beta0": f"{PAPER} {TOKEN} --beta 0",
+            "paper-token": f"{PAPER} {TOKEN}",
+            "paper-token-gamma1": f"{PAPER} {TOKEN} --gamma 1",
+        },
+    },
+    "smollm2": {
+        "teacher": ".deps/models/smollm2-135m-instruct.gguf",
+        "length": 256, "batch": 4, "tokens": 300_000,
+        # The demo's novels; the sixth is kept out.
+        "prepare": ["tools/novels.sh", "demo/novels"],
+        "files": {"train": "demo/novels/train.jsonl", "held": "demo/novels/held_out.txt"},
+        "common": "--warmup 10 --eval-sequences 64",
+        "rows": {
+            "paper": PAPER,
+            "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
+            "best": OURS,
+            "best-no-blocks": f"{OURS} --block-steps 0",
+            "best-paper-form": f"{OURS} --form paper",
+            "foldable": f"{OURS} --form foldable",
+            "foldable-128": f"{OURS} --group-size 128",
+            "foldable-64": f"{OURS} --group-size 64",
         },
     },
 }
@@ -59,6 +92,11 @@ class Table:
         return json.loads(self.results.read_text()) if self.results.exists() else {}
 
     def text(self, part):
+        if "files" in self.spec:
+            path = ROOT / self.spec["files"][part]
+            if not path.exists():
+                subprocess.run(self.spec["prepare"], cwd=ROOT, check=True)
+            return path
         path = self.folder / f"{part}.jsonl"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +138,7 @@ class Table:
         row = {
             "row": name, "seed": int(seed or 0), "flags": flags, "steps": steps,
             "kl": report["end"]["kl"], "cross_entropy": report["end"]["cross_entropy"],
+            "teacher_cross_entropy": report["end"].get("teacher_cross_entropy"),
             "held_out_tokens": report["end"]["tokens"],
             "file_bytes": info["file_bytes"], "matrix_bits": info["matrices"]["bits_per_weight"],
             "file_bits": info["file_bits_per_weight"],

@@ -91,9 +91,12 @@ class Narrator final : public distill::TrainObserver {
   void on_step(std::int64_t, const distill::StepMetrics&) override {}
 
   void on_evaluation(std::int64_t step, const distill::Evaluation& e) override {
-    console_.message(LogLevel::kInfo,
-                     fmt::format("step {}: held-out KL {:.4f}, perplexity {:.2f} ({} tokens)", step,
-                                 e.kl, std::exp(e.cross_entropy), grouped(e.tokens)));
+    console_.message(
+        LogLevel::kInfo,
+        fmt::format("step {}: held-out KL {:.4f}, perplexity {:.2f} (the teacher's {:.2f}; "
+                    "{} tokens)",
+                    step, e.kl, std::exp(e.cross_entropy), std::exp(e.teacher_cross_entropy),
+                    grouped(e.tokens)));
   }
 
   void on_rollback(const std::string& reason, std::int64_t step, double rate_scale) override {
@@ -451,7 +454,10 @@ class Distill final : public Command {
                               bytes_text(std::filesystem::file_size(model))));
     const auto evaluation = [](const distill::Evaluation& e) -> Json {
       if (e.tokens == 0) return nullptr;
-      return {{"kl", e.kl}, {"cross_entropy", e.cross_entropy}, {"tokens", e.tokens}};
+      return {{"kl", e.kl},
+              {"cross_entropy", e.cross_entropy},
+              {"teacher_cross_entropy", e.teacher_cross_entropy},
+              {"tokens", e.tokens}};
     };
     console.print_json({{"teacher", flags_.teacher},
                         {"output", flags_.out},

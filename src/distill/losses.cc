@@ -54,6 +54,7 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   double kl_sum = 0;
   double entropy_sum = 0;
   double ce_sum = 0;
+  double teacher_ce_sum = 0;
   {
     const torch::NoGradGuard no_grad;
     const Tensor student = hidden_student.detach().flatten(0, 1);
@@ -77,6 +78,7 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
       kl_sum += sums.kl;
       entropy_sum += sums.entropy;
       ce_sum += sums.cross_entropy;
+      teacher_ce_sum += sums.teacher_cross_entropy;
       if (!needs_gradient) continue;
       Tensor out = gradient.narrow(0, begin, rows);
       torch::mm_out(out, logits, head_student);
@@ -85,6 +87,7 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   LogitLoss result;
   result.kl_per_token = kl_sum / static_cast<double>(count);
   result.ce_per_token = ce_sum / static_cast<double>(predicted);
+  result.teacher_ce_per_token = teacher_ce_sum / static_cast<double>(predicted);
   const torch::ScalarType type =
       hidden_student.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
   const double divergence = options.term == LogitTerm::kDivergence ? kl_sum : kl_sum + entropy_sum;

@@ -42,6 +42,7 @@ struct LogitLoss {
   torch::Tensor loss;       ///< scalar, differentiable: α·s·D + (1 − α)·CE
   double kl_per_token = 0;  ///< mean KL(teacher ‖ student) in nats at temperature τ, not weighted
   double ce_per_token = 0;  ///< mean −log p_student(label) over B·(T−1) predicted tokens
+  double teacher_ce_per_token = 0;  ///< the same of the teacher
 };
 
 /// hidden_*: [B, T, D] after the output norm; head_*: [V, D] in the same type; tokens: int64 [B,

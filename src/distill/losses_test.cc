@@ -2,6 +2,7 @@
 // PyTorch script in training_golden_test.cc.
 #include "distill/losses.h"
 
+#include <cmath>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
@@ -63,6 +64,26 @@ TEST(AttentionLoss, RowsThatAreEqualHaveNoGradient) {
   const Tensor same = weights().requires_grad_();
   attention_loss({same, same}, {same, same}).backward();
   EXPECT_TRUE(torch::equal(same.grad(), torch::zeros_like(same)));
+}
+
+TEST(LogitLoss, KnowsTheTeachersCrossEntropyToo) {
+  torch::manual_seed(4);
+  const auto random = [](at::IntArrayRef shape) { return torch::randn(shape, torch::kFloat64); };
+  const Tensor a = random({2, 7, 5});
+  const Tensor b = random({2, 7, 5});
+  const Tensor head_a = random({11, 5});
+  const Tensor head_b = random({11, 5});
+  const Tensor tokens = torch::randint(0, 11, {2, 7}, torch::kInt64);
+  for (const double temperature : {1.0, 2.5}) {
+    LogitLossOptions options;
+    options.temperature = temperature;
+    options.chunk = 3;
+    const LogitLoss one = logit_loss(a, head_a, b, head_b, tokens, options);
+    const LogitLoss other = logit_loss(b, head_b, a, head_a, tokens, options);
+    EXPECT_NEAR(one.teacher_ce_per_token, other.ce_per_token, 1e-12);
+    EXPECT_NEAR(other.teacher_ce_per_token, one.ce_per_token, 1e-12);
+    EXPECT_GT(std::abs(one.ce_per_token - other.ce_per_token), 1e-3);
+  }
 }
 
 }  // namespace

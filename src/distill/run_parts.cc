@@ -51,6 +51,7 @@ void Record::add(nlohmann::ordered_json row, std::int64_t step, const Evaluation
   row["step"] = step;
   row["held_out_kl"] = evaluation.kl;
   row["held_out_cross_entropy"] = evaluation.cross_entropy;
+  row["held_out_teacher_cross_entropy"] = evaluation.teacher_cross_entropy;
   row["held_out_tokens"] = evaluation.tokens;
   add(std::move(row));
   job_.observer.on_evaluation(step, evaluation);
@@ -75,14 +76,19 @@ void EvaluationSum::add(const LogitLoss& loss, const Tensor& tokens) {
   const auto labels = static_cast<double>(tokens.size(0) * (tokens.size(1) - 1));
   kl_ += loss.kl_per_token * count;
   cross_entropy_ += loss.ce_per_token * labels;
+  teacher_cross_entropy_ += loss.teacher_ce_per_token * labels;
   tokens_ += count;
   predicted_ += labels;
 }
 
 Evaluation EvaluationSum::total(ProcessGroup& group) const {
-  const std::vector<double> sums = group.sum({kl_, cross_entropy_, tokens_, predicted_});
-  if (sums[2] == 0) return {};
-  return {sums[0] / sums[2], sums[1] / sums[3], static_cast<std::int64_t>(sums[2])};
+  const std::vector<double> sums =
+      group.sum({kl_, cross_entropy_, teacher_cross_entropy_, tokens_, predicted_});
+  const double tokens = sums[3];
+  const double predicted = sums[4];
+  if (tokens == 0) return {};
+  return {sums[0] / tokens, sums[1] / predicted, sums[2] / predicted,
+          static_cast<std::int64_t>(tokens)};
 }
 
 }  // namespace onebit::distill

@@ -99,6 +99,7 @@ class EvaluationSum {
  private:
   double kl_ = 0;
   double cross_entropy_ = 0;
+  double teacher_cross_entropy_ = 0;
   double tokens_ = 0;
   double predicted_ = 0;
 };

@@ -28,7 +28,8 @@ namespace onebit::distill {
 struct Evaluation {
   double kl = 0;             ///< KL(teacher ‖ student)
   double cross_entropy = 0;  ///< −log p_student of the token that follows
-  std::int64_t tokens = 0;   ///< 0: there was no held-out text
+  double teacher_cross_entropy = 0;
+  std::int64_t tokens = 0;  ///< 0: there was no held-out text
 };
 
 /// What a run tells while it goes on. Called from the thread that trains.

@@ -122,12 +122,16 @@ Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& l
     return terms.sum(-1).sum(torch::kFloat64).item<double>();
   };
   d.sums.entropy = -total(log_teacher * d.p_teacher);
-  d.sums.kl = total(log_teacher.sub_(d.log_student).mul_(d.p_teacher));
-  d.log_plain = temperature == 1 ? d.log_student : torch::log_softmax(student, -1, type);
   d.labelled = labels.ge(0).nonzero().squeeze(1);
   d.columns = labels.index_select(0, d.labelled);
-  d.sums.cross_entropy =
-      -d.log_plain.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
+  const auto cross_entropy = [&](const Tensor& log_plain) {
+    return -log_plain.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
+  };
+  d.sums.teacher_cross_entropy =
+      cross_entropy(temperature == 1 ? log_teacher : torch::log_softmax(teacher, -1, type));
+  d.sums.kl = total(log_teacher.sub_(d.log_student).mul_(d.p_teacher));
+  d.log_plain = temperature == 1 ? d.log_student : torch::log_softmax(student, -1, type);
+  d.sums.cross_entropy = cross_entropy(d.log_plain);
   return d;
 }
 

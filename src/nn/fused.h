@@ -58,6 +58,7 @@ struct DivergenceSums {
   double kl = 0;       ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
   double entropy = 0;  ///< Σ_n Σ_v −p_t log p_t, of the same p_t
   double cross_entropy = 0;  ///< Σ_n −log p_s(label) at temperature 1, over rows that have a label
+  double teacher_cross_entropy = 0;  ///< the same of p_t
 };
 
 /// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none.
