@@ -247,7 +247,8 @@ class Distill final : public Command {
             grouped(recipe.steps * recipe.sequences_per_step() * group.size() * recipe.length),
             grouped(train.size()), grouped(held_out.size())));
 
-    const distill::MemoryEstimate memory = memory_of(teacher.config(), recipe, held_out, group);
+    const distill::MemoryEstimate memory =
+        memory_of(teacher.config(), recipe, held_out, group, device);
     console.message(LogLevel::kInfo,
                     fmt::format("about {} of memory at the most",
                                 bytes_text(static_cast<std::uint64_t>(memory.peak()))));
@@ -302,11 +303,13 @@ class Distill final : public Command {
 
   distill::MemoryEstimate memory_of(const arch::ModelConfig& config, const distill::Recipe& recipe,
                                     const distill::TokenSegments& held_out,
-                                    const distill::ProcessGroup& group) const {
+                                    const distill::ProcessGroup& group,
+                                    torch::Device device) const {
     if (recipe.steps == 0) {
-      return distill::estimate_block_memory(config, recipe, group.size(), held_out.size());
+      return distill::estimate_block_memory(config, recipe, group.size(), held_out.size(), device);
     }
-    return distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing);
+    return distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing,
+                                    device);
   }
 
   /// A start decides the form unless the command line does. Its latent weights are as far from a

@@ -68,8 +68,8 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
     if (needs_gradient) gradient = torch::empty_like(student);
     for (std::int64_t begin = 0; begin < count; begin += options.chunk) {
       const std::int64_t rows = std::min(options.chunk, count - begin);
-      Tensor logits = torch::mm(student.narrow(0, begin, rows), head_student.t());
-      const Tensor target = torch::mm(teacher.narrow(0, begin, rows), head_teacher.t());
+      Tensor logits = nn::product(student.narrow(0, begin, rows), head_student.t());
+      const Tensor target = nn::product(teacher.narrow(0, begin, rows), head_teacher.t());
       const Tensor label = labels.narrow(0, begin, rows);
       const nn::DivergenceSums sums =
           needs_gradient ? nn::divergence_and_gradient(logits, target, label, temperature,
@@ -80,8 +80,7 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
       ce_sum += sums.cross_entropy;
       teacher_ce_sum += sums.teacher_cross_entropy;
       if (!needs_gradient) continue;
-      Tensor out = gradient.narrow(0, begin, rows);
-      torch::mm_out(out, logits, head_student);
+      gradient.narrow(0, begin, rows).copy_(nn::product(logits, head_student));
     }
   }
   LogitLoss result;

@@ -45,10 +45,10 @@ struct LogitLoss {
   double teacher_ce_per_token = 0;  ///< the same of the teacher
 };
 
-/// hidden_*: [B, T, D] after the output norm; head_*: [V, D] in the same type; tokens: int64 [B,
-/// T], the labels being the tokens that follow. Only the student's hidden states get a gradient:
-/// the heads are frozen, so it is formed chunk by chunk during the forward pass and no [N, V]
-/// tensor outlives its chunk. Softmax and sums are f32 for bf16 (f64 for f64).
+/// hidden_*: [B, T, D] after the output norm; head_*: [V, D] as DecoderModel::head(); tokens: int64
+/// [B, T], the labels being the tokens that follow. Only the student's hidden states get a
+/// gradient: the heads are frozen, so it is formed chunk by chunk during the forward pass and no
+/// [N, V] tensor outlives its chunk. Softmax and sums are f32 for bf16 (f64 for f64).
 LogitLoss logit_loss(const torch::Tensor& hidden_student, const torch::Tensor& head_student,
                      const torch::Tensor& hidden_teacher, const torch::Tensor& head_teacher,
                      const torch::Tensor& tokens, const LogitLossOptions& options);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "nn/fused.h"
+
 namespace onebit::distill {
 namespace {
 
@@ -34,9 +36,15 @@ struct Sizes {
 
 double bytes_of(torch::ScalarType type) { return static_cast<double>(c10::elementSize(type)); }
 
-double frozen_bytes(const arch::ModelConfig& config, const Sizes& n, double compute) {
+/// Of what is multiplied: signs and heads.
+double product_bytes(const Recipe& recipe, torch::Device device) {
+  return bytes_of(nn::product_type(recipe.compute, device));
+}
+
+double frozen_bytes(const arch::ModelConfig& config, const Sizes& n, double product,
+                    double copies) {
   const double matrices = config.tied_head ? 1 : 2;
-  const double heads = compute == kMaster ? 0 : 2 * compute;  // teacher's and student's own
+  const double heads = product == kMaster ? 0 : copies * product;  // beside the frozen one
   return (kMaster * matrices + heads) * n.vocab_rows + kMaster * n.dim * (2 * n.layers + 1);
 }
 
@@ -54,26 +62,27 @@ double passing_bytes_per_token(const Sizes& n) {
   return 3 * kMaster * std::max({n.dim, n.query, n.ffn});
 }
 
-double chunk_bytes(const arch::ModelConfig& config, const Recipe& recipe, double compute) {
+double chunk_bytes(const arch::ModelConfig& config, const Recipe& recipe, double product) {
   const double tokens =
       static_cast<double>(std::min(recipe.loss.logit.chunk, recipe.batch * recipe.length));
-  return tokens * static_cast<double>(config.vocab) * (2 * compute + 3 * kMaster);
+  return tokens * static_cast<double>(config.vocab) * (2 * product + 3 * kMaster);
 }
 
 }  // namespace
 
 MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& recipe, int processes,
-                               bool gradient_checkpointing) {
+                               bool gradient_checkpointing, torch::Device device) {
   const Sizes n(config, recipe);
   const double compute = bytes_of(recipe.compute);
+  const double product = product_bytes(recipe, device);
   const double trained = kMaster * n.layers * (n.weights + n.scales);
   const double tokens = static_cast<double>(recipe.batch * recipe.length);
   const double kept = gradient_checkpointing ? 1 : n.layers;  // blocks
   MemoryEstimate m;
-  m.frozen = frozen_bytes(config, n, compute);
+  m.frozen = frozen_bytes(config, n, product, /*copies=*/2);
   m.teacher = compute * n.layers * n.weights;
   m.masters = trained;
-  m.signs = compute * kept * n.weights;
+  m.signs = product * kept * n.weights;
   m.gradients = trained;
   m.moments = 2 * trained / processes;
   const double stream = kMaster * n.dim * tokens;
@@ -82,22 +91,22 @@ MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& re
   m.states = stream *
              ((gradient_checkpointing ? n.layers : 0) + (recipe.loss.beta != 0 ? n.layers + 1 : 1));
   m.block = tokens * (kept * block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
-  m.logits = chunk_bytes(config, recipe, compute);
+  m.logits = chunk_bytes(config, recipe, product);
   return m;
 }
 
 MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Recipe& recipe,
-                                     int processes, std::int64_t held_out) {
+                                     int processes, std::int64_t held_out, torch::Device device) {
   const Sizes n(config, recipe);
   const double compute = bytes_of(recipe.compute);
+  const double product = product_bytes(recipe, device);
   const double trained = kMaster * (n.weights + n.scales);
   const auto length = static_cast<double>(recipe.length);
   MemoryEstimate m;
-  m.frozen = frozen_bytes(config, n, compute) -
-             (compute == kMaster ? 0 : compute * n.vocab_rows);  // one head, not two
+  m.frozen = frozen_bytes(config, n, product, /*copies=*/1);
   m.teacher = compute * n.weights;
   m.masters = 2 * trained;  // and the block's start, for a second try
-  m.signs = compute * n.weights;
+  m.signs = product * n.weights;
   m.gradients = trained;
   m.moments = 2 * trained / processes;
   const double segments = static_cast<double>(recipe.block.segments) / processes;
@@ -105,7 +114,7 @@ MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Reci
   m.states = kMaster * n.dim * length * (2 * segments + followers);
   m.block = static_cast<double>(recipe.block.batch) * length *
             (block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
-  m.logits = chunk_bytes(config, recipe, compute);
+  m.logits = chunk_bytes(config, recipe, product);
   return m;
 }
 

@@ -10,12 +10,13 @@
 namespace onebit::distill {
 
 /// Bytes of one process. With P weights and s scales in the 1-bit matrices, c bytes a value of the
-/// compute type, W processes, N = batch · length tokens of a micro-batch:
+/// compute type, p one of its product_type() (nn/fused.h), W processes, N = batch · length tokens
+/// of a micro-batch:
 struct MemoryEstimate {
-  double frozen = 0;  ///< embedding, head, norms: 4 V·D each in f32, and c V·D twice for the heads
+  double frozen = 0;  ///< embedding, head, norms: 4 V·D each in f32, and p V·D twice for the heads
   double teacher = 0;    ///< c P
   double masters = 0;    ///< 4 (P + s): latent weights and scales
-  double signs = 0;      ///< c P, or one block's with gradient checkpointing
+  double signs = 0;      ///< p P, or one block's with gradient checkpointing
   double gradients = 0;  ///< 4 (P + s)
   double moments = 0;    ///< 8 (P + s) / W
   double states = 0;     ///< residual streams that the backward pass and the losses hold
@@ -29,11 +30,11 @@ struct MemoryEstimate {
 
 /// Of the end-to-end stage.
 MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& recipe, int processes,
-                               bool gradient_checkpointing);
+                               bool gradient_checkpointing, torch::Device device);
 
 /// Of the block-wise stage alone: one block of both models, its gradients and moments, and the
 /// states of this process's segments and of `held_out` sequences.
 MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Recipe& recipe,
-                                     int processes, std::int64_t held_out);
+                                     int processes, std::int64_t held_out, torch::Device device);
 
 }  // namespace onebit::distill

@@ -113,7 +113,7 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
   const auto lasting = static_cast<double>(CountingAllocator::now - before);
 
   const MemoryEstimate estimate =
-      estimate_memory(checkpoint.config(), recipe, 1, c.gradient_checkpointing);
+      estimate_memory(checkpoint.config(), recipe, 1, c.gradient_checkpointing, torch::kCPU);
   // Between steps the signs are there only where they are kept.
   const double signs = c.gradient_checkpointing ? estimate.signs : 0;
   EXPECT_NEAR(lasting / (estimate.lasting() - signs), 1, 0.03);
@@ -156,7 +156,9 @@ TEST(MemoryTable, OfLargeModels) {
   const arch::ModelConfig large = llama(40, 5120, 40, 13824);
   const auto gb = [](double bytes) { return std::round(bytes / 1e8) / 10; };
   const auto peak = [&](const arch::ModelConfig& config, int processes) {
-    return gb(estimate_memory(config, recipe, processes, /*gradient_checkpointing=*/true).peak());
+    return gb(
+        estimate_memory(config, recipe, processes, /*gradient_checkpointing=*/true, torch::kCUDA)
+            .peak());
   };
   EXPECT_DOUBLE_EQ(peak(small, 1), 120.6);
   EXPECT_DOUBLE_EQ(peak(small, 8), 75.2);
@@ -166,8 +168,8 @@ TEST(MemoryTable, OfLargeModels) {
   EXPECT_DOUBLE_EQ(peak(large, 16), 138.7);
   recipe.block.segments = 128;
   recipe.steps = 0;
-  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(small, recipe, 1, 16).peak()), 17.2);
-  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(large, recipe, 1, 16).peak()), 23.1);
+  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(small, recipe, 1, 16, torch::kCUDA).peak()), 17.2);
+  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(large, recipe, 1, 16, torch::kCUDA).peak()), 23.1);
 }
 
 }  // namespace

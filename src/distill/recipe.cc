@@ -1,6 +1,5 @@
 #include "distill/recipe.h"
 
-#include <ATen/cpu/Utils.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "base/error.h"
 #include "distill/settings.h"
+#include "nn/fused.h"
 
 namespace onebit::distill {
 
@@ -61,9 +61,7 @@ Recipe recipe_by_name(std::string_view name) {
 
 torch::ScalarType fastest_compute(torch::Device device) {
   if (!device.is_cpu()) return torch::kBFloat16;
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  const auto tiles = capabilities.find("amx_bf16");
-  return tiles != capabilities.end() && tiles->second.toBool() ? torch::kBFloat16 : torch::kFloat32;
+  return nn::has_bf16_tiles() ? torch::kBFloat16 : torch::kFloat32;
 }
 
 nlohmann::ordered_json to_json(const Recipe& recipe) {

@@ -66,9 +66,8 @@ void choose_init(Recipe& recipe, quant::Init init);
 /// "paper" or "best"; Error{kInvalidArgument} naming them.
 Recipe recipe_by_name(std::string_view name);
 
-/// The type that a device multiplies matrices fastest in: bf16 on GPUs and where this CPU has tiles
-/// for it (AMX), else f32; AVX-512's bf16 instructions alone give about 0.6 times f32's rate in
-/// libtorch.
+/// The type that a device trains fastest in: bf16 on GPUs and where this CPU has tiles for it (AMX),
+/// else f32.
 torch::ScalarType fastest_compute(torch::Device device);
 
 /// One flat object, every member named as its command line flag where there is one.

@@ -77,7 +77,7 @@ DecoderModel::DecoderModel(arch::ModelConfig config, FrozenWeights frozen,
   // The file's q and k rows are laid out as GGUF's; an architecture with the other layout needs its
   // own rotation here.
   ONEBIT_CHECK(config_.arch->gguf_rope == arch::RopePairs::kNeighbours);
-  head_ = frozen_.head.to(compute);
+  head_ = frozen_.head.to(product_type(compute, frozen_.head.device()));
   blocks_.resize(static_cast<std::size_t>(range.count));
   for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
     for (const arch::TensorSpec& spec : config_.arch->tensors) {

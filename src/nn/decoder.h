@@ -86,7 +86,8 @@ class DecoderModel {
   /// DecoderOutput::hidden of the residual stream after the last block.
   torch::Tensor finish(const torch::Tensor& x) const;
 
-  /// The matrix that turns hidden states into logits, [V, D] in the compute type. It is applied
+  /// The matrix that turns hidden states into logits, [V, D] in the compute type's product_type()
+  /// (fused.h). It is applied
   /// outside (distill/losses.h), a few tokens at a time: all logits at once would not fit.
   const torch::Tensor& head() const noexcept { return head_; }
 

@@ -1,5 +1,6 @@
 #include "nn/fused.h"
 
+#include <ATen/cpu/Utils.h>
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
@@ -55,6 +56,25 @@ struct NormalizedDistanceFunction : torch::autograd::Function<NormalizedDistance
 };
 
 }  // namespace
+
+bool has_bf16_tiles() {
+  static const bool has = [] {
+    const auto capabilities = at::cpu::get_cpu_capabilities();
+    const auto tiles = capabilities.find("amx_bf16");
+    return tiles != capabilities.end() && tiles->second.toBool();
+  }();
+  return has;
+}
+
+torch::ScalarType product_type(torch::ScalarType compute, torch::Device device) {
+  const bool detour = compute == torch::kBFloat16 && device.is_cpu() && !has_bf16_tiles();
+  return detour ? torch::kFloat32 : compute;
+}
+
+Tensor product(const Tensor& a, const Tensor& b) {
+  const auto narrow = [](const Tensor& t) { return product_type(t.scalar_type(), t.device()); };
+  return torch::mm(a.to(narrow(a)), b.to(narrow(b)));
+}
 
 Tensor scale_columns(const Tensor& x, const Tensor& s) { return (x * s).to(x.scalar_type()); }
 

@@ -9,6 +9,17 @@
 
 namespace onebit::nn {
 
+/// The type in which products of matrices of a compute type are formed: f32 for bf16 on a CPU
+/// without tiles for it (AMX), where libtorch multiplies f32 about 1.6 times as fast; else the type
+/// itself. Both add in f32 and are rounded to bf16 once, at the end.
+torch::ScalarType product_type(torch::ScalarType compute, torch::Device device);
+
+/// Whether this CPU multiplies bf16 tiles.
+bool has_bf16_tiles();
+
+/// a b, [N, K] and [K, C], in their product_type().
+torch::Tensor product(const torch::Tensor& a, const torch::Tensor& b);
+
 /// y[n,c] = x[n,c] · s[c], in x's type.
 torch::Tensor scale_columns(const torch::Tensor& x, const torch::Tensor& s);
 

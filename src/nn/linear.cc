@@ -39,7 +39,7 @@ struct OneBitFunction : torch::autograd::Function<OneBitFunction> {
                                std::int64_t gradient) {
     const torch::Tensor g = in.value_or(torch::Tensor());
     const torch::Tensor rows = x.reshape({-1, latent.size(1)});
-    const torch::Tensor z = torch::mm(scaled(rows, g), sign.t());
+    const torch::Tensor z = product(scaled(rows, g), sign.t()).to(x.scalar_type());
     ctx->saved_data["norm"] = norm;
     ctx->saved_data["gradient"] = gradient;
     const std::vector<std::int64_t> shape = with_last(x.sizes().vec(), h.size(0));
@@ -67,8 +67,8 @@ struct OneBitFunction : torch::autograd::Function<OneBitFunction> {
                                ? scale_norm_backward(dy, z, h, saved[6], saved[7])
                                : scale_columns_backward(dy, z, h);
     const torch::Tensor dlatent =
-        sign_backward(torch::mm(out.rows.t(), scaled(rows, g)), latent, gradient);
-    const ScaledGrad in = scaled_backward(torch::mm(out.rows, sign), rows, g);
+        sign_backward(product(out.rows.t(), scaled(rows, g)), latent, gradient);
+    const ScaledGrad in = scaled_backward(product(out.rows, sign).to(rows.scalar_type()), rows, g);
     const auto shape = with_last(grads[0].sizes().vec(), latent.size(1));
     return {in.rows.view(shape), dlatent, in.scale, out.scale, {}, {}, {}};
   }
@@ -85,7 +85,9 @@ struct GroupedFunction : torch::autograd::Function<GroupedFunction> {
     ctx->saved_data["group_size"] = group_size;
     ctx->saved_data["gradient"] = gradient;
     ctx->save_for_backward({rows, latent, g, h, matrix});
-    return torch::mm(scaled(rows, g), matrix.t()).view(with_last(x.sizes().vec(), h.size(0)));
+    return product(scaled(rows, g), matrix.t())
+        .to(x.scalar_type())
+        .view(with_last(x.sizes().vec(), h.size(0)));
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -99,12 +101,12 @@ struct GroupedFunction : torch::autograd::Function<GroupedFunction> {
     const auto gradient = static_cast<SignGradient>(ctx->saved_data["gradient"].toInt());
     const torch::Tensor dy = grads[0].reshape({-1, h.size(0)});
 
-    const torch::Tensor dmatrix = torch::mm(dy.t(), scaled(rows, g)).to(latent.scalar_type());
+    const torch::Tensor dmatrix = product(dy.t(), scaled(rows, g)).to(latent.scalar_type());
     const torch::Tensor dlatent =
         sign_backward(dmatrix * spread_groups(h, group_size, latent.size(1)), latent, gradient);
     const torch::Tensor dh =
         sum_groups(dmatrix * sign_of(latent, latent.scalar_type()), group_size);
-    const ScaledGrad in = scaled_backward(torch::mm(dy, matrix), rows, g);
+    const ScaledGrad in = scaled_backward(product(dy, matrix).to(rows.scalar_type()), rows, g);
     const auto shape = with_last(grads[0].sizes().vec(), latent.size(1));
     return {in.rows.view(shape), dlatent, in.scale, dh, {}, {}, {}};
   }
@@ -128,7 +130,11 @@ DenseLinear::DenseLinear(torch::Tensor weight) : weight_(std::move(weight)) {
   ONEBIT_CHECK(weight_.dim() == 2);
 }
 
-torch::Tensor DenseLinear::forward(const torch::Tensor& x) { return torch::linear(x, weight_); }
+torch::Tensor DenseLinear::forward(const torch::Tensor& x) {
+  return product(x.reshape({-1, weight_.size(1)}), weight_.t())
+      .to(x.scalar_type())
+      .view(with_last(x.sizes().vec(), weight_.size(0)));
+}
 
 OneBitLinear::OneBitLinear(OneBitStart start, OneBitOptions options)
     : latent_(std::move(start.latent)),
@@ -180,7 +186,7 @@ torch::Tensor OneBitLinear::matrix_for(torch::ScalarType dtype) {
 }
 
 torch::Tensor OneBitLinear::forward(const torch::Tensor& x) {
-  const torch::Tensor matrix = matrix_for(x.scalar_type());
+  const torch::Tensor matrix = matrix_for(product_type(x.scalar_type(), x.device()));
   const auto gradient = static_cast<std::int64_t>(options_.gradient);
   if (options_.group_size > 0) {
     return GroupedFunction::apply(x, latent_, input_scale(), h_, matrix, options_.group_size,

@@ -106,7 +106,7 @@ class OneBitLinear final : public Linear {
   /// g of every input, [in]; nothing for all ones.
   std::optional<torch::Tensor> input_scale() const;
 
-  /// S in the type of the activations, or S ⊙ h where h has groups.
+  /// S in the type in which it is multiplied, or S ⊙ h where h has groups.
   torch::Tensor make_matrix(torch::ScalarType dtype) const;
 
   /// The same, computed once per change of what it is made of where it may be kept.

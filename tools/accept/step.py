@@ -7,7 +7,8 @@ SmolLM2-135M, 4 sequences of 256 tokens, the reference's recipe (KL, hidden stat
 over f32 masters, embedding, norms and head frozen. Eager is transformers' Llama whose linear layers
 are the paper's, under autocast, in a process of its own. Both take WARMUP steps and then STEPS that
 count; the figure is the median step's tokens/s. Peak memory is that of the whole process.
-f32, which is faster where a CPU has no tiles for bf16, is measured too, without a bound.
+f32, which is faster where a CPU has no tiles for bf16, is measured too, without a bound. Then the memory of
+segments of 2048 tokens: one at a time, and the recipe's four with --gradient-checkpointing.
 """
 import json
 import os
@@ -24,6 +25,7 @@ import figures  # noqa: E402
 
 BATCH, LENGTH, WARMUP, STEPS = 4, 256, 2, 5
 SPEED, MEMORY = 1.0, 0.8  # at least, at most, as a multiple of eager
+LONG, ROOM = 2048, 8  # tokens, GiB
 
 
 def eager(dtype):
@@ -101,18 +103,19 @@ def run(command):
     return output, usage.ru_maxrss * 1024
 
 
-def ours(dtype):
+def ours(dtype, batch=BATCH, length=LENGTH, steps=WARMUP + STEPS, *flags):
+    """Median tokens/s after the warm-up, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         rng = random.Random(0)
-        rows = [{"tokens": [rng.randrange(49152) for _ in range(LENGTH)]} for _ in range(BATCH * 2)]
+        rows = [{"tokens": [rng.randrange(49152) for _ in range(length)]} for _ in range(batch * 2)]
         (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         _, peak = run([figures.ONEBIT, "distill", figures.SMOLLM2, "-o", folder / "run", "--recipe", "paper",
-                       "--warmup", 0, "--data", folder / "data.jsonl", "--held-out", 0, "--batch", BATCH,
-                       "--length", LENGTH, "--steps", WARMUP + STEPS, "--dtype", dtype])
+                       "--warmup", 0, "--data", folder / "data.jsonl", "--held-out", 0, "--batch", batch,
+                       "--length", length, "--steps", steps, "--dtype", dtype, *flags])
         rows = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     speeds = [row["tokens_per_second"] for row in rows if "loss" in row]
-    return statistics.median(speeds[WARMUP:]), peak
+    return statistics.median(speeds[WARMUP:] or speeds), peak
 
 
 def main():
@@ -139,6 +142,10 @@ def main():
                 report.check(f"{dtype}: {name}", f"{value:.3f}", bound, held)
             else:
                 report.note(f"{dtype}: {name}", f"{value:.3f}")
+    for dtype, batch, *flags in (("bf16", 1), ("f32", 1), ("bf16", 4, "--gradient-checkpointing")):
+        _, peak = ours(dtype, batch, LONG, 1, *flags)
+        report.check(" ".join([f"{batch} x {LONG} tokens in {dtype}", *flags, "peak, GiB"]), f"{peak / 2**30:.2f}",
+                     f"<= {ROOM}", peak / 2**30 <= ROOM)
     return report.exit_status()
 
 
