@@ -15,7 +15,7 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext llama.cpp svid training sizes kill step demo packed asan fuzz fresh)
+POINTS=(logits tokenizers wikitext llama.cpp svid training sizes kill processes step demo packed asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
@@ -25,6 +25,7 @@ declare -A SCRIPTS=(
   [training]=tools/accept/training.py     # twenty steps against a PyTorch script
   [sizes]=tools/accept/sizes.py           # the paper's table of sizes
   [kill]=tools/accept/kill.py             # runs killed and resumed against unbroken ones
+  [processes]=tools/accept/processes.py   # two processes against one, and one lost
   [step]=tools/accept/step.py             # speed and memory of a training step against eager PyTorch
   [demo]=tools/accept/demo.py             # held-out divergence of the demo, three seeds
   [packed]=tools/accept/packed.py         # the packed students in the runtime against libtorch
