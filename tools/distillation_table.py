@@ -2,13 +2,13 @@
 """What each choice of a distillation is worth: many `onebit distill` runs of equal tokens, as a table.
 
 Usage: distillation_table.py stories260k|smollm2 run [-j N] [--onebit PATH] [ROW[@SEED] …]
-       distillation_table.py stories260k|smollm2 table
+       distillation_table.py stories260k|smollm2 table|figures
 
 `run` makes what docs/results/<model>.json lacks and adds it there; runs that were stopped go on from
 their last checkpoint. Rows are named below; ROW alone is seed 0. Every run sees the same number of
 tokens of the same text, those of the block-wise stage included, and is judged on the same held-out
 text by the same program. -j N runs N at a time, one thread each: the figures do not depend on it, the
-seconds do. `table` prints Markdown.
+seconds do. `table` prints Markdown; `figures` draws docs/results/<model>-*.svg with gnuplot.
 """
 import argparse
 import concurrent.futures
@@ -30,6 +30,8 @@ MODELS = {
         # The teacher's own stories: 10.24M tokens to train on, 131,072 to judge.
         "synth": {"train": (20000, 1), "held": (256, 2)},
         "common": "--warmup 100 --eval-sequences 128",
+        # The figure of curves: rows that differ in the start alone.
+        "starts": ["paper", "paper-svd", "paper-in", "paper-out", "paper-copy"],
         "rows": {
             "paper": PAPER,
             "paper-lr1e-4": f"{PAPER} --lr 1e-4",
@@ -66,6 +68,7 @@ MODELS = {
         "prepare": ["tools/novels.sh", "demo/novels"],
         "files": {"train": "demo/novels/train.jsonl", "held": "demo/novels/held_out.txt"},
         "common": "--warmup 10 --eval-sequences 64",
+        "starts": ["paper"],
         "rows": {
             "paper": PAPER,
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
@@ -164,18 +167,38 @@ class Table:
             print(f"| {r['row']} | {r['seed']} | `{r['flags']}` | {r['kl']:.4f} | {math.exp(r['cross_entropy']):.3f} | "
                   f"{r['file_bytes']:,} | {r['matrix_bits']:.3f} | {r['file_bits']:.3f} |")
 
+    def figures(self):
+        """Held-out KL by step for each start, and size against KL of every row; first seeds."""
+        rows = {r["row"]: r for r in self.read().values() if r["seed"] == 0}
+        curves = [name for name in self.spec["starts"] if name in rows]
+        script = ["set terminal svg size 800,480 noenhanced background 'white'", "set grid lc rgb '#dddddd'",
+                  "set border 3", "set tics nomirror", "set ylabel 'held-out KL, nats a token'"]
+        for i, name in enumerate(curves):
+            points = "\n".join(f"{step} {kl}" for step, kl in rows[name]["curve"])
+            script.append(f"$c{i} << END\n{points}\nEND")
+        plots = ", ".join(f"$c{i} using 1:2 with linespoints pt 7 ps 0.5 lw 1.5 title '{name}'"
+                          for i, name in enumerate(curves))
+        script += [f"set output '{self.results.with_suffix('')}-starts.svg'", "set xlabel 'step'", "set logscale y",
+                   f"plot {plots}", "unset logscale y"]
+        points = "\n".join(f"{r['file_bytes'] / 1e3} {r['kl']} {name}" for name, r in rows.items())
+        script += [f"$s << END\n{points}\nEND", f"set output '{self.results.with_suffix('')}-size.svg'",
+                   "set xlabel 'whole file, kB'", "set offsets graph 0.15, graph 0.25, graph 0.1, graph 0.1",
+                   "plot $s using 1:2 with points pt 7 ps 0.7 notitle, "
+                   "$s using 1:2:3 with labels left offset 0.8,0 notitle"]
+        subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "figures"])
     parser.add_argument("-j", type=int, default=1)
     parser.add_argument("--onebit", default=ROOT / "build/dev/bin/onebit")
     parser.add_argument("jobs", nargs="*")
     args = parser.parse_intermixed_args()
     table = Table(args.model, args.onebit, 1 if args.j > 1 else 0)
-    if args.what == "table":
-        return table.table()
+    if args.what != "run":
+        return getattr(table, args.what)()
     done = table.read()
     jobs = [job for job in args.jobs or table.spec["rows"] if job not in done]
     table.text("train"), table.text("held")
