@@ -203,23 +203,9 @@ class Distill final : public Command {
     require_other_file(f.teacher, folder / "model.gguf");
     const arch::Checkpoint teacher = arch::Checkpoint::open(f.teacher);
     require_state(folder, group);
-    distill::Recipe recipe = recipe_of(f, device, folder);
-    // Seeds may be drawn, and machines may differ in what is fastest.
-    recipe.seed = group.of_first(recipe.seed);
-    recipe.compute =
-        static_cast<torch::ScalarType>(group.of_first(static_cast<std::uint64_t>(recipe.compute)));
     std::optional<arch::Checkpoint> start;
-    if (!f.start.empty()) {
-      start = arch::Checkpoint::open(f.start);
-      take_form(*start, recipe);
-      distill::require_start(*start, teacher, recipe);
-      console.message(LogLevel::kInfo,
-                      fmt::format("beginning from {}: its signs and scales stay, Adam's moments "
-                                  "begin anew",
-                                  f.start));
-    }
-    distill::require_teacher(teacher, recipe);
-    require_countable(recipe, group);
+    if (!f.start.empty()) start = arch::Checkpoint::open(f.start);
+    distill::Recipe recipe = choose_recipe(teacher, start, device, folder, group);
     group.first_does([&] { prepare_folder(context, teacher, recipe, folder, group); });
     const auto [train, held_out] = open_text(recipe, folder);
     if (f.epochs || (!f.resume && !f.settings.has("steps"))) {
@@ -229,29 +215,11 @@ class Distill final : public Command {
     if (recipe.steps == 0 && recipe.block.steps == 0) {
       throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
     }
-    if (recipe.steps > 0 && recipe.warmup >= recipe.steps) {
-      console.message(LogLevel::kWarning,
-                      fmt::format("a warm-up of {} steps for a run of {}: the rate never reaches "
-                                  "{:g}; --warmup sets it",
-                                  recipe.warmup, recipe.steps, recipe.learning_rate));
-    }
     const Json settings = distill::to_json(recipe);
     if (!f.resume && group.is_first()) {
       write_file(folder / "recipe.json", settings.dump(2) + "\n");
     }
-    console.message(
-        LogLevel::kInfo,
-        fmt::format(
-            "{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out",
-            recipe.steps, recipe.sequences_per_step() * group.size(), recipe.length,
-            grouped(recipe.steps * recipe.sequences_per_step() * group.size() * recipe.length),
-            grouped(train.size()), grouped(held_out.size())));
-
-    const distill::MemoryEstimate memory =
-        memory_of(teacher.config(), recipe, held_out, group, device);
-    console.message(LogLevel::kInfo,
-                    fmt::format("about {} of memory at the most",
-                                bytes_text(static_cast<std::uint64_t>(memory.peak()))));
+    announce(console, teacher.config(), recipe, train, held_out, group, device);
     distill::TrainOptions options{.device = device,
                                   .save_every = f.save_every,
                                   .eval_every = f.eval_every,
@@ -301,19 +269,58 @@ class Distill final : public Command {
     if (flags_.threads > 0) at::set_num_threads(flags_.threads);
   }
 
-  distill::MemoryEstimate memory_of(const arch::ModelConfig& config, const distill::Recipe& recipe,
-                                    const distill::TokenSegments& held_out,
-                                    const distill::ProcessGroup& group,
-                                    torch::Device device) const {
-    if (recipe.steps == 0) {
-      return distill::estimate_block_memory(config, recipe, group.size(), held_out.size(), device);
+  /// The run's recipe but for the steps that --epochs asks for: those come with the data.
+  distill::Recipe choose_recipe(const arch::Checkpoint& teacher,
+                                const std::optional<arch::Checkpoint>& start, torch::Device device,
+                                const std::filesystem::path& folder,
+                                distill::ProcessGroup& group) const {
+    distill::Recipe recipe = recipe_of(flags_, device, folder);
+    // Seeds may be drawn, and machines may differ in what is fastest.
+    recipe.seed = group.of_first(recipe.seed);
+    recipe.compute =
+        static_cast<torch::ScalarType>(group.of_first(static_cast<std::uint64_t>(recipe.compute)));
+    if (start) {
+      take_form(*start, recipe);
+      distill::require_start(*start, teacher, recipe);
     }
-    return distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing,
-                                    device);
+    distill::require_teacher(teacher, recipe);
+    require_countable(recipe, group);
+    return recipe;
   }
 
-  /// A start decides the form unless the command line does. Its latent weights are as far from a
-  /// flip as the recipe's.
+  /// What is about to happen.
+  void announce(Console& console, const arch::ModelConfig& config, const distill::Recipe& recipe,
+                const distill::TokenSegments& train, const distill::TokenSegments& held_out,
+                const distill::ProcessGroup& group, torch::Device device) const {
+    if (!flags_.start.empty()) {
+      console.message(LogLevel::kInfo,
+                      fmt::format("beginning from {}: its signs and scales stay, Adam's moments "
+                                  "begin anew",
+                                  flags_.start));
+    }
+    if (recipe.steps > 0 && recipe.warmup >= recipe.steps) {
+      console.message(LogLevel::kWarning,
+                      fmt::format("a warm-up of {} steps for a run of {}: the rate never reaches "
+                                  "{:g}; --warmup sets it",
+                                  recipe.warmup, recipe.steps, recipe.learning_rate));
+    }
+    const std::int64_t together = recipe.sequences_per_step() * group.size();
+    const distill::MemoryEstimate memory =
+        recipe.steps == 0
+            ? distill::estimate_block_memory(config, recipe, group.size(), held_out.size(), device)
+            : distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing,
+                                       device);
+    console.message(
+        LogLevel::kInfo,
+        fmt::format("{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out; "
+                    "about {} of memory",
+                    recipe.steps, together, recipe.length,
+                    grouped(recipe.steps * together * recipe.length), grouped(train.size()),
+                    grouped(held_out.size()),
+                    bytes_text(static_cast<std::uint64_t>(memory.peak()))));
+  }
+
+  /// A start decides the form, unless the command line does.
   void take_form(const arch::Checkpoint& start, distill::Recipe& recipe) const {
     if (!start.provenance()) return;
     if (!flags_.settings.has("form") && !flags_.settings.has("group_size")) {
