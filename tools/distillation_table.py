@@ -136,6 +136,9 @@ class Table:
                       "--seed", seed or 0, *self.spec["common"].split(), *flags.split()]
         report = self.call(*words, "--eval-every", max(1, steps // 8), "--save-every", 10**9)
         info = self.call("info", run / "model.gguf")
+        # Of the file as it is run: embedding and scales rounded, activations in int8.
+        packed = self.call("perplexity", run / "model.gguf", "-f", self.text("held"), "-c", self.spec["length"],
+                           "--max-windows", 256, "--kl-teacher", ROOT / self.spec["teacher"], "-t", self.threads)
         tokens = self.spec["batch"] * self.spec["length"]
         curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         row = {
@@ -143,6 +146,7 @@ class Table:
             "kl": report["end"]["kl"], "cross_entropy": report["end"]["cross_entropy"],
             "teacher_cross_entropy": report["end"].get("teacher_cross_entropy"),
             "held_out_tokens": report["end"]["tokens"],
+            "packed_kl": packed["kl_mean"], "packed_perplexity": packed["ppl"], "packed_tokens": packed["scored"],
             "file_bytes": info["file_bytes"], "matrix_bits": info["matrices"]["bits_per_weight"],
             "file_bits": info["file_bits_per_weight"],
             "seconds": round(sum(tokens / r["tokens_per_second"] for r in curve if "tokens_per_second" in r)),
@@ -156,6 +160,9 @@ class Table:
             part.write_text("{\n" + text + "\n}\n")
             part.replace(self.results)
             print(f"{job}: KL {row['kl']:.4f}", flush=True)
+        models = self.folder / "models"
+        models.mkdir(exist_ok=True)
+        (run / "model.gguf").rename(models / f"{job}.gguf")
         shutil.rmtree(run)
 
     def table(self):
