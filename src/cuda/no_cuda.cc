@@ -1,4 +1,4 @@
-// The stub of a build without CUDA.
+// What the functions of cuda.h do in a build without CUDA.
 #include "base/error.h"
 #include "cuda/cuda.h"
 

@@ -66,8 +66,8 @@ void choose_init(Recipe& recipe, quant::Init init);
 /// "paper" or "best"; Error{kInvalidArgument} naming them.
 Recipe recipe_by_name(std::string_view name);
 
-/// The type that a device trains fastest in: bf16 on GPUs and where this CPU has tiles for it (AMX),
-/// else f32.
+/// The type that a device trains fastest in: bf16 on GPUs and where this CPU has tiles for it
+/// (AMX), else f32.
 torch::ScalarType fastest_compute(torch::Device device);
 
 /// One flat object, every member named as its command line flag where there is one.
