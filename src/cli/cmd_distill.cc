@@ -151,9 +151,9 @@ class Distill final : public Command {
         app, "--recipe", f.recipe,
         "what holds where nothing is said: our best, which is the default, or the paper's",
         {"best", "paper"});
-    define_path(app, "--start", f.start,
-                "a packed student of the same teacher to begin with, in its form; Adam begins anew")
-        ->excludes("--resume");
+    define_path(
+        app, "--start", f.start,
+        "a packed student of the same teacher to begin with, in its form; Adam begins anew");
     f.settings.define(app);
     app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
         ->transform(number_within(1e-6, 1e6))
@@ -292,7 +292,7 @@ class Distill final : public Command {
   void announce(Console& console, const arch::ModelConfig& config, const distill::Recipe& recipe,
                 const distill::TokenSegments& train, const distill::TokenSegments& held_out,
                 const distill::ProcessGroup& group, torch::Device device) const {
-    if (!flags_.start.empty()) {
+    if (!flags_.start.empty() && !flags_.resume) {
       console.message(LogLevel::kInfo,
                       fmt::format("beginning from {}: its signs and scales stay, Adam's moments "
                                   "begin anew",

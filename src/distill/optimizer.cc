@@ -62,8 +62,8 @@ double Adam::step(double learning_rate) {
   std::vector<torch::Tensor> gradients;
   std::vector<OwnedTensor> updated;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].value.grad().defined())
-      updated.push_back({parameters_[i].value, owners_[i]});
+    if (!parameters_[i].value.grad().defined()) continue;
+    updated.push_back({parameters_[i].value, owners_[i]});
   }
   if (updated.empty()) return 0;
   const double norm = average_gradients();

@@ -30,7 +30,8 @@ std::unique_ptr<nn::DecoderModel> first_student(const TrainJob& job, const Recip
 }
 
 RunIdentity identity_of(const TrainJob& job) {
-  return {to_json(job.recipe).dump(), job.teacher.sha256(), job.train.sha256()};
+  return {to_json(job.recipe).dump(), job.teacher.sha256(), job.train.sha256(),
+          job.start == nullptr ? "" : job.start->sha256()};
 }
 
 arch::PackOptions packing_of(const TrainJob& job) {

@@ -21,6 +21,7 @@ constexpr const char* kStep = "onebit.step";
 constexpr const char* kRateScale = "onebit.rate_scale";
 constexpr const char* kRecipe = "onebit.recipe";
 constexpr const char* kProcesses = "onebit.processes";
+constexpr const char* kStart = "onebit.start";
 constexpr const char* kTeacher = "onebit.teacher";
 constexpr const char* kData = "onebit.data";
 
@@ -131,6 +132,7 @@ void set_identity(file::SafetensorsWriter& writer, const RunIdentity& identity, 
   writer.set_metadata(kProcesses, std::to_string(processes));
   writer.set_metadata(kTeacher, identity.teacher_sha256);
   writer.set_metadata(kData, identity.data_sha256);
+  writer.set_metadata(kStart, identity.start_sha256);
 }
 
 void write(file::SafetensorsWriter& writer, const std::string& name, const Tensor& tensor) {
@@ -257,6 +259,12 @@ void load_block(const std::filesystem::path& path, const std::vector<nn::Paramet
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity, processes);
+  if (saved.metadata(kStart) != identity.start_sha256) {
+    saved.fail(ErrorCode::kInvalidArgument,
+               fmt::format("the saved run began {}; resume with the same --start",
+                           saved.metadata(kStart).empty() ? "without a packed student"
+                                                          : "with another packed student"));
+  }
   for (const nn::Parameter& p : parameters) saved.read(p.name, p.value);
 }
 

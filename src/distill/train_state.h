@@ -27,6 +27,7 @@ struct RunIdentity {
   std::string recipe;          ///< to_json(Recipe).dump()
   std::string teacher_sha256;  ///< of the teacher's weights
   std::string data_sha256;     ///< of the training segments
+  std::string start_sha256;    ///< of the packed student that it began with; empty for none
 };
 
 /// RUN_DIR/state.safetensors
@@ -61,7 +62,9 @@ Recipe saved_recipe(const std::filesystem::path& folder);
 /// went wrong.
 double load_state(const std::filesystem::path& path, Adam& optimizer, const RunIdentity& identity);
 
-/// The parameters of one block, as save_state and load_state treat all; one process writes.
+/// The parameters of one block, as save_state and load_state treat all; one process writes. The
+/// next blocks need the run's start, so load_block wants the same one (onebit.start); a state does
+/// not.
 void save_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,
                 const RunIdentity& identity, int processes);
 void load_block(const std::filesystem::path& path, const std::vector<nn::Parameter>& parameters,

@@ -117,8 +117,16 @@ class Distill(CliTest):
         write_tiny(other, layers=3)
         self.fails("distill", other, "-o", self.dir / "c", "--start", first, *quiet,
                    says=["model.gguf", "found 2 layers, expected 3", "other"])
-        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--start", first, expect=2,
-                   says=["--start", "--resume"])
+        # Between two blocks the start is still needed; after them no more.
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+        self.run_dir = self.dir / "blocks"
+        self.distill("--start", first, steps=0)
+        whole = (self.run_dir / "model.gguf").read_bytes()
+        (self.run_dir / "blocks" / "1.safetensors").unlink()
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--log-level", "error",
+                   says=["0.safetensors", "resume with the same --start"])
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--start", first)
+        self.assertEqual((self.run_dir / "model.gguf").read_bytes(), whole)
 
     def test_older_checkpoints(self):
         self.distill(steps=6, save_every=2, keep=1)
