@@ -132,7 +132,6 @@ void set_identity(file::SafetensorsWriter& writer, const RunIdentity& identity, 
   writer.set_metadata(kProcesses, std::to_string(processes));
   writer.set_metadata(kTeacher, identity.teacher_sha256);
   writer.set_metadata(kData, identity.data_sha256);
-  writer.set_metadata(kStart, identity.start_sha256);
 }
 
 void write(file::SafetensorsWriter& writer, const std::string& name, const Tensor& tensor) {
@@ -247,6 +246,7 @@ void save_block(const std::filesystem::path& path, const std::vector<nn::Paramet
   }
   file::SafetensorsWriter writer(path);
   set_identity(writer, identity, processes);
+  writer.set_metadata(kStart, identity.start_sha256);
   for (const nn::Parameter& p : parameters) {
     writer.declare(p.name, dtype_of(p.value), p.value.sizes().vec());
   }
