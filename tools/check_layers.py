@@ -52,7 +52,8 @@ def main() -> int:
             target = name.split("/")[0]
             if not (root / name).exists():
                 problems.append(f"{path}:{number}: \"{name}\" is not a path below src/")
-            elif name == "base/test_paths.h" and not path.stem.endswith("_test"):
+            elif name == "base/test_paths.h" and not (path.stem.endswith("_test") or
+                                                          path.stem.startswith("test_")):
                 problems.append(f"{path}:{number}: only tests include {name}")
             elif not allowed(layer, target):
                 problems.append(f"{path}:{number}: layer '{layer}' must not include '{name}'")

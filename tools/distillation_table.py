@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What each choice of a distillation is worth: many `onebit distill` runs of equal tokens, as a table.
 
-Usage: distillation_table.py stories260k|smollm2 run [-j N] [--onebit PATH] [ROW[@SEED] …]
+Usage: distillation_table.py stories260k|smollm2 run [-j N] [--onebit PATH] [--device D] [ROW[@SEED] …]
+       distillation_table.py stories260k|smollm2 measure [--onebit PATH]
        distillation_table.py stories260k|smollm2 table|figures
 
 `run` makes what docs/results/<model>.json lacks and adds it there; runs that were stopped go on from
-their last checkpoint. Rows are named below; ROW alone is seed 0. Every run sees the same number of
-tokens of the same text, those of the block-wise stage included, and is judged on the same held-out
-text by the same program. -j N runs N at a time, one thread each: the figures do not depend on it, the
-seconds do. `table` prints Markdown; `figures` draws docs/results/<model>-*.svg with gnuplot.
+their last checkpoint. `measure` adds what each packed model does in the runtime. Rows are named
+below; ROW alone is seed 0. Every run sees the same number of tokens of the same text, those of the
+block-wise stage included, and is judged on the same held-out text by the same program. -j N runs N at
+a time, one thread each: the figures do not depend on it, the seconds do. `table` prints Markdown; `figures` draws docs/results/<model>-*.svg with gnuplot.
 """
 import argparse
 import concurrent.futures
@@ -17,6 +18,7 @@ import pathlib
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,6 +31,7 @@ MODELS = {
         "length": 512, "batch": 8, "tokens": 10_000_000,
         # The teacher's own stories: 10.24M tokens to train on, 131,072 to judge.
         "synth": {"train": (20000, 1), "held": (256, 2)},
+        "more_tokens": {},
         "common": "--warmup 100 --eval-sequences 128",
         # The figure of curves: rows that differ in the start alone.
         "starts": ["paper", "paper-svd", "paper-in", "paper-out", "paper-copy"],
@@ -36,16 +39,24 @@ MODELS = {
             "paper": PAPER,
             "paper-lr1e-4": f"{PAPER} --lr 1e-4",
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
+            "paper-lr3.2e-3": f"{PAPER} --lr 3.2e-3",
             "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
             "best": f"{OURS} {STAGE}",
             "best-lr1e-3": f"{OURS} {STAGE} --lr 1e-3",
-            "best-lr1e-2": f"{OURS} {STAGE} --lr 1e-2",
+            "best-lr3e-3": f"{OURS} {STAGE} --lr 3e-3",
+            "best-lr2e-2": f"{OURS} {STAGE} --lr 2e-2",
+            "best-lr4e-2": f"{OURS} {STAGE} --lr 4e-2",
             "best-no-blocks": f"{OURS} --block-steps 0",
-            "best-paper-form": f"{OURS} {STAGE} --form paper",
-            "foldable": f"{OURS} {STAGE} --form foldable",
-            "foldable-32": f"{OURS} {STAGE} --group-size 32",
-            "foldable-16": f"{OURS} {STAGE} --group-size 16",
+            "best-no-blocks-lr3e-3": f"{OURS} --block-steps 0 --lr 3e-3",
             "best-blocks-400": f"{OURS} --block-steps 400 --block-batch 4 --block-segments 1600",
+            "best-paper-form": f"{OURS} {STAGE} --form paper",
+            "best-paper-form-lr3e-3": f"{OURS} {STAGE} --form paper --lr 3e-3",
+            "foldable": f"{OURS} {STAGE} --form foldable",
+            "foldable-lr3e-3": f"{OURS} {STAGE} --form foldable --lr 3e-3",
+            "foldable-32": f"{OURS} {STAGE} --group-size 32",
+            "foldable-32-lr3e-3": f"{OURS} {STAGE} --group-size 32 --lr 3e-3",
+            "foldable-16": f"{OURS} {STAGE} --group-size 16",
+            "foldable-16-lr3e-3": f"{OURS} {STAGE} --group-size 16 --lr 3e-3",
             # The paper's recipe from other starts.
             "paper-svd": f"{PAPER} --init svd --split balanced",
             "paper-in": f"{PAPER} --split in",
@@ -67,17 +78,23 @@ MODELS = {
         # The demo's novels; the sixth is kept out.
         "prepare": ["tools/novels.sh", "demo/novels"],
         "files": {"train": "demo/novels/train.jsonl", "held": "demo/novels/held_out.txt"},
+        "more_tokens": {"paper-1M": 1_000_000, "best-1M": 1_000_000},
         "common": "--warmup 10 --eval-sequences 64",
         "starts": ["paper"],
         "rows": {
             "paper": PAPER,
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
+            "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
             "best": OURS,
+            "best-lr3e-3": f"{OURS} --lr 3e-3",
+            "best-lr2e-2": f"{OURS} --lr 2e-2",
             "best-no-blocks": f"{OURS} --block-steps 0",
             "best-paper-form": f"{OURS} --form paper",
             "foldable": f"{OURS} --form foldable",
             "foldable-128": f"{OURS} --group-size 128",
             "foldable-64": f"{OURS} --group-size 64",
+            "paper-1M": PAPER,
+            "best-1M": OURS,
         },
     },
 }
@@ -85,8 +102,8 @@ LOCK = threading.Lock()
 
 
 class Table:
-    def __init__(self, model, onebit, threads):
-        self.model, self.onebit, self.threads = model, onebit, threads
+    def __init__(self, model, onebit, threads, device):
+        self.model, self.onebit, self.threads, self.device = model, onebit, threads, device
         self.spec = MODELS[model]
         self.folder = ROOT / "demo/tables" / model
         self.results = ROOT / "docs/results" / f"{model}.json"
@@ -112,21 +129,23 @@ class Table:
         done = subprocess.run([self.onebit, *map(str, words), "--json"], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
-            raise SystemExit(f"{shlex.join(map(str, words))}: {done.stderr.splitlines()[-1]}")
+            raise RuntimeError(f"{shlex.join(map(str, words))}: {done.stderr.splitlines()[-1]}")
         return json.loads(done.stdout)
 
-    def steps(self, flags):
+    def steps(self, name):
         """Of the whole model: what the block-wise stage has seen is taken off."""
+        flags, tokens = self.spec["rows"][name], self.spec["more_tokens"].get(name, self.spec["tokens"])
         words = flags.split()
         value = {k: int(v) for k, v in zip(words, words[1:]) if k.startswith("--block")}
         seen = min(value.get("--block-steps", 0) * value.get("--block-batch", 1), value.get("--block-segments", 48))
-        return (self.spec["tokens"] // self.spec["length"] - seen) // self.spec["batch"]
+        return (tokens // self.spec["length"] - seen) // self.spec["batch"]
 
     def run(self, job):
         name, _, seed = job.partition("@")
         flags, run = self.spec["rows"][name], self.folder / job
-        steps = self.steps(flags)
-        words = ["distill", ROOT / self.spec["teacher"], "-o", run, "-t", self.threads]
+        steps = self.steps(name)
+        words = ["distill", ROOT / self.spec["teacher"], "-o", run, "-t", self.threads,
+                 "--device", self.device, "--dtype", "f32"]
         if (run / "state.safetensors").exists() or (run / "blocks/0.safetensors").exists():
             words += ["--resume"]
         else:
@@ -136,34 +155,44 @@ class Table:
                       "--seed", seed or 0, *self.spec["common"].split(), *flags.split()]
         report = self.call(*words, "--eval-every", max(1, steps // 8), "--save-every", 10**9)
         info = self.call("info", run / "model.gguf")
-        # Of the file as it is run: embedding and scales rounded, activations in int8.
-        packed = self.call("perplexity", run / "model.gguf", "-f", self.text("held"), "-c", self.spec["length"],
-                           "--max-windows", 256, "--kl-teacher", ROOT / self.spec["teacher"], "-t", self.threads)
         tokens = self.spec["batch"] * self.spec["length"]
         curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         row = {
             "row": name, "seed": int(seed or 0), "flags": flags, "steps": steps,
-            "kl": report["end"]["kl"], "cross_entropy": report["end"]["cross_entropy"],
+            "device": self.device, "kl": report["end"]["kl"], "cross_entropy": report["end"]["cross_entropy"],
             "teacher_cross_entropy": report["end"].get("teacher_cross_entropy"),
             "held_out_tokens": report["end"]["tokens"],
-            "packed_kl": packed["kl_mean"], "packed_perplexity": packed["ppl"], "packed_tokens": packed["scored"],
             "file_bytes": info["file_bytes"], "matrix_bits": info["matrices"]["bits_per_weight"],
             "file_bits": info["file_bits_per_weight"],
             "seconds": round(sum(tokens / r["tokens_per_second"] for r in curve if "tokens_per_second" in r)),
             "curve": [[r["step"], round(r["held_out_kl"], 5)] for r in curve if "held_out_kl" in r],
         }
-        with LOCK:
-            all_rows = self.read()
-            all_rows[job] = row
-            text = ",\n".join(f"{json.dumps(key)}: {json.dumps(all_rows[key])}" for key in sorted(all_rows))
-            part = self.results.with_suffix(".part")
-            part.write_text("{\n" + text + "\n}\n")
-            part.replace(self.results)
-            print(f"{job}: KL {row['kl']:.4f}", flush=True)
+        self.add(job, row)
+        print(f"{job}: KL {row['kl']:.4f}", flush=True)
         models = self.folder / "models"
         models.mkdir(exist_ok=True)
         (run / "model.gguf").rename(models / f"{job}.gguf")
         shutil.rmtree(run)
+
+    def add(self, job, values):
+        with LOCK:
+            rows = self.read()
+            rows[job] = rows.get(job, {}) | values
+            text = ",\n".join(f"{json.dumps(key)}: {json.dumps(rows[key])}" for key in sorted(rows))
+            part = self.results.with_suffix(".part")
+            part.write_text("{\n" + text + "\n}\n")
+            part.replace(self.results)
+
+    def measure(self):
+        """Of each file as it is run: embedding and scales rounded, activations in int8."""
+        for job, row in self.read().items():
+            model = self.folder / "models" / f"{job}.gguf"
+            if "packed_kl" in row or not model.exists():
+                continue
+            packed = self.call("perplexity", model, "-f", self.text("held"), "-c", self.spec["length"],
+                               "--max-windows", 256, "--kl-teacher", ROOT / self.spec["teacher"])
+            self.add(job, {"packed_kl": packed["kl_mean"], "packed_perplexity": packed["ppl"],
+                           "packed_tokens": packed["scored"]})
 
     def table(self):
         import math
@@ -198,21 +227,28 @@ class Table:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("what", choices=["run", "table", "figures"])
+    parser.add_argument("what", choices=["run", "measure", "table", "figures"])
     parser.add_argument("-j", type=int, default=1)
     parser.add_argument("--onebit", default=ROOT / "build/dev/bin/onebit")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("jobs", nargs="*")
     args = parser.parse_intermixed_args()
-    table = Table(args.model, args.onebit, 1 if args.j > 1 else 0)
+    table = Table(args.model, args.onebit, 1 if args.j > 1 else 0, args.device)
     if args.what != "run":
         return getattr(table, args.what)()
     done = table.read()
     jobs = [job for job in args.jobs or table.spec["rows"] if job not in done]
     table.text("train"), table.text("held")
-    with concurrent.futures.ThreadPoolExecutor(args.j) as pool:
-        for future in [pool.submit(table.run, job) for job in jobs]:
-            future.result()
+    pool = concurrent.futures.ThreadPoolExecutor(args.j)
+    runs = [pool.submit(table.run, job) for job in jobs]
+    try:
+        for run in concurrent.futures.as_completed(runs):
+            if run.exception():
+                print(run.exception(), file=sys.stderr, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return any(run.exception() for run in runs)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -33,12 +33,14 @@ constexpr double kMinNorm = 1e-12;
 
 }  // namespace
 
+std::int64_t logit_chunk(torch::Device device) { return device.is_cpu() ? 128 : 2048; }
+
 LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
                      const Tensor& hidden_teacher, const Tensor& head_teacher, const Tensor& tokens,
                      const LogitLossOptions& options) {
   ONEBIT_CHECK(hidden_student.dim() == 3 && hidden_student.sizes() == hidden_teacher.sizes());
   ONEBIT_CHECK(tokens.dim() == 2 && tokens.size(0) == hidden_student.size(0) &&
-               tokens.size(1) == hidden_student.size(1) && options.chunk > 0);
+               tokens.size(1) == hidden_student.size(1));
   const std::int64_t batch = tokens.size(0);
   const std::int64_t length = tokens.size(1);
   const std::int64_t count = batch * length;
@@ -51,10 +53,8 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   const double ce_weight = (1.0 - options.alpha) / static_cast<double>(predicted);
 
   Tensor gradient;
-  double kl_sum = 0;
-  double entropy_sum = 0;
-  double ce_sum = 0;
-  double teacher_ce_sum = 0;
+  // [4]: divergence, the teacher's entropy, cross-entropy, the teacher's.
+  Tensor sums = torch::zeros({4}, hidden_student.options().dtype(torch::kFloat64));
   {
     const torch::NoGradGuard no_grad;
     const Tensor student = hidden_student.detach().flatten(0, 1);
@@ -66,23 +66,29 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
             .flatten();
     const bool needs_gradient = hidden_student.requires_grad();
     if (needs_gradient) gradient = torch::empty_like(student);
-    for (std::int64_t begin = 0; begin < count; begin += options.chunk) {
-      const std::int64_t rows = std::min(options.chunk, count - begin);
+    const std::int64_t chunk = options.chunk > 0 ? options.chunk : logit_chunk(tokens.device());
+    for (std::int64_t begin = 0; begin < count; begin += chunk) {
+      const std::int64_t rows = std::min(chunk, count - begin);
       Tensor logits = nn::product(student.narrow(0, begin, rows), head_student.t());
       const Tensor target = nn::product(teacher.narrow(0, begin, rows), head_teacher.t());
       const Tensor label = labels.narrow(0, begin, rows);
-      const nn::DivergenceSums sums =
+      const nn::DivergenceSums part =
           needs_gradient ? nn::divergence_and_gradient(logits, target, label, temperature,
                                                        kl_weight, ce_weight)
                          : nn::divergence(logits, target, label, temperature);
-      kl_sum += sums.kl;
-      entropy_sum += sums.entropy;
-      ce_sum += sums.cross_entropy;
-      teacher_ce_sum += sums.teacher_cross_entropy;
+      sums += torch::stack(
+          {part.kl, part.entropy, part.cross_entropy, part.teacher_cross_entropy});
       if (!needs_gradient) continue;
       gradient.narrow(0, begin, rows).copy_(nn::product(logits, head_student));
     }
   }
+  // Read once: on a GPU each reading waits for all that was asked of it before.
+  sums = sums.to(torch::kCPU);
+  const double* sum = sums.const_data_ptr<double>();
+  const double kl_sum = sum[0];
+  const double entropy_sum = sum[1];
+  const double ce_sum = sum[2];
+  const double teacher_ce_sum = sum[3];
   LogitLoss result;
   result.kl_per_token = kl_sum / static_cast<double>(count);
   result.ce_per_token = ce_sum / static_cast<double>(predicted);

@@ -34,9 +34,12 @@ struct LogitLossOptions {
   double temperature = 1.0;
   LogitReduction reduction = LogitReduction::kPerSequence;
   /// Tokens whose logits exist at one time: 2 · chunk · V numbers of the compute type and three
-  /// times chunk · V in f32. Large enough for a full matrix product.
-  std::int64_t chunk = 128;
+  /// times chunk · V in f32. 0: logit_chunk().
+  std::int64_t chunk = 0;
 };
+
+/// As many tokens as fill a matrix product; on a GPU enough that launching kernels costs little.
+std::int64_t logit_chunk(torch::Device device);
 
 struct LogitLoss {
   torch::Tensor loss;       ///< scalar, differentiable: α·s·D + (1 − α)·CE

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "distill/losses.h"
 #include "nn/fused.h"
 
 namespace onebit::distill {
@@ -62,9 +63,10 @@ double passing_bytes_per_token(const Sizes& n) {
   return 3 * kMaster * std::max({n.dim, n.query, n.ffn});
 }
 
-double chunk_bytes(const arch::ModelConfig& config, const Recipe& recipe, double product) {
+double chunk_bytes(const arch::ModelConfig& config, const Recipe& recipe, double product,
+                   torch::Device device) {
   const double tokens =
-      static_cast<double>(std::min(recipe.loss.logit.chunk, recipe.batch * recipe.length));
+      static_cast<double>(std::min(logit_chunk(device), recipe.batch * recipe.length));
   return tokens * static_cast<double>(config.vocab) * (2 * product + 3 * kMaster);
 }
 
@@ -91,7 +93,7 @@ MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& re
   m.states = stream *
              ((gradient_checkpointing ? n.layers : 0) + (recipe.loss.beta != 0 ? n.layers + 1 : 1));
   m.block = tokens * (kept * block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
-  m.logits = chunk_bytes(config, recipe, product);
+  m.logits = chunk_bytes(config, recipe, product, device);
   return m;
 }
 
@@ -114,7 +116,7 @@ MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Reci
   m.states = kMaster * n.dim * length * (2 * segments + followers);
   m.block = static_cast<double>(recipe.block.batch) * length *
             (block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
-  m.logits = chunk_bytes(config, recipe, product);
+  m.logits = chunk_bytes(config, recipe, product, device);
   return m;
 }
 

@@ -121,8 +121,8 @@ struct Divergence {
   Tensor log_student;  ///< log p_s, [N, V]
   Tensor p_teacher;    ///< [N, V]
   Tensor log_plain;    ///< log p_s at temperature 1: the same tensor, if that is the temperature
-  Tensor labelled;     ///< rows that have a label
-  Tensor columns;      ///< their labels
+  Tensor unlabelled;   ///< which rows have no label, [N, 1]
+  Tensor columns;      ///< the label, or any column where there is none, [N, 1]
 };
 
 Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& labels,
@@ -138,14 +138,15 @@ Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& l
   Tensor log_teacher = log_p(teacher);
   d.p_teacher = log_teacher.exp();
   // Rows are summed in their own type: a sum in f64 would copy the whole matrix first.
-  const auto total = [](const Tensor& terms) {
-    return terms.sum(-1).sum(torch::kFloat64).item<double>();
-  };
-  d.sums.entropy = -total(log_teacher * d.p_teacher);
-  d.labelled = labels.ge(0).nonzero().squeeze(1);
-  d.columns = labels.index_select(0, d.labelled);
+  const auto total = [](const Tensor& terms) { return terms.sum(-1).sum(torch::kFloat64); };
+  d.sums.entropy = total(log_teacher * d.p_teacher).neg_();
+  d.unlabelled = labels.lt(0).unsqueeze(1);
+  d.columns = labels.clamp_min(0).unsqueeze(1);
   const auto cross_entropy = [&](const Tensor& log_plain) {
-    return -log_plain.index({d.labelled, d.columns}).sum(torch::kFloat64).item<double>();
+    return log_plain.gather(1, d.columns)
+        .masked_fill_(d.unlabelled, 0)
+        .sum(torch::kFloat64)
+        .neg_();
   };
   d.sums.teacher_cross_entropy =
       cross_entropy(temperature == 1 ? log_teacher : torch::log_softmax(teacher, -1, type));
@@ -169,12 +170,12 @@ DivergenceSums divergence_and_gradient(Tensor& student, const Tensor& teacher, c
   Divergence d = measure(student, teacher, labels, temperature);
   Tensor ce;
   if (ce_weight != 0) {
-    ce = d.log_plain.index_select(0, d.labelled).exp_();
-    ce.scatter_add_(1, d.columns.unsqueeze(1),
-                    torch::full({d.columns.size(0), 1}, -1, ce.options()));
+    ce = d.log_plain.exp();
+    ce.scatter_add_(1, d.columns, torch::full_like(d.columns, -1, ce.options()));
+    ce.masked_fill_(d.unlabelled, 0);
   }
   Tensor gradient = d.log_student.exp_().sub_(d.p_teacher).mul_(kl_weight / temperature);
-  if (ce_weight != 0) gradient.index_add_(0, d.labelled, ce, ce_weight);
+  if (ce_weight != 0) gradient.add_(ce, ce_weight);
   student.copy_(gradient);
   return d.sums;
 }

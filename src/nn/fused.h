@@ -65,11 +65,12 @@ torch::Tensor swiglu(const torch::Tensor& gate, const torch::Tensor& up);
 /// Differentiable in a only.
 torch::Tensor normalized_distance(const torch::Tensor& a, const torch::Tensor& b, double min_norm);
 
+/// Sums over the rows of logits, f64 scalars on the logits' device: reading one waits for it.
 struct DivergenceSums {
-  double kl = 0;       ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
-  double entropy = 0;  ///< Σ_n Σ_v −p_t log p_t, of the same p_t
-  double cross_entropy = 0;  ///< Σ_n −log p_s(label) at temperature 1, over rows that have a label
-  double teacher_cross_entropy = 0;  ///< the same of p_t
+  torch::Tensor kl;       ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
+  torch::Tensor entropy;  ///< Σ_n Σ_v −p_t log p_t, of the same p_t
+  torch::Tensor cross_entropy;  ///< Σ_n −log p_s(label) at temperature 1, where there is a label
+  torch::Tensor teacher_cross_entropy;  ///< the same of p_t
 };
 
 /// From logits of student and teacher, both [N, V]; labels int64 [N], −1 for none.

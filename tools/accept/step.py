@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed and memory of a distillation step against eager PyTorch, side by side.
 
-Usage: step.py   (bench/ has the kernels; this is the whole step)
+Usage: step.py [cuda]
 
 SmolLM2-135M, 4 sequences of 256 tokens, the reference's recipe (KL, hidden states, AdamW, clipping) in bf16
 over f32 masters, embedding, norms and head frozen. Eager is transformers' Llama whose linear layers
@@ -9,6 +9,9 @@ are the paper's, under autocast, in a process of its own. Both take WARMUP steps
 count; the figure is the median step's tokens/s. Peak memory is that of the whole process.
 f32, which is faster where a CPU has no tiles for bf16, is measured too, without a bound. Then the memory of
 segments of 2048 tokens: one at a time, and the recipe's four with --gradient-checkpointing.
+
+`cuda`: both on the GPU, by a build with CUDA (BUILD=build/cuda), more steps and a second batch of
+8 x 1024 tokens; speed alone.
 """
 import json
 import os
@@ -28,7 +31,7 @@ SPEED, MEMORY = 1.0, 0.8  # at least, at most, as a multiple of eager
 LONG, ROOM = 2048, 8  # tokens, GiB
 
 
-def eager(dtype):
+def eager(dtype, device, batch, length, steps):
     """Runs in a process of its own; prints the seconds of each step."""
     import torch
     import torch.nn.functional as F
@@ -70,15 +73,16 @@ def eager(dtype):
     replace(student.model)
     if dtype == "bf16":
         teacher = teacher.to(torch.bfloat16)
+    teacher, student = teacher.to(device), student.to(device)
     trained = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(WARMUP + STEPS):
+    for _ in range(steps):
         begin = time.monotonic()
-        ids = torch.randint(0, teacher.config.vocab_size, (BATCH, LENGTH), generator=generator)
+        ids = torch.randint(0, teacher.config.vocab_size, (batch, length), generator=generator).to(device)
         with torch.no_grad():
             target = teacher(input_ids=ids, output_hidden_states=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bf16"):
             output = student(input_ids=ids, output_hidden_states=True)
             loss = 0.01 * F.kl_div(F.log_softmax(output.logits, 2), F.softmax(target.logits, 2),
                                    reduction="batchmean")
@@ -89,6 +93,7 @@ def eager(dtype):
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        loss.item()  # a GPU has finished when this is read
         print(time.monotonic() - begin, flush=True)
 
 
@@ -103,8 +108,15 @@ def run(command):
     return output, usage.ru_maxrss * 1024
 
 
+def theirs(dtype, device="cpu", batch=BATCH, length=LENGTH, steps=WARMUP + STEPS):
+    """Median tokens/s of the eager script after the warm-up, and peak memory."""
+    output, peak = run([sys.executable, __file__, "--eager", dtype, device, batch, length, steps])
+    seconds = [float(line) for line in output.split()]
+    return batch * length / statistics.median(seconds[WARMUP:]), peak
+
+
 def ours(dtype, batch=BATCH, length=LENGTH, steps=WARMUP + STEPS, *flags):
-    """Median tokens/s after the warm-up, and peak memory."""
+    """The same of `onebit distill`."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         rng = random.Random(0)
@@ -118,23 +130,37 @@ def ours(dtype, batch=BATCH, length=LENGTH, steps=WARMUP + STEPS, *flags):
     return statistics.median(speeds[WARMUP:] or speeds), peak
 
 
+def on_gpu(report):
+    steps = WARMUP + 20
+    for batch, length in ((BATCH, LENGTH), (8, 1024)):
+        what = f"bf16, {batch} x {length}: "
+        reference, _ = theirs("bf16", "cuda", batch, length, steps)
+        speed, _ = ours("bf16", batch, length, steps, "--device", "cuda")
+        report.note(what + "eager PyTorch", f"{reference:.0f} tok/s")
+        report.note(what + "onebit distill", f"{speed:.0f} tok/s")
+        report.check(what + "multiple of eager's", f"{speed / reference:.3f}", f">= {SPEED}",
+                     speed / reference >= SPEED)
+
+
 def main():
     if sys.argv[1:2] == ["--eager"]:
-        return eager(sys.argv[2])
+        return eager(*sys.argv[2:4], *map(int, sys.argv[4:]))
     report = figures.Report("step")
     figures.forget_settings()
     # Large tensors from memory that is kept, as our program has it: eager gains a half from it here.
     # This folder has modules that bear the names of packages.
     os.environ |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000",
                    "PYTHONSAFEPATH": "1"}
+    if sys.argv[1:] == ["cuda"]:
+        on_gpu(report)
+        return report.exit_status()
     for dtype in ("bf16", "f32"):
-        output, their_peak = run([sys.executable, __file__, "--eager", dtype])
-        seconds = [float(line) for line in output.split()]
-        theirs = BATCH * LENGTH / statistics.median(seconds[WARMUP:])
+        reference, their_peak = theirs(dtype)
         speed, peak = ours(dtype)
-        report.note(f"{dtype}: eager PyTorch", f"{theirs:.0f} tok/s", f"peak {their_peak / 2**30:.2f} GiB")
+        report.note(f"{dtype}: eager PyTorch", f"{reference:.0f} tok/s", f"peak {their_peak / 2**30:.2f} GiB")
         report.note(f"{dtype}: onebit distill", f"{speed:.0f} tok/s", f"peak {peak / 2**30:.2f} GiB")
-        verdicts = (("tokens/s, multiple of eager's", speed / theirs, f">= {SPEED}", speed / theirs >= SPEED),
+        verdicts = (("tokens/s, multiple of eager's", speed / reference, f">= {SPEED}",
+                     speed / reference >= SPEED),
                     ("peak memory, multiple of eager's", peak / their_peak, f"<= {MEMORY}",
                      peak / their_peak <= MEMORY))
         for name, value, bound, held in verdicts:
