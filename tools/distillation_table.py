@@ -35,6 +35,9 @@ MODELS = {
         "common": "--warmup 100 --eval-sequences 128",
         # The figure of curves: rows that differ in the start alone.
         "starts": ["paper", "paper-svd", "paper-in", "paper-out", "paper-copy"],
+        # The figure of sizes.
+        "sizes": ["paper", "paper-lr3.2e-3", "best", "best-lr3e-3", "foldable", "foldable-lr3e-3",
+                  "foldable-lr1e-2", "foldable-32", "foldable-32-lr3e-3", "foldable-16", "foldable-16-lr3e-3"],
         "rows": {
             "paper": PAPER,
             "paper-lr1e-4": f"{PAPER} --lr 1e-4",
@@ -44,19 +47,21 @@ MODELS = {
             "best": f"{OURS} {STAGE}",
             "best-lr1e-3": f"{OURS} {STAGE} --lr 1e-3",
             "best-lr3e-3": f"{OURS} {STAGE} --lr 3e-3",
-            "best-lr2e-2": f"{OURS} {STAGE} --lr 2e-2",
+            "best-lr1e-2": f"{OURS} {STAGE} --lr 1e-2",
             "best-lr4e-2": f"{OURS} {STAGE} --lr 4e-2",
             "best-no-blocks": f"{OURS} --block-steps 0",
             "best-no-blocks-lr3e-3": f"{OURS} --block-steps 0 --lr 3e-3",
-            "best-blocks-400": f"{OURS} --block-steps 400 --block-batch 4 --block-segments 1600",
-            "best-paper-form": f"{OURS} {STAGE} --form paper",
-            "best-paper-form-lr3e-3": f"{OURS} {STAGE} --form paper --lr 3e-3",
+            "best-no-blocks-lr1e-2": f"{OURS} --block-steps 0 --lr 1e-2",
             "foldable": f"{OURS} {STAGE} --form foldable",
             "foldable-lr3e-3": f"{OURS} {STAGE} --form foldable --lr 3e-3",
+            "foldable-lr1e-2": f"{OURS} {STAGE} --form foldable --lr 1e-2",
             "foldable-32": f"{OURS} {STAGE} --group-size 32",
             "foldable-32-lr3e-3": f"{OURS} {STAGE} --group-size 32 --lr 3e-3",
             "foldable-16": f"{OURS} {STAGE} --group-size 16",
             "foldable-16-lr3e-3": f"{OURS} {STAGE} --group-size 16 --lr 3e-3",
+            "best-paper-form": f"{OURS} {STAGE} --form paper",
+            "best-paper-form-lr3e-3": f"{OURS} {STAGE} --form paper --lr 3e-3",
+            "best-blocks-400": f"{OURS} --block-steps 400 --block-batch 4 --block-segments 1600",
             # The paper's recipe from other starts.
             "paper-svd": f"{PAPER} --init svd --split balanced",
             "paper-in": f"{PAPER} --split in",
@@ -80,13 +85,15 @@ MODELS = {
         "files": {"train": "demo/novels/train.jsonl", "held": "demo/novels/held_out.txt"},
         "more_tokens": {"paper-1M": 1_000_000, "best-1M": 1_000_000},
         "common": "--warmup 10 --eval-sequences 64",
-        "starts": ["paper"],
+        "starts": ["paper", "best", "best-no-blocks"],
+        "sizes": ["paper", "best", "foldable", "foldable-128", "foldable-64"],
         "rows": {
             "paper": PAPER,
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
             "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
             "best": OURS,
             "best-lr3e-3": f"{OURS} --lr 3e-3",
+            "best-lr1e-2": f"{OURS} --lr 1e-2",
             "best-lr2e-2": f"{OURS} --lr 2e-2",
             "best-no-blocks": f"{OURS} --block-steps 0",
             "best-paper-form": f"{OURS} --form paper",
@@ -204,11 +211,11 @@ class Table:
                   f"{r['file_bytes']:,} | {r['matrix_bits']:.3f} | {r['file_bits']:.3f} |")
 
     def figures(self):
-        """Held-out KL by step for each start, and size against KL of every row; first seeds."""
+        """Held-out KL by step for each start, and size against KL; first seeds."""
         rows = {r["row"]: r for r in self.read().values() if r["seed"] == 0}
         curves = [name for name in self.spec["starts"] if name in rows]
         script = ["set terminal svg size 800,480 noenhanced background 'white'", "set grid lc rgb '#dddddd'",
-                  "set border 3", "set tics nomirror", "set ylabel 'held-out KL, nats a token'"]
+                  "set border 3", "set tics nomirror", "set colorsequence podo", "set ylabel 'held-out KL, nats a token'"]
         for i, name in enumerate(curves):
             points = "\n".join(f"{step} {kl}" for step, kl in rows[name]["curve"])
             script.append(f"$c{i} << END\n{points}\nEND")
@@ -216,7 +223,8 @@ class Table:
                           for i, name in enumerate(curves))
         script += [f"set output '{self.results.with_suffix('')}-starts.svg'", "set xlabel 'step'", "set logscale y",
                    f"plot {plots}", "unset logscale y"]
-        points = "\n".join(f"{r['file_bytes'] / 1e3} {r['kl']} {name}" for name, r in rows.items())
+        points = "\n".join(f"{rows[name]['file_bytes'] / 1e3} {rows[name]['kl']} {name}"
+                           for name in self.spec["sizes"] if name in rows)
         script += [f"$s << END\n{points}\nEND", f"set output '{self.results.with_suffix('')}-size.svg'",
                    "set xlabel 'whole file, kB'", "set offsets graph 0.15, graph 0.25, graph 0.1, graph 0.1",
                    "plot $s using 1:2 with points pt 7 ps 0.7 notitle, "

@@ -212,6 +212,9 @@ class Distill final : public Command {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
       require_countable(recipe, group);
     }
+    if (rate_follows_steps() && recipe.steps > 0) {
+      recipe.learning_rate = distill::best_learning_rate(recipe.steps);
+    }
     if (recipe.steps == 0 && recipe.block.steps == 0) {
       throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
     }
@@ -259,6 +262,12 @@ class Distill final : public Command {
     // NCCL's waits then end with an error after the timeout, not with the process.
     ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", /*overwrite=*/0);
     return cuda::connect(launch, timeout, device);
+  }
+
+  /// Where our recipe is asked for, and no rate. A resumed run has one already.
+  bool rate_follows_steps() const {
+    const bool ours = flags_.recipe.empty() ? !flags_.resume : flags_.recipe == "best";
+    return ours && !flags_.settings.has("lr");
   }
 
   /// As many as asked for; else processes that share a machine share its processors.

@@ -1,5 +1,7 @@
 #include "distill/recipe.h"
 
+#include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -37,12 +39,16 @@ Recipe best_recipe() {
   recipe.loss.beta = 0;
   recipe.adam.weight_decay = 0;
   recipe.adam.scale_rate = 0.6;
-  recipe.learning_rate = 3e-3;
+  recipe.learning_rate = best_learning_rate(45);
   recipe.warmup = 5;
   recipe.decay = Decay::kCosine;
   recipe.batch = 4;
   recipe.length = 256;
   return recipe;
+}
+
+double best_learning_rate(std::int64_t steps) {
+  return std::min(2e-2, 3e-3 * std::sqrt(static_cast<double>(steps) / 45));
 }
 
 void choose_init(Recipe& recipe, quant::Init init) {

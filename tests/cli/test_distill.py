@@ -16,7 +16,7 @@ def quick(**changes):
     """Flags of a run of a second: the tiny model's context is 128."""
     settings = {"steps": 4, "length": 32, "batch": 2, "block-steps": 2, "block-segments": 2,
                 **{key.replace("_", "-"): value for key, value in changes.items()}}
-    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    return [word for key, value in settings.items() if value is not None for word in (f"--{key}", str(value))]
 
 
 @needs(TOOLKIT)
@@ -62,6 +62,19 @@ class Distill(CliTest):
                     "weight_decay": 0.01, "clip": 1.0, "scale_rate": 1.0, "lr": 4e-4,
                     "decay": "cosine", "block_steps": 0}
         self.assertEqual({key: recipe[key] for key in expected}, expected)
+
+    def test_the_rate_of_our_recipe(self):
+        """It grows with the root of the steps, is said, and stays on --resume."""
+        def rate(*flags, **changes):
+            self.distill(*flags, **changes)
+            return json.loads((self.run_dir / "recipe.json").read_text())["lr"]
+
+        self.assertAlmostEqual(rate(steps=9), 3e-3 * (9 / 45) ** 0.5, 15)
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--recipe", "best", *quick(steps=9))
+        self.run_dir = self.dir / "epochs"
+        self.assertAlmostEqual(rate(steps=None, epochs=1), 3e-3 * (self.metrics()[-1]["step"] / 45) ** 0.5, 15)
+        self.run_dir = self.dir / "said"
+        self.assertEqual(rate(lr=0.25), 0.25)
 
     def test_without_data_the_teacher_writes(self):
         self.onebit("distill", tiny(), "-o", self.run_dir, *quick())
@@ -165,7 +178,7 @@ class Distill(CliTest):
         self.distill()
         recipe = (self.run_dir / "recipe.json").read_bytes()
         quiet = ("--resume", "--log-level", "error")
-        self.assertIn("lr = 0.003, found 0.5 now", self.distill(*quiet, lr=0.5, expect=1).err)
+        self.assertRegex(self.distill(*quiet, lr=0.5, expect=1).err, r"has lr = 0\.\d+, found 0\.5 now")
         self.assertIn("length = 32, found 16 now", self.distill(*quiet, length=16, expect=1).err)
         self.assertEqual((self.run_dir / "recipe.json").read_bytes(), recipe)
 
