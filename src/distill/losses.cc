@@ -76,8 +76,7 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
           needs_gradient ? nn::divergence_and_gradient(logits, target, label, temperature,
                                                        kl_weight, ce_weight)
                          : nn::divergence(logits, target, label, temperature);
-      sums += torch::stack(
-          {part.kl, part.entropy, part.cross_entropy, part.teacher_cross_entropy});
+      sums += torch::stack({part.kl, part.entropy, part.cross_entropy, part.teacher_cross_entropy});
       if (!needs_gradient) continue;
       gradient.narrow(0, begin, rows).copy_(nn::product(logits, head_student));
     }

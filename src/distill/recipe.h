@@ -60,8 +60,8 @@ Recipe paper_recipe();
 /// says how it was found. Its rate is that of a run of 45 steps: best_learning_rate().
 Recipe best_recipe();
 
-/// The peak rate of best_recipe() for a number of steps: 3e-3 · √(steps / 45), at most 2e-2. Longer runs
-/// have the time to settle what larger rates stir up (docs/recipe.md).
+/// The peak rate of best_recipe() for a number of steps: 3e-3 · √(steps / 45), at most 2e-2. Longer
+/// runs have the time to settle what larger rates stir up (docs/recipe.md).
 double best_learning_rate(std::int64_t steps);
 
 /// How the scales start; `copy` also makes the latent weights start as W itself, with g = h = 1.

@@ -66,7 +66,9 @@ void for_each_setting(R& r, Visit&& visit) {
   word("hidden_last", r.loss.hidden_last,
        "the hidden-state term also supervises the last block, unlike the reference");
 
-  number("lr", r.learning_rate, 0, 1, "peak learning rate of the latent weights; best: 0.003 times the root of --steps / 45, at most 0.02");
+  number("lr", r.learning_rate, 0, 1,
+         "peak learning rate of the latent weights; best: 0.003 times the root of --steps / 45, at "
+         "most 0.02");
   number("scale_rate", r.adam.scale_rate, 0, kLargeWeight, "rate of g and h as a multiple of --lr");
   number("warmup", r.warmup, 0, kManyTokens, "steps of linear warm-up");
   word("decay", r.decay, "of the rate after the warm-up");

@@ -1,6 +1,6 @@
-// A device of a test that is not the CPU: libtorch's private one, with the CPU's memory and kernels,
-// so that a machine without a GPU finds what would fail on one. As on a GPU, no operation takes
-// tensors of both, but for scalars. Include in one source of a program: it registers itself.
+// A device of a test that is not the CPU: libtorch's private one, with the CPU's memory and
+// kernels, so that a machine without a GPU finds what would fail on one. As on a GPU, no operation
+// takes tensors of both, but for scalars. Include in one source of a program: it registers itself.
 #pragma once
 
 #include <ATen/EmptyTensor.h>

@@ -19,12 +19,12 @@ struct StudentCase {
 
 inline void PrintTo(const StudentCase& student, std::ostream* out) { *out << student.name; }
 
-inline const auto kStudents = ::testing::Values(
-    StudentCase{"paper", arch::Form::kPaper, 0, false},
-    StudentCase{"free", arch::Form::kFree, 0, false},
-    StudentCase{"foldable", arch::Form::kFoldable, 0, false},
-    StudentCase{"grouped", arch::Form::kFoldable, 16, false},
-    StudentCase{"everything", arch::Form::kPaper, 0, true});
+inline const auto kStudents =
+    ::testing::Values(StudentCase{"paper", arch::Form::kPaper, 0, false},
+                      StudentCase{"free", arch::Form::kFree, 0, false},
+                      StudentCase{"foldable", arch::Form::kFoldable, 0, false},
+                      StudentCase{"grouped", arch::Form::kFoldable, 16, false},
+                      StudentCase{"everything", arch::Form::kPaper, 0, true});
 
 /// With both stages, in f64.
 class DeviceParity : public Trainer, public ::testing::WithParamInterface<StudentCase> {

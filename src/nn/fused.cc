@@ -143,10 +143,7 @@ Divergence measure(const Tensor& student, const Tensor& teacher, const Tensor& l
   d.unlabelled = labels.lt(0).unsqueeze(1);
   d.columns = labels.clamp_min(0).unsqueeze(1);
   const auto cross_entropy = [&](const Tensor& log_plain) {
-    return log_plain.gather(1, d.columns)
-        .masked_fill_(d.unlabelled, 0)
-        .sum(torch::kFloat64)
-        .neg_();
+    return log_plain.gather(1, d.columns).masked_fill_(d.unlabelled, 0).sum(torch::kFloat64).neg_();
   };
   d.sums.teacher_cross_entropy =
       cross_entropy(temperature == 1 ? log_teacher : torch::log_softmax(teacher, -1, type));

@@ -67,8 +67,8 @@ torch::Tensor normalized_distance(const torch::Tensor& a, const torch::Tensor& b
 
 /// Sums over the rows of logits, f64 scalars on the logits' device: reading one waits for it.
 struct DivergenceSums {
-  torch::Tensor kl;       ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
-  torch::Tensor entropy;  ///< Σ_n Σ_v −p_t log p_t, of the same p_t
+  torch::Tensor kl;  ///< Σ_n Σ_v p_t (log p_t − log p_s), p = softmax(logits / temperature)
+  torch::Tensor entropy;        ///< Σ_n Σ_v −p_t log p_t, of the same p_t
   torch::Tensor cross_entropy;  ///< Σ_n −log p_s(label) at temperature 1, where there is a label
   torch::Tensor teacher_cross_entropy;  ///< the same of p_t
 };
