@@ -5,7 +5,7 @@
 //   kTileTokens                 tokens whose accumulators fit the registers, four rows each
 //   load, load_part, store      n floats; load_part fills with zeros
 //   zero, fma, reduce4          reduce4: the sums of four vectors, as a __m128
-//   load_f16, load_bf16 (and _part), load_i8, load_u4, load_signs     weights to f32
+//   load_f16, load_bf16 (and _part), load_i8, load_u4     weights to f32
 //
 // The accumulators of an output y[t, r] are the kLanes lanes of one vector, summed over columns in
 // order and then reduced, for each block of kMaxDepth columns: the same operations whatever the
@@ -65,43 +65,12 @@ struct Q4_1Row {
   ONEBIT_INLINE Q4_1Row from(std::int64_t c) const { return {p + c / kStep}; }
 };
 
-struct SignRow {
-  const std::uint64_t* p;
-  ONEBIT_INLINE V at(std::int64_t b, int i) const { return load_signs(p, b * kStep + i * kLanes); }
-  ONEBIT_INLINE V part(std::int64_t c, std::int64_t) const { return load_signs(p, c); }
-  ONEBIT_INLINE SignRow from(std::int64_t c) const { return {p + c / 64}; }
-};
-
 /// A matrix in memory: row(r).
 template <class Row, class Stored>
 struct Matrix {
   const Stored* w;
   std::int64_t stride;  ///< in elements of `Stored`
   ONEBIT_INLINE Row row(std::int64_t r) const { return {w + r * stride}; }
-};
-
-/// Signs times the scale of their group, which holds whole steps.
-struct GroupedRow {
-  const std::uint64_t* p;
-  const float* h;
-  std::int64_t first;  ///< the column that p begins with
-  int shift;           ///< log2 of the group's size
-  ONEBIT_INLINE V scaled(std::int64_t c) const {
-    return mul(set1(h[(first + c) >> shift]), load_signs(p, c));  // exact
-  }
-  ONEBIT_INLINE V at(std::int64_t b, int i) const { return scaled(b * kStep + i * kLanes); }
-  ONEBIT_INLINE V part(std::int64_t c, std::int64_t) const { return scaled(c); }
-  ONEBIT_INLINE GroupedRow from(std::int64_t c) const { return {p + c / 64, h, first + c, shift}; }
-};
-
-template <>
-struct Matrix<GroupedRow, GroupedSigns> {
-  const GroupedSigns& w;
-  std::int64_t groups;
-  int shift;
-  ONEBIT_INLINE GroupedRow row(std::int64_t r) const {
-    return {w.s.row(r), w.h + r * groups, 0, shift};
-  }
 };
 
 /// From how many tokens on it pays to decode rows to a panel first. For f32, whose decoding is a
@@ -288,24 +257,4 @@ void gemm_q4_1(const formats::BlockQ4_1* w, std::int64_t in, const float* x, std
                float* y, std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
   gemm_dense(Matrix<Q4_1Row, formats::BlockQ4_1>{w, in / kStep}, in, x, tokens, y, ldy, row_begin,
              row_end);
-}
-
-void gemm_sign1_f32(const formats::Sign1View& s, const float* x, std::int64_t tokens, float* y,
-                    std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  const Matrix<SignRow, std::uint64_t> w{s.words, formats::sign1_row_words(s.cols)};
-  gemm_dense(w, s.cols, x, tokens, y, ldy, row_begin, row_end);
-}
-
-void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t tokens, float* y,
-                            std::int64_t ldy, std::int64_t row_begin,
-                            std::int64_t row_end) noexcept {
-  const std::int64_t groups = (w.s.cols + w.group_size - 1) / w.group_size;
-  const int shift = __builtin_ctzll(static_cast<unsigned long long>(w.group_size));
-  gemm_dense(Matrix<GroupedRow, GroupedSigns>{w, groups, shift}, w.s.cols, x, tokens, y, ldy,
-             row_begin, row_end);
-}
-
-void gemv_sign1_f32(const formats::Sign1View& s, const float* x, float* y, std::int64_t row_begin,
-                    std::int64_t row_end) noexcept {
-  gemm_sign1_f32(s, x, 1, y, s.rows, row_begin, row_end);
 }

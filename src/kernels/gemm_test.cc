@@ -8,12 +8,13 @@
 #include <string>
 
 #include "kernels/kernels.h"
+#include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
 
 namespace onebit::kernels {
 namespace {
 
-constexpr std::int64_t kMaxRows = 33;
+constexpr std::int64_t kMaxRows = 133;
 constexpr std::int64_t kMaxTokens = 64;
 constexpr std::int64_t kCols[] = {1, 2, 63, 64, 65, 127, 128, 129, 576, 1531, 1536, 3109};
 constexpr std::int64_t kBlockCols[] = {32, 64, 96, 576, 1504, 1536, 3104};
@@ -23,9 +24,9 @@ struct RowRange {
   std::int64_t begin;
   std::int64_t end;
 };
-/// Of 33 rows: sizes 1, 2, 3, 7, 16, 33, starts and ends on and off every tile.
-constexpr RowRange kRanges[] = {{0, 33}, {0, 1},  {32, 33}, {5, 7},   {0, 3},
-                                {1, 8},  {7, 23}, {16, 32}, {13, 13}, {1, 32}};
+/// Of 133 rows: sizes 1, 2, 3, 7, 16, 64, 133, starts and ends on and off every tile and panel.
+constexpr RowRange kRanges[] = {{0, 133}, {0, 1},   {132, 133}, {5, 7},     {0, 3},   {1, 8},
+                                {7, 23},  {64, 80}, {13, 13},   {128, 131}, {1, 132}, {60, 68}};
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
@@ -96,20 +97,21 @@ TEST_P(Gemm, Sign1F32) {
   Rng rng(11);
   for (const std::int64_t cols : kCols) {
     SCOPED_TRACE(cols);
-    const SignMatrix s(rng, kMaxRows, cols);
+    const RandomSigns s(rng, kMaxRows, cols);
+    const SignMatrix w(k(), s.view, {}, 0);
     const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
     check_float(
         cols, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          k().gemm_sign1_f32(s.view, x.data(), tokens, y, ldy, begin, end);
+          k().gemm_sign1_f32(w.signs(), x.data(), tokens, y, ldy, begin, end);
         });
     if (HasFatalFailure()) return;
     // The GEMV is the GEMM of one token.
     std::vector<float> gemm(size(kMaxRows));
     std::vector<float> gemv(size(kMaxRows), -1.5F);
-    k().gemm_sign1_f32(s.view, x.data(), 1, gemm.data(), kMaxRows, 0, kMaxRows);
-    k().gemv_sign1_f32(s.view, x.data(), gemv.data(), 2, 31);
-    for (const std::int64_t r : {0, 1, 31, 32}) gemm[size(r)] = -1.5F;
+    k().gemm_sign1_f32(w.signs(), x.data(), 1, gemm.data(), kMaxRows, 0, kMaxRows);
+    k().gemv_sign1_f32(w.signs(), x.data(), gemv.data(), 2, 131);
+    for (const std::int64_t r : {0, 1, 131, 132}) gemm[size(r)] = -1.5F;
     EXPECT_EQ(gemv, gemm);
   }
 }
@@ -119,10 +121,10 @@ TEST_P(Gemm, Sign1GroupedF32) {
   for (const std::int64_t cols : kCols) {
     for (const std::int64_t group : {16, 32, 64, 128}) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
-      const SignMatrix s(rng, kMaxRows, cols);
+      const RandomSigns s(rng, kMaxRows, cols);
       const std::int64_t groups = (cols + group - 1) / group;
       const std::vector<float> h = random_floats(rng, kMaxRows * groups);
-      const GroupedSigns w{s.view, h.data(), group};
+      const SignMatrix w(k(), s.view, h, group);
       const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
       check_float(
           cols, x,
@@ -131,7 +133,7 @@ TEST_P(Gemm, Sign1GroupedF32) {
           },
           [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin,
               std::int64_t end) {
-            k().gemm_sign1_grouped_f32(w, x.data(), tokens, y, ldy, begin, end);
+            k().gemm_sign1_grouped_f32(w.grouped(), x.data(), tokens, y, ldy, begin, end);
           });
       if (HasFatalFailure()) return;
     }
@@ -142,7 +144,8 @@ TEST_P(Gemm, Sign1Int8IsExact) {
   Rng rng(12);
   for (const std::int64_t cols : kCols) {
     SCOPED_TRACE(cols);
-    const SignMatrix s(rng, kMaxRows, cols);
+    const RandomSigns s(rng, kMaxRows, cols);
+    const SignMatrix w(k(), s.view, {}, 0);
     const std::int64_t ldq = formats::sign1_row_words(cols) * 64;
     const std::vector<std::int8_t> q = random_int8(rng, kMaxTokens, cols, ldq);
     std::vector<std::int32_t> want(size(kMaxTokens * kMaxRows));
@@ -156,11 +159,11 @@ TEST_P(Gemm, Sign1Int8IsExact) {
     expect_everywhere(want, 0x7FEDCBA9,
                       [&](std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
                           std::int64_t begin, std::int64_t end) {
-                        k().gemm_sign1_i8(s.view, q.data(), ldq, tokens, y, ldy, begin, end);
+                        k().gemm_sign1_i8(w.signs(), q.data(), ldq, tokens, y, ldy, begin, end);
                       });
     for (const RowRange range : kRanges) {
       std::vector<std::int32_t> y(size(kMaxRows), 0x7FEDCBA9);
-      k().gemv_sign1_i8(s.view, q.data(), y.data(), range.begin, range.end);
+      k().gemv_sign1_i8(w.signs(), q.data(), y.data(), range.begin, range.end);
       for (std::int64_t r = 0; r < kMaxRows; ++r) {
         const bool inside = r >= range.begin && r < range.end;
         ASSERT_EQ(y[size(r)], inside ? want[size(r)] : 0x7FEDCBA9) << "row " << r;
@@ -176,24 +179,25 @@ TEST_P(Gemm, Sign1Int8AtItsExtremes) {
     for (const int value : {127, -127}) {
       for (const std::uint64_t word : {0ULL, ~0ULL}) {
         Rng rng(1);
-        SignMatrix s(rng, 8, cols);
-        for (std::uint64_t& w : s.words) w = word;
+        RandomSigns s(rng, 8, cols);
+        for (std::uint64_t& bits : s.words) bits = word;
         const std::int64_t row_words = formats::sign1_row_words(cols);
         if (cols % 64 != 0) {
           for (std::int64_t r = 0; r < 8; ++r) {
             s.words[size((r + 1) * row_words - 1)] &= (1ULL << (cols % 64)) - 1;
           }
         }
+        const SignMatrix w(k(), s.view, {}, 0);
         std::vector<std::int8_t> q(size(row_words * 64 * 7), 0);
         for (std::int64_t t = 0; t < 7; ++t) {
           std::memset(q.data() + t * row_words * 64, value, size(cols));
         }
         const std::int32_t want = static_cast<std::int32_t>(cols) * value * (word == 0 ? 1 : -1);
         std::vector<std::int32_t> y(7 * 8);
-        k().gemm_sign1_i8(s.view, q.data(), row_words * 64, 7, y.data(), 8, 0, 8);
+        k().gemm_sign1_i8(w.signs(), q.data(), row_words * 64, 7, y.data(), 8, 0, 8);
         EXPECT_EQ(y, std::vector<std::int32_t>(7 * 8, want)) << cols << " x " << value;
         std::vector<std::int32_t> y1(8);
-        k().gemv_sign1_i8(s.view, q.data(), y1.data(), 0, 8);
+        k().gemv_sign1_i8(w.signs(), q.data(), y1.data(), 0, 8);
         EXPECT_EQ(y1, std::vector<std::int32_t>(8, want)) << cols << " x " << value;
       }
     }
@@ -218,12 +222,12 @@ TEST_P(Gemm, Sign1Int8IsExactUpToItsLongestRow) {
   constexpr std::int64_t kLongest = std::int64_t{1} << 24;
   constexpr std::int64_t kCount = 3;
   const std::vector<std::uint64_t> words(size(kLongest / 64), ~std::uint64_t{0});
-  const formats::Sign1View s{words.data(), 1, kLongest};
+  const SignMatrix w(k(), {words.data(), 1, kLongest}, {}, 0);
   const std::vector<std::int8_t> q(size(kCount * kLongest), 127);
   std::int32_t y[kCount] = {};
-  k().gemv_sign1_i8(s, q.data(), y, 0, 1);
+  k().gemv_sign1_i8(w.signs(), q.data(), y, 0, 1);
   EXPECT_EQ(y[0], -127 * kLongest);
-  k().gemm_sign1_i8(s, q.data(), kLongest, kCount, y, 1, 0, 1);
+  k().gemm_sign1_i8(w.signs(), q.data(), kLongest, kCount, y, 1, 0, 1);
   for (const std::int32_t found : y) EXPECT_EQ(found, -127 * kLongest);
 }
 
@@ -310,11 +314,12 @@ TEST_P(Gemm, ExtremeFloats) {
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
           k().gemm_f32(w.stored.data(), in, x.data(), tokens, y, ldy, begin, end);
         });
-    const SignMatrix s(rng, kMaxRows, in);
+    const RandomSigns s(rng, kMaxRows, in);
+    const SignMatrix signs(k(), s.view, {}, 0);
     check_float(
         in, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          k().gemm_sign1_f32(s.view, x.data(), tokens, y, ldy, begin, end);
+          k().gemm_sign1_f32(signs.signs(), x.data(), tokens, y, ldy, begin, end);
         });
     if (HasFatalFailure()) return;
   }
@@ -323,13 +328,14 @@ TEST_P(Gemm, ExtremeFloats) {
 TEST_P(Gemm, NanInOneTokenStaysInThatToken) {
   Rng rng(6);
   const std::int64_t in = 65;
-  const SignMatrix s(rng, 5, in);
+  const RandomSigns s(rng, 5, in);
+  const SignMatrix signs(k(), s.view, {}, 0);
   DenseMatrix<float> w;
   make_dense(rng, 5 * in, w);
   std::vector<float> x = random_floats(rng, 3 * in);
   x[size(in + 64)] = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> y(15);
-  k().gemm_sign1_f32(s.view, x.data(), 3, y.data(), 5, 0, 5);
+  k().gemm_sign1_f32(signs.signs(), x.data(), 3, y.data(), 5, 0, 5);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);
   k().gemm_f32(w.stored.data(), in, x.data(), 3, y.data(), 5, 0, 5);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);

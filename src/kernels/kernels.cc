@@ -22,8 +22,8 @@ namespace {
 constexpr CpuFeatures kNeeds_scalar = 0;
 #if defined(__x86_64__)
 constexpr CpuFeatures kNeeds_avx2 = kCpuAvx2 | kCpuFma | kCpuF16c;
-constexpr CpuFeatures kNeeds_avx512 =
-    kNeeds_avx2 | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl | kCpuAvx512dq | kCpuAvx512vnni;
+constexpr CpuFeatures kNeeds_avx512 = kNeeds_avx2 | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl |
+                                      kCpuAvx512dq | kCpuAvx512vnni | kCpuAvx512vbmi;
 #endif
 
 struct Isa {
@@ -62,6 +62,7 @@ CpuFeatures detect_cpu() noexcept {
   if (__builtin_cpu_supports("avx512vl")) cpu |= kCpuAvx512vl;
   if (__builtin_cpu_supports("avx512dq")) cpu |= kCpuAvx512dq;
   if (__builtin_cpu_supports("avx512vnni")) cpu |= kCpuAvx512vnni;
+  if (__builtin_cpu_supports("avx512vbmi")) cpu |= kCpuAvx512vbmi;
   // clang 14 has no name for F16C, which needs no register state beyond AVX2's: ask cpuid.
   unsigned a = 0;
   unsigned b = 0;

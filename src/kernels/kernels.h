@@ -3,11 +3,12 @@
 //
 // Everywhere: in = columns = length of x, out = rows = length of y. Activations and results are
 // f32. Row ranges [row_begin, row_end) let callers split work over threads; y is indexed by
-// absolute row. Kernels are noexcept, never allocate (they use up to 128 KiB of stack), are
+// absolute row. Kernels are noexcept, never allocate (they use up to 160 KiB of stack), are
 // thread-safe, and trust their callers: shapes are validated once, when a model is loaded. Pointers
 // need natural alignment only; y must not alias x unless a function says that it may.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -38,29 +39,56 @@ using DenseGemm = void (*)(const Weight* w, std::int64_t in, const float* x, std
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
 
+/// S as the kernels of one set read it: in that set's SignLayout. sign_matrix.h makes it.
+struct PackedSigns {
+  const std::byte* data;
+  std::int64_t rows;
+  std::int64_t cols;
+};
+
 /// S with an own scale for every group of inputs: W[r, c] = h[r, c / group_size] · S[r, c].
 struct GroupedSigns {
-  formats::Sign1View s;
-  const float* h;           ///< [rows, cols / group_size, rounded up]
+  PackedSigns s;
+  const float* h;           ///< [rows, groups = cols / group_size, rounded up], in the set's layout
   std::int64_t group_size;  ///< 16, 32, 64 or 128
+};
+
+/// How a set wants S and h in memory: in panels of rows.
+struct SignLayout {
+  std::int64_t panel_rows;
+  /// Of a matrix [rows, cols].
+  std::int64_t (*bytes)(std::int64_t rows, std::int64_t cols) noexcept;
+  /// Writes rows [row_begin, row_end) to `out`, which holds bytes() of the whole matrix and is
+  /// aligned to 64. The range begins at a multiple of panel_rows and ends at one or at the last
+  /// row.
+  void (*pack)(const formats::Sign1View& s, std::byte* out, std::int64_t row_begin,
+               std::int64_t row_end) noexcept;
+  /// Scales of groups of such a matrix.
+  std::int64_t (*scales)(std::int64_t rows, std::int64_t cols, std::int64_t group_size) noexcept;
+  /// h [rows, groups] to `out`, which holds scales().
+  void (*pack_scales)(const float* h, std::int64_t rows, std::int64_t cols, std::int64_t group_size,
+                      float* out) noexcept;
 };
 
 struct KernelSet {
   std::string_view name;
 
-  // ---- 1-bit: S in {-1,+1} as formats::Sign1View ----
+  // ---- 1-bit: S in {-1,+1} ----
+
+  /// Null: S as formats::Sign1View's words, h by rows.
+  const SignLayout* signs;
 
   /// y[r] = Σ_c S[r, c] x[c] in f32. |err| <= in · 2^-23 · Σ|x| for any summation order.
-  void (*gemv_sign1_f32)(const formats::Sign1View& s, const float* x, float* y,
-                         std::int64_t row_begin, std::int64_t row_end) noexcept;
+  void (*gemv_sign1_f32)(const PackedSigns& s, const float* x, float* y, std::int64_t row_begin,
+                         std::int64_t row_end) noexcept;
 
   /// y[r] = Σ_c S[r, c] q[c], exact in int32 (in <= 2^24): equal on every ISA, bit for bit.
   /// q holds `in` values rounded up to 64; the padding is zero.
-  void (*gemv_sign1_i8)(const formats::Sign1View& s, const std::int8_t* q, std::int32_t* y,
+  void (*gemv_sign1_i8)(const PackedSigns& s, const std::int8_t* q, std::int32_t* y,
                         std::int64_t row_begin, std::int64_t row_end) noexcept;
 
   /// gemv_sign1_f32 for T tokens: x [T, in], y [T, ldy].
-  void (*gemm_sign1_f32)(const formats::Sign1View& s, const float* x, std::int64_t tokens, float* y,
+  void (*gemm_sign1_f32)(const PackedSigns& s, const float* x, std::int64_t tokens, float* y,
                          std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
 
   /// y[t, r] = Σ_c W[r, c] x[t, c] with the bound of DenseGemm: x [T, in], y [T, ldy].
@@ -69,7 +97,7 @@ struct KernelSet {
                                  std::int64_t row_end) noexcept;
 
   /// gemv_sign1_i8 for T tokens: q [T, ldq] with ldq = in rounded up to 64, y [T, ldy].
-  void (*gemm_sign1_i8)(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
+  void (*gemm_sign1_i8)(const PackedSigns& s, const std::int8_t* q, std::int64_t ldq,
                         std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
                         std::int64_t row_begin, std::int64_t row_end) noexcept;
 

@@ -147,6 +147,7 @@ ONEBIT_INLINE void store_i8(std::int8_t* p, V v) {
 
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
+#include "kernels/sign_rows_inl.h"
 
 // ---- S and int8: Σ S q = Σ q - 2 Σ q[S = -1]; a row's bits make bytes 0 or 1, and vpmaddubsw adds
 // pairs of products of unsigned by signed bytes to int16 ----
@@ -272,9 +273,8 @@ void sign1_i8_tokens(const Row* rows, std::int64_t steps, const std::int8_t* q, 
 
 /// Few tokens: signs are decoded in registers.
 template <int T>
-void sign1_i8_direct(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
-                     std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
-                     std::int64_t row_end) {
+void sign1_i8_direct(const PackedSigns& s, const std::int8_t* q, std::int64_t ldq, std::int32_t* y,
+                     std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) {
   const std::int64_t words = formats::sign1_row_words(s.cols);
   std::int32_t totals[T];
   for (int t = 0; t < T; ++t) totals[t] = sum_q(q + t * ldq, 2 * words);
@@ -282,14 +282,14 @@ void sign1_i8_direct(const formats::Sign1View& s, const std::int8_t* q, std::int
     const std::int64_t valid = row_end - r < 4 ? row_end - r : 4;
     SignBits rows[4];
     for (std::int64_t i = 0; i < 4; ++i) {
-      rows[i] = {s.words + (r + (i < valid ? i : valid - 1)) * words};
+      rows[i] = {words_of(s) + (r + (i < valid ? i : valid - 1)) * words};
     }
     sign1_i8_tile<T>(rows, 2 * words, q, ldq, totals, y + r, ldy, valid);
   }
 }
 
 /// Up to kSharedTokens tokens: the signs of four rows are decoded to bytes once.
-void sign1_i8_shared(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
+void sign1_i8_shared(const PackedSigns& s, const std::int8_t* q, std::int64_t ldq,
                      std::int64_t tokens, std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
                      std::int64_t row_end) {
   alignas(64) std::uint8_t panel[4][kInt16Steps * 32];
@@ -303,7 +303,7 @@ void sign1_i8_shared(const formats::Sign1View& s, const std::int8_t* q, std::int
       SignBytes rows[4];
       for (std::int64_t i = 0; i < 4; ++i) {
         rows[i] = {panel[i]};
-        const SignBits bits{s.words + (r + (i < valid ? i : valid - 1)) * words + k / 2};
+        const SignBits bits{words_of(s) + (r + (i < valid ? i : valid - 1)) * words + k / 2};
         for (std::int64_t step = 0; step < steps; ++step) {
           _mm256_store_si256(reinterpret_cast<__m256i*>(panel[i] + 32 * step), bits.at(step));
         }
@@ -317,12 +317,12 @@ void sign1_i8_shared(const formats::Sign1View& s, const std::int8_t* q, std::int
   }
 }
 
-void gemv_sign1_i8(const formats::Sign1View& s, const std::int8_t* q, std::int32_t* y,
+void gemv_sign1_i8(const PackedSigns& s, const std::int8_t* q, std::int32_t* y,
                    std::int64_t row_begin, std::int64_t row_end) noexcept {
   sign1_i8_direct<1>(s, q, 0, y, 0, row_begin, row_end);
 }
 
-void gemm_sign1_i8(const formats::Sign1View& s, const std::int8_t* q, std::int64_t ldq,
+void gemm_sign1_i8(const PackedSigns& s, const std::int8_t* q, std::int64_t ldq,
                    std::int64_t tokens, std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
                    std::int64_t row_end) noexcept {
   if (tokens == 1) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/kernels.h"
+#include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
 
 namespace onebit::kernels {
@@ -51,22 +52,24 @@ bool agrees(const Shape& shape, const std::vector<T>& y, double tolerance,
 
 void bench_sign1_i8(benchmark::State& state, const KernelSet* k, Shape shape) {
   Rng rng(1);
-  const SignMatrix s(rng, shape.rows, shape.cols);
+  const RandomSigns s(rng, shape.rows, shape.cols);
+  const SignMatrix w(*k, s.view, {}, 0);
   const std::int64_t ldq = formats::sign1_row_words(shape.cols) * 64;
   const std::vector<std::int8_t> q = random_int8(rng, shape.tokens, shape.cols, ldq);
   std::vector<std::int32_t> y(size(shape.rows * shape.tokens));
   for (auto _ : state) {
     if (shape.tokens == 1) {
-      k->gemv_sign1_i8(s.view, q.data(), y.data(), 0, shape.rows);
+      k->gemv_sign1_i8(w.signs(), q.data(), y.data(), 0, shape.rows);
     } else {
-      k->gemm_sign1_i8(s.view, q.data(), ldq, shape.tokens, y.data(), shape.rows, 0, shape.rows);
+      k->gemm_sign1_i8(w.signs(), q.data(), ldq, shape.tokens, y.data(), shape.rows, 0, shape.rows);
     }
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }
   const KernelSet& scalar = kernels_by_name("scalar");
+  const SignMatrix stored(scalar, s.view, {}, 0);
   if (!agrees(shape, y, 0, [&](std::int64_t tokens, std::int32_t* want, std::int64_t rows) {
-        scalar.gemm_sign1_i8(s.view, q.data(), ldq, tokens, want, shape.rows, 0, rows);
+        scalar.gemm_sign1_i8(stored.signs(), q.data(), ldq, tokens, want, shape.rows, 0, rows);
       })) {
     state.SkipWithError("differs from the scalar kernel");
   }
@@ -81,18 +84,20 @@ double tolerance(std::int64_t in, double largest_weight) {
 
 void bench_sign1_f32(benchmark::State& state, const KernelSet* k, Shape shape) {
   Rng rng(1);
-  const SignMatrix s(rng, shape.rows, shape.cols);
+  const RandomSigns s(rng, shape.rows, shape.cols);
+  const SignMatrix w(*k, s.view, {}, 0);
   const std::vector<float> x = random_floats(rng, shape.tokens * shape.cols);
   std::vector<float> y(size(shape.rows * shape.tokens));
   for (auto _ : state) {
-    k->gemm_sign1_f32(s.view, x.data(), shape.tokens, y.data(), shape.rows, 0, shape.rows);
+    k->gemm_sign1_f32(w.signs(), x.data(), shape.tokens, y.data(), shape.rows, 0, shape.rows);
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }
   const KernelSet& scalar = kernels_by_name("scalar");
+  const SignMatrix stored(scalar, s.view, {}, 0);
   if (!agrees(shape, y, tolerance(shape.cols, 1),
               [&](std::int64_t tokens, float* want, std::int64_t rows) {
-                scalar.gemm_sign1_f32(s.view, x.data(), tokens, want, shape.rows, 0, rows);
+                scalar.gemm_sign1_f32(stored.signs(), x.data(), tokens, want, shape.rows, 0, rows);
               })) {
     state.SkipWithError("differs from the scalar kernel");
   }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/kernels.h"
+#include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
 
 namespace onebit::kernels {
@@ -76,11 +77,12 @@ void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
   for (std::int8_t& v : q) v = v == -128 ? std::int8_t{127} : v;
   std::vector<std::int32_t> want;
   for (const KernelSet* k : available_kernels()) {
+    const SignMatrix w(*k, s, {}, 0);
     std::vector<std::int32_t> y(size(c.tokens * c.rows), 5);
     if (c.tokens == 1) {
-      k->gemv_sign1_i8(s, q.data(), y.data(), c.begin, c.end);
+      k->gemv_sign1_i8(w.signs(), q.data(), y.data(), c.begin, c.end);
     } else {
-      k->gemm_sign1_i8(s, q.data(), ldq, c.tokens, y.data(), c.rows, c.begin, c.end);
+      k->gemm_sign1_i8(w.signs(), q.data(), ldq, c.tokens, y.data(), c.rows, c.begin, c.end);
     }
     // The first is the best set, the last is scalar: all must be equal.
     if (want.empty()) want = y;
@@ -121,7 +123,8 @@ void fuzz_sign1_f32(Bytes& bytes, const Case& c) {
   compare_floats(
       c,
       [&](const KernelSet& k, float* y) {
-        k.gemm_sign1_f32(s, x.data(), c.tokens, y, c.rows, c.begin, c.end);
+        const SignMatrix w(k, s, {}, 0);
+        k.gemm_sign1_f32(w.signs(), x.data(), c.tokens, y, c.rows, c.begin, c.end);
       },
       [&](std::int64_t t, std::int64_t) {
         double sum = 0;
@@ -143,11 +146,12 @@ void fuzz_sign1_grouped(Bytes& bytes, const Case& c) {
     if (std::abs(v) > 0x1p30F) v = 1.0F;  // no sum overflows
   }
   const std::vector<float> x = floats(bytes, c.tokens * c.cols);
-  const GroupedSigns w{{words.data(), c.rows, c.cols}, h.data(), group_size};
+  const formats::Sign1View s{words.data(), c.rows, c.cols};
   compare_floats(
       c,
       [&](const KernelSet& k, float* y) {
-        k.gemm_sign1_grouped_f32(w, x.data(), c.tokens, y, c.rows, c.begin, c.end);
+        const SignMatrix w(k, s, h, group_size);
+        k.gemm_sign1_grouped_f32(w.grouped(), x.data(), c.tokens, y, c.rows, c.begin, c.end);
       },
       [&](std::int64_t t, std::int64_t r) {
         double sum = 0;

@@ -16,7 +16,12 @@ namespace {
 using formats::BlockQ4_1;
 using formats::BlockQ8_0;
 using formats::kQuantBlock;
-using formats::Sign1View;
+
+constexpr const SignLayout* kSigns = nullptr;
+
+formats::Sign1View stored(const PackedSigns& s) noexcept {
+  return {reinterpret_cast<const std::uint64_t*>(s.data), s.rows, s.cols};
+}
 
 bool is_negative(const std::uint64_t* row, std::int64_t c) noexcept {
   return ((row[c / 64] >> (c % 64)) & 1U) != 0;
@@ -24,8 +29,9 @@ bool is_negative(const std::uint64_t* row, std::int64_t c) noexcept {
 
 // ---- 1-bit ----
 
-void gemm_sign1_f32(const Sign1View& s, const float* x, std::int64_t tokens, float* y,
+void gemm_sign1_f32(const PackedSigns& packed, const float* x, std::int64_t tokens, float* y,
                     std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  const formats::Sign1View s = stored(packed);
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = row_begin; r < row_end; ++r) {
       float sum = 0.0F;
@@ -41,28 +47,30 @@ void gemm_sign1_f32(const Sign1View& s, const float* x, std::int64_t tokens, flo
 void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t tokens, float* y,
                             std::int64_t ldy, std::int64_t row_begin,
                             std::int64_t row_end) noexcept {
-  const std::int64_t cols = w.s.cols;
+  const formats::Sign1View s = stored(w.s);
+  const std::int64_t cols = s.cols;
   const std::int64_t groups = (cols + w.group_size - 1) / w.group_size;
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = row_begin; r < row_end; ++r) {
       float sum = 0.0F;
       for (std::int64_t c = 0; c < cols; ++c) {
         const float v = w.h[r * groups + c / w.group_size] * x[t * cols + c];
-        sum += is_negative(w.s.row(r), c) ? -v : v;
+        sum += is_negative(s.row(r), c) ? -v : v;
       }
       y[t * ldy + r] = sum;
     }
   }
 }
 
-void gemv_sign1_f32(const Sign1View& s, const float* x, float* y, std::int64_t row_begin,
+void gemv_sign1_f32(const PackedSigns& packed, const float* x, float* y, std::int64_t row_begin,
                     std::int64_t row_end) noexcept {
-  gemm_sign1_f32(s, x, 1, y, s.rows, row_begin, row_end);
+  gemm_sign1_f32(packed, x, 1, y, packed.rows, row_begin, row_end);
 }
 
-void gemm_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int64_t ldq, std::int64_t tokens,
-                   std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
+void gemm_sign1_i8(const PackedSigns& packed, const std::int8_t* q, std::int64_t ldq,
+                   std::int64_t tokens, std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
                    std::int64_t row_end) noexcept {
+  const formats::Sign1View s = stored(packed);
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = row_begin; r < row_end; ++r) {
       std::int32_t sum = 0;
@@ -75,9 +83,10 @@ void gemm_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int64_t ldq, s
   }
 }
 
-void gemv_sign1_i8(const Sign1View& s, const std::int8_t* q, std::int32_t* y,
+void gemv_sign1_i8(const PackedSigns& packed, const std::int8_t* q, std::int32_t* y,
                    std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_sign1_i8(s, q, formats::sign1_row_words(s.cols) * 64, 1, y, s.rows, row_begin, row_end);
+  gemm_sign1_i8(packed, q, formats::sign1_row_words(packed.cols) * 64, 1, y, packed.rows, row_begin,
+                row_end);
 }
 
 float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {

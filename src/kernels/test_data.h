@@ -40,8 +40,8 @@ inline std::vector<std::int8_t> random_int8(Rng& rng, std::int64_t rows, std::in
 }
 
 /// A random S with zero padding bits.
-struct SignMatrix {
-  SignMatrix(Rng& rng, std::int64_t rows, std::int64_t cols)
+struct RandomSigns {
+  RandomSigns(Rng& rng, std::int64_t rows, std::int64_t cols)
       : words(size(rows * formats::sign1_row_words(cols))), view{words.data(), rows, cols} {
     const std::int64_t n = formats::sign1_row_words(cols);
     for (std::int64_t r = 0; r < rows; ++r) {

@@ -16,7 +16,7 @@ using formats::TensorView;
 
 /// Rows per unit of work: whole tiles of every kernel, and y of two threads in distinct cache
 /// lines.
-constexpr std::int64_t kRowGrain = 32;
+constexpr std::int64_t kRowGrain = 64;
 
 /// int8 rows are padded to this (QuantizedRow).
 constexpr std::int64_t kInt8Align = 64;
@@ -136,10 +136,14 @@ std::uint64_t stored_bytes(const Linear& w) noexcept {
          (m.g.size() + m.h.size()) * sizeof(float);
 }
 
-Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer) {
+Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
+                   const kernels::KernelSet& kernels, ThreadPool& pool) {
   if (std::optional<arch::OneBitMatrix> matrix = checkpoint.one_bit(role, layer)) {
     ONEBIT_CHECK(checkpoint.provenance().has_value());
-    return OneBitLayer{std::move(*matrix), checkpoint.provenance()->form == arch::Form::kPaper};
+    kernels::SignMatrix signs(kernels, matrix->sign, matrix->h, matrix->group_size, &pool);
+    if (signs.is_copy()) checkpoint.release(role, layer);
+    return OneBitLayer{std::move(*matrix), std::move(signs),
+                       checkpoint.provenance()->form == arch::Form::kPaper};
   }
   const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
@@ -209,13 +213,13 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
     const arch::OneBitMatrix& m = layer->matrix;
     const float* scaled = m.g.empty() ? x : scratch.scaled.data();
     if (m.group_size > 0) {
-      kernels_.gemm_sign1_grouped_f32({m.sign, m.h.data(), m.group_size}, scaled, tokens, job.y,
-                                      out, begin, end);
+      kernels_.gemm_sign1_grouped_f32(layer->signs.grouped(), scaled, tokens, job.y, out, begin,
+                                      end);
     } else if (int8_) {
-      kernels_.gemm_sign1_i8(m.sign, scratch.q.data(), padded(in), tokens, scratch.dots.data(), out,
-                             begin, end);
+      kernels_.gemm_sign1_i8(layer->signs.signs(), scratch.q.data(), padded(in), tokens,
+                             scratch.dots.data(), out, begin, end);
     } else {
-      kernels_.gemm_sign1_f32(m.sign, scaled, tokens, job.y, out, begin, end);
+      kernels_.gemm_sign1_f32(layer->signs.signs(), scaled, tokens, job.y, out, begin, end);
     }
     return;
   }

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
 #include "kernels/kernels.h"
+#include "kernels/sign_matrix.h"
 #include "runtime/buffer.h"
 
 namespace onebit::runtime {
@@ -31,6 +32,7 @@ struct DenseMatrix {
 /// the file has one, h for each group of inputs where it has groups.
 struct OneBitLayer {
   arch::OneBitMatrix matrix;
+  kernels::SignMatrix signs;  ///< as the kernels read it
   bool output_norm = true;
 };
 
@@ -43,8 +45,10 @@ std::uint64_t stored_bytes(const Linear& w) noexcept;
 
 /// The linear layer of a role as stored in the checkpoint. Used straight from the mapped file where
 /// a kernel can; otherwise copied: rows of Hugging Face q/k permuted, misaligned data aligned, q4_0
-/// and q5_0 as the q8_0 of equal values, other types as f32. Nothing is rounded.
-Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer);
+/// and q5_0 as the q8_0 of equal values, other types as f32, signs in the layout of `kernels`.
+/// Nothing is rounded.
+Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
+                   const kernels::KernelSet& kernels, ThreadPool& pool);
 
 /// One of several layers that read the same x; y is f32 [tokens, out], not aliasing x.
 struct LinearJob {

@@ -24,7 +24,8 @@ std::vector<float> random_floats(std::int64_t count, std::uint64_t seed) {
 
 /// A 1-bit layer with its words, [rows, cols].
 struct RandomLayer {
-  RandomLayer(std::int64_t rows, std::int64_t cols, bool output_norm, std::uint64_t seed)
+  RandomLayer(const kernels::KernelSet& kernels, std::int64_t rows, std::int64_t cols,
+              bool output_norm, std::uint64_t seed)
       : weights(random_floats(rows * cols, seed)),
         words(static_cast<std::size_t>(rows * formats::sign1_row_words(cols))) {
     const auto row_words = static_cast<std::size_t>(formats::sign1_row_words(cols));
@@ -34,11 +35,10 @@ struct RandomLayer {
                                      static_cast<std::size_t>(cols)),
           std::span(words).subspan(static_cast<std::size_t>(r) * row_words, row_words));
     }
-    OneBitLayer layer;
-    layer.matrix = {
-        {words.data(), rows, cols}, random_floats(cols, seed + 1), random_floats(rows, seed + 2)};
-    layer.output_norm = output_norm;
-    linear = std::move(layer);
+    const formats::Sign1View sign{words.data(), rows, cols};
+    linear = OneBitLayer{{sign, random_floats(cols, seed + 1), random_floats(rows, seed + 2)},
+                         kernels::SignMatrix(kernels, sign, {}, 0),
+                         output_norm};
   }
 
   const arch::OneBitMatrix& matrix() const { return std::get<OneBitLayer>(linear).matrix; }
@@ -70,9 +70,9 @@ TEST(LinearRunner, Int8ProductsAreExact) {
       LinearRunner runner(*set, pool, /*int8_activations=*/true);
       for (const std::int64_t cols : {1, 63, 64, 130}) {
         // Three layers in one call, none of them whole units of work, and a longer one than before.
-        const RandomLayer a(1, cols, false, 1);
-        const RandomLayer b(33, cols, false, 2);
-        const RandomLayer c(97, cols, false, 3);
+        const RandomLayer a(*set, 1, cols, false, 1);
+        const RandomLayer b(*set, 33, cols, false, 2);
+        const RandomLayer c(*set, 97, cols, false, 3);
         for (const std::int64_t tokens : {1, 2, 9}) {
           const std::vector<float> x = random_floats(tokens * cols, 4);
           std::vector<float> y[] = {std::vector<float>(static_cast<std::size_t>(tokens * 1)),
@@ -108,8 +108,8 @@ TEST(LinearRunner, TheOutputNormComesLast) {
     LinearRunner runner(set, pool, int8);
     std::vector<float> plain(2 * rows);
     std::vector<float> normed(2 * rows);
-    const RandomLayer without(rows, cols, false, 6);
-    const RandomLayer with(rows, cols, true, 6);
+    const RandomLayer without(kernels::best_kernels(), rows, cols, false, 6);
+    const RandomLayer with(kernels::best_kernels(), rows, cols, true, 6);
     const LinearJob jobs[] = {{&without.linear, plain.data()}, {&with.linear, normed.data()}};
     runner.run(jobs, x.data(), 2);
     for (std::int64_t t = 0; t < 2; ++t) {
@@ -122,7 +122,7 @@ TEST(LinearRunner, TheOutputNormComesLast) {
 TEST(LinearRunner, ARowWithoutFiniteValuesShows) {
   ThreadPool pool(1);
   LinearRunner runner(kernels::best_kernels(), pool, /*int8_activations=*/true);
-  const RandomLayer layer(5, 8, false, 7);
+  const RandomLayer layer(kernels::best_kernels(), 5, 8, false, 7);
   std::vector<float> x = random_floats(8, 8);
   x[3] = std::numeric_limits<float>::infinity();
   std::vector<float> y(5);
@@ -160,6 +160,7 @@ TEST(LoadLinear, KeepsEveryValueOfEveryType) {
   config.head_dim = 64;
   const arch::test_models::TinyModel model = arch::test_models::random_model(config, 9);
   const testing::TempDir dir;
+  ThreadPool pool(1);
   const std::pair<DType, DType> held_as[] = {
       {DType::kF32, DType::kF32},   {DType::kF16, DType::kF16},   {DType::kBF16, DType::kBF16},
       {DType::kQ8_0, DType::kQ8_0}, {DType::kQ4_1, DType::kQ4_1}, {DType::kQ4_0, DType::kQ8_0},
@@ -170,7 +171,8 @@ TEST(LoadLinear, KeepsEveryValueOfEveryType) {
     SCOPED_TRACE(formats::info(stored).name);
     arch::test_models::write_gguf(model, dir / "m.gguf", stored);
     const arch::Checkpoint checkpoint = arch::Checkpoint::open(dir / "m.gguf");
-    const Linear linear = load_linear(checkpoint, arch::Role::kAttnQ, 1);
+    const Linear linear =
+        load_linear(checkpoint, arch::Role::kAttnQ, 1, kernels::best_kernels(), pool);
     EXPECT_EQ(std::get<DenseMatrix>(linear).view.dtype, held);
     std::vector<float> expected(model.weights.at({arch::Role::kAttnQ, 1}).size());
     checkpoint.read_f32(arch::Role::kAttnQ, 1, expected);

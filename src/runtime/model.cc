@@ -88,20 +88,21 @@ struct Model::Impl {
         linear(kernels, pool, options.activations == Activations::kI8),
         attention(config, kernels, pool),
         rope(config),
-        embedding(load_linear(checkpoint, Role::kTokenEmbedding, -1)),
+        embedding(load(Role::kTokenEmbedding, -1)),
         output_norm(load_vector(checkpoint, Role::kOutputNorm, -1)) {
-    if (!config.tied_head) head = load_linear(checkpoint, Role::kOutput, -1);
+    if (!config.tied_head) head = load(Role::kOutput, -1);
     layers.reserve(static_cast<std::size_t>(config.layers));
     for (std::int64_t i = 0; i < config.layers; ++i) {
-      layers.push_back(
-          {load_vector(checkpoint, Role::kAttnNorm, i), load_linear(checkpoint, Role::kAttnQ, i),
-           load_linear(checkpoint, Role::kAttnK, i), load_linear(checkpoint, Role::kAttnV, i),
-           load_linear(checkpoint, Role::kAttnOut, i), load_vector(checkpoint, Role::kFfnNorm, i),
-           load_linear(checkpoint, Role::kFfnGate, i), load_linear(checkpoint, Role::kFfnUp, i),
-           load_linear(checkpoint, Role::kFfnDown, i)});
+      layers.push_back({load_vector(checkpoint, Role::kAttnNorm, i), load(Role::kAttnQ, i),
+                        load(Role::kAttnK, i), load(Role::kAttnV, i), load(Role::kAttnOut, i),
+                        load_vector(checkpoint, Role::kFfnNorm, i), load(Role::kFfnGate, i),
+                        load(Role::kFfnUp, i), load(Role::kFfnDown, i)});
     }
   }
 
+  Linear load(Role role, std::int64_t layer) {
+    return load_linear(checkpoint, role, layer, kernels, pool);
+  }
   const Linear& output() const { return config.tied_head ? embedding : head; }
 
   void check(std::span<const text::TokenId> tokens) const;
