@@ -105,6 +105,10 @@ struct KernelSet {
   /// on every ISA, bit for bit.
   float (*quantize_i8)(const float* x, std::int64_t n, std::int8_t* q) noexcept;
 
+  /// y[r] = (dots[r] · scale) · h[r], rounded in that order.
+  void (*scale_dots)(const std::int32_t* dots, float scale, const float* h, float* y,
+                     std::int64_t n) noexcept;
+
   // ---- dense: embeddings' head, full-precision models ----
   DenseGemm<float> gemm_f32;
   DenseGemm<f16_bits> gemm_f16;

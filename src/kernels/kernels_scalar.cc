@@ -109,6 +109,11 @@ float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
   return scale;
 }
 
+void scale_dots(const std::int32_t* dots, float scale, const float* h, float* y,
+                std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(dots[i]) * scale * h[i];
+}
+
 // ---- dense ----
 
 float weight(const float* row, std::int64_t c) noexcept { return row[c]; }

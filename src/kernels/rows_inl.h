@@ -1,6 +1,6 @@
 // Row operations for one instruction set. Included as dense_inl.h is, and after it;
 // beside that header's vector functions it needs add, sub, mul, div, min, max (a NaN in the second
-// operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for int8
+// operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for integers load_i32,
 // max_magnitude, magnitude_bits and store_i8.
 
 /// e^v within 2 ulp; 0 below -104, inf above 88.73, NaN for NaN. v = n ln 2 + r, |r| <= ln 2 / 2;
@@ -90,6 +90,16 @@ void layer_norm(const float* x, float eps, float* y, std::int64_t n) noexcept {
     const V last = mul(sub(load_part(x + whole, n - whole), means), inverse);
     store_part(y + whole, last, n - whole);
   }
+}
+
+void scale_dots(const std::int32_t* dots, float scale, const float* h, float* y,
+                std::int64_t n) noexcept {
+  const V vscale = set1(scale);
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    store(y + i, mul(mul(load_i32(dots + i), vscale), load(h + i)));
+  }
+  for (; i < n; ++i) y[i] = static_cast<float>(dots[i]) * scale * h[i];
 }
 
 ONEBIT_INLINE V swiglu(V gate, V up) {

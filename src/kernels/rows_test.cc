@@ -147,6 +147,22 @@ TEST_P(Rows, MultiplyAndAddAreCorrectlyRounded) {
 
 // ---- norms ----
 
+TEST_P(Rows, DotsAreScaledInTheirOrder) {
+  Rng rng(23);
+  for (const std::int64_t n : kSizes) {
+    std::vector<std::int32_t> dots(size(n));
+    for (std::int32_t& d : dots) d = static_cast<std::int32_t>(rng.next());  // more than f32 holds
+    const std::vector<float> h = random_floats(rng, n);
+    Output y(n);
+    k().scale_dots(dots.data(), 0.0371F, h.data(), y.data(), n);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const float dot = static_cast<float>(dots[size(i)]) * 0.0371F;
+      ASSERT_EQ(y[i], dot * h[size(i)]);
+    }
+    EXPECT_TRUE(y.intact());
+  }
+}
+
 TEST_P(Rows, RmsNorm) {
   Rng rng(25);
   for (const std::int64_t n : kSizes) {

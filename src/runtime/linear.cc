@@ -250,11 +250,9 @@ void LinearRunner::finish_outputs(const OneBitLayer& layer, float* y, std::int64
     for (std::int64_t t = begin; t < end; ++t) {
       float* row = y + t * out;
       if (int8_) {
-        const float scale = scratch.scales.data()[t];
-        const std::int32_t* dots = scratch.dots.data() + t * out;
-        for (std::int64_t r = 0; r < out; ++r) row[r] = static_cast<float>(dots[r]) * scale * h[r];
+        kernels_.scale_dots(scratch.dots.data() + t * out, scratch.scales.data()[t], h, row, out);
       } else {
-        for (std::int64_t r = 0; r < out; ++r) row[r] *= h[r];
+        kernels_.multiply(row, h, row, out);
       }
       if (layer.output_norm) {
         kernels_.layer_norm(row, static_cast<float>(arch::kOutputNormEps), row, out);
