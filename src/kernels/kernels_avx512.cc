@@ -105,7 +105,18 @@ ONEBIT_INLINE void store_i8(std::int8_t* p, V v) {
 
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
-#include "kernels/sign_tables_inl.h"
+
+constexpr std::int64_t kSignPanelRows = 64;
+
+ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
+  __builtin_memcpy(out, dwords, kSignPanelRows * sizeof(*dwords));
+}
+
+#include "kernels/sign_panels_inl.h"
+//
+#include "kernels/sign_tables_avx512_inl.h"
+//
+#include "kernels/sign_gemm_inl.h"
 
 }  // namespace
 

@@ -1,0 +1,98 @@
+// Panels of S for the instruction sets that multiply it by tables: four signs choose one of 16 sums of
+// four activations; the sums are computed once a token and looked up for every row. Included inside
+// a target region and an unnamed namespace, after the vector functions and
+//
+//   kSignPanelRows              rows that lie together
+//   put_step(dwords, out)       a step of a panel, 4 bytes a row, as the tiles want it
+//
+// and followed by the set's tables and tiles, and by sign_gemm_inl.h.
+//
+// Layout: panels of rows; for every 32 columns (a step) a dword of each row, whose bit i is column i of
+// the step: eight nibbles, each the index into the table of its four columns.
+
+constexpr std::int64_t kStepCols = 32;
+constexpr std::int64_t kStepBytes = kSignPanelRows * 4;
+/// What the stack gives to the tables.
+constexpr std::int64_t kTableBytes = 128 * 1024;
+/// Columns of tables for several tokens: those of two tokens and a panel of S stay in L1.
+constexpr std::int64_t kBlockCols = 1024;
+/// Columns of tables for one token, which then reads S in one stream.
+constexpr std::int64_t kLongBlockCols = 4096;
+/// Bytes further on that are asked for: the memory's latency at the speed of this loop.
+constexpr std::int64_t kPrefetchBytes = 4096;
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+/// Steps of a row: rows are padded to whole words of 64 columns.
+ONEBIT_INLINE std::int64_t steps_of(std::int64_t cols) {
+  return formats::sign1_row_words(cols) * 2;
+}
+
+std::int64_t sign_bytes(std::int64_t rows, std::int64_t cols) noexcept {
+  return round_up(rows, kSignPanelRows) / kSignPanelRows * steps_of(cols) * kStepBytes;
+}
+
+void pack_signs(const formats::Sign1View& s, std::byte* out, std::int64_t row_begin,
+                std::int64_t row_end) noexcept {
+  const std::int64_t words = formats::sign1_row_words(s.cols);
+  for (std::int64_t r = row_begin; r < row_end; r += kSignPanelRows) {
+    std::byte* panel = out + r * words * 8;
+    const std::int64_t rows = row_end - r < kSignPanelRows ? row_end - r : kSignPanelRows;
+    for (std::int64_t i = 0; i < words; ++i) {
+      std::uint32_t steps[2][kSignPanelRows] = {};
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const std::uint64_t word = s.words[(r + row) * words + i];
+        steps[0][row] = static_cast<std::uint32_t>(word);
+        steps[1][row] = static_cast<std::uint32_t>(word >> 32);
+      }
+      put_step(steps[0], panel + 2 * i * kStepBytes);
+      put_step(steps[1], panel + (2 * i + 1) * kStepBytes);
+    }
+  }
+}
+
+/// Groups of a row with its padding.
+ONEBIT_INLINE std::int64_t groups_of(std::int64_t cols, std::int64_t group_size) {
+  return round_up(steps_of(cols) * kStepCols, group_size) / group_size;
+}
+
+std::int64_t scale_count(std::int64_t rows, std::int64_t cols, std::int64_t group_size) noexcept {
+  return round_up(rows, kSignPanelRows) * groups_of(cols, group_size);
+}
+
+/// [panel, group, row of the panel]; zeros beyond the last row and column.
+void pack_scales(const float* h, std::int64_t rows, std::int64_t cols, std::int64_t group_size,
+                 float* out) noexcept {
+  const std::int64_t groups = (cols + group_size - 1) / group_size;
+  const std::int64_t padded = groups_of(cols, group_size);
+  for (std::int64_t r = 0; r < round_up(rows, kSignPanelRows); ++r) {
+    for (std::int64_t g = 0; g < padded; ++g) {
+      out[(r / kSignPanelRows * padded + g) * kSignPanelRows + r % kSignPanelRows] =
+          r < rows && g < groups ? h[r * groups + g] : 0.0F;
+    }
+  }
+}
+
+constexpr SignLayout kLayout = {kSignPanelRows, sign_bytes, pack_signs, scale_count, pack_scales};
+constexpr const SignLayout* kSigns = &kLayout;
+
+/// A block of steps of one panel, and what is read after it.
+struct PanelBlock {
+  const std::byte* p;
+  const std::byte* next;
+  std::int64_t steps;
+  ONEBIT_INLINE const std::byte* at(std::int64_t step) const { return p + step * kStepBytes; }
+  ONEBIT_INLINE void prefetch(std::int64_t step) const {
+    constexpr std::int64_t kAhead = kPrefetchBytes / kStepBytes;
+    const std::byte* to = step + kAhead < steps ? p + (step + kAhead) * kStepBytes
+                                                : next + (step + kAhead - steps) * kStepBytes;
+    ONEBIT_UNROLL
+    for (std::int64_t i = 0; i < kStepBytes; i += 64) _mm_prefetch(to + i, _MM_HINT_T0);
+  }
+};
+
+/// The rows [begin, end) of a panel that a tile writes.
+struct PanelRows {
+  std::int64_t begin;
+  std::int64_t end;
+};
