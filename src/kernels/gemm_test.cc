@@ -118,7 +118,7 @@ TEST_P(Gemm, Sign1F32) {
 
 TEST_P(Gemm, Sign1GroupedF32) {
   Rng rng(16);
-  for (const std::int64_t cols : kCols) {
+  for (const std::int64_t cols : {1, 63, 65, 129, 576, 3109}) {
     for (const std::int64_t group : {16, 32, 64, 128}) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
       const RandomSigns s(rng, kMaxRows, cols);

@@ -1,5 +1,5 @@
-// The functions of KernelSet for an instruction set that multiplies S by tables (sign_panels_inl.h).
-// Included after the set's own
+// The functions of KernelSet for an instruction set that multiplies S by tables
+// (sign_panels_inl.h). Included after the set's own
 //
 //   kStepTable8, kStepTableF    bytes and floats of the tables of a step
 //   kTileTokens8, kTileTokensF  tokens that a tile can take

@@ -1,14 +1,14 @@
-// Panels of S for the instruction sets that multiply it by tables: four signs choose one of 16 sums of
-// four activations; the sums are computed once a token and looked up for every row. Included inside
-// a target region and an unnamed namespace, after the vector functions and
+// Panels of S for the instruction sets that multiply it by tables: four signs choose one of 16 sums
+// of four activations; the sums are computed once a token and looked up for every row. Included
+// inside a target region and an unnamed namespace, after the vector functions and
 //
 //   kSignPanelRows              rows that lie together
 //   put_step(dwords, out)       a step of a panel, 4 bytes a row, as the tiles want it
 //
 // and followed by the set's tables and tiles, and by sign_gemm_inl.h.
 //
-// Layout: panels of rows; for every 32 columns (a step) a dword of each row, whose bit i is column i of
-// the step: eight nibbles, each the index into the table of its four columns.
+// Layout: panels of rows; for every 32 columns (a step) a dword of each row, whose bit i is column
+// i of the step: eight nibbles, each the index into the table of its four columns.
 
 constexpr std::int64_t kStepCols = 32;
 constexpr std::int64_t kStepBytes = kSignPanelRows * 4;

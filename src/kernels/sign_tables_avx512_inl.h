@@ -1,5 +1,5 @@
-// Tables and tiles of S for AVX-512 with VBMI; see sign_panels_inl.h. A vector holds a step of 16 rows, byte
-// j of each dword columns 8 j to 8 j + 7. Included by kernels_avx512.cc.
+// Tables and tiles of S for AVX-512 with VBMI; see sign_panels_inl.h. A vector holds a step of 16
+// rows, byte j of each dword columns 8 j to 8 j + 7. Included by kernels_avx512.cc.
 
 /// Vectors of a panel.
 constexpr int kQuarters = 4;
@@ -14,7 +14,9 @@ ONEBIT_INLINE __m512i bits_at(const PanelBlock& s, std::int64_t step, int quarte
 ONEBIT_INLINE __mmask16 rows_inside(int quarter, PanelRows rows) {
   const std::int64_t from = rows.begin - quarter * kLanes;
   const std::int64_t end = rows.end - quarter * kLanes;
-  const auto below = [](std::int64_t n) { return n <= 0 ? 0U : n >= kLanes ? 0xFFFFU : (1U << n) - 1; };
+  const auto below = [](std::int64_t n) {
+    return n <= 0 ? 0U : n >= kLanes ? 0xFFFFU : (1U << n) - 1;
+  };
   return static_cast<__mmask16>(below(end) & ~below(from));
 }
 
@@ -86,8 +88,7 @@ void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
 /// the masks, or what y holds instead of the totals if those are null.
 template <int T>
 void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t table_stride,
-                   const std::int32_t* totals, std::int32_t* y, std::int64_t ldy,
-                   PanelRows rows) {
+                   const std::int32_t* totals, std::int32_t* y, std::int64_t ldy, PanelRows rows) {
   const __m512i low_nibble = _mm512_set1_epi8(15);
   const __m512i which = _mm512_set1_epi32(0x30201000);  // byte j looks into table j
   Int32x16 sums[T][kQuarters];
@@ -143,8 +144,8 @@ void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t
     ONEBIT_UNROLL
     for (int k = 0; k < kQuarters; ++k) {
       std::int32_t* to = y + t * ldy + k * kLanes;
-      const __m512i before =
-          totals != nullptr ? _mm512_set1_epi32(totals[t]) : _mm512_maskz_loadu_epi32(rows_inside(k, rows), to);
+      const __m512i before = totals != nullptr ? _mm512_set1_epi32(totals[t])
+                                               : _mm512_maskz_loadu_epi32(rows_inside(k, rows), to);
       // Twice a sum may leave int32 though y does not: these wrap.
       const __m512i negative = _mm512_sub_epi32(reinterpret_cast<__m512i>(sums[t][k]), bias);
       _mm512_mask_storeu_epi32(to, rows_inside(k, rows),
@@ -206,7 +207,8 @@ void sign1_f32_tile(const PanelBlock& s, const float* tables, std::int64_t table
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
     for (int k = 0; k < kQuarters; ++k) {
-      sums[t][k] = is_first ? zero() : _mm512_maskz_loadu_ps(rows_inside(k, rows), y + t * ldy + k * kLanes);
+      sums[t][k] =
+          is_first ? zero() : _mm512_maskz_loadu_ps(rows_inside(k, rows), y + t * ldy + k * kLanes);
     }
   }
   for (std::int64_t step = 0; step < s.steps; ++step) {
