@@ -36,7 +36,7 @@ constexpr std::int32_t kBiasOfStep = 8 * kBias;
 /// Sums under way. The type spares g++ 12 a conversion to __m512i in each turn of a loop, which
 /// costs it copies and spills of every sum.
 using Int32x16 = std::int32_t __attribute__((vector_size(64)));
-using Int8x64 = std::int8_t __attribute__((vector_size(64)));
+using Uint8x64 = std::uint8_t __attribute__((vector_size(64)));
 
 ONEBIT_INLINE Int32x16 add_products(Int32x16 sums, __m512i bytes, __m512i q) {
   return reinterpret_cast<Int32x16>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums), bytes, q));
@@ -99,11 +99,11 @@ void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t
   }
   for (std::int64_t begin = 0; begin < s.steps; begin += kByteSteps) {
     const std::int64_t end = s.steps - begin < kByteSteps ? s.steps : begin + kByteSteps;
-    Int8x64 high[T][kQuarters];
+    Uint8x64 high[T][kQuarters];
     ONEBIT_UNROLL
     for (int t = 0; t < T; ++t) {
       ONEBIT_UNROLL
-      for (int k = 0; k < kQuarters; ++k) high[t][k] = Int8x64{};
+      for (int k = 0; k < kQuarters; ++k) high[t][k] = Uint8x64{};
     }
     for (std::int64_t step = begin; step < end; ++step) {
       s.prefetch(step);
@@ -123,8 +123,8 @@ void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t
           sums[t][k] =
               add_products(sums[t][k], _mm512_permutexvar_epi8(b, load_table(own + 128)), ones);
           high[t][k] +=
-              reinterpret_cast<Int8x64>(_mm512_permutexvar_epi8(a, load_table(own + 64))) +
-              reinterpret_cast<Int8x64>(_mm512_permutexvar_epi8(b, load_table(own + 192)));
+              reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(a, load_table(own + 64))) +
+              reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(b, load_table(own + 192)));
         }
       }
     }
