@@ -9,8 +9,7 @@ SignMatrix::SignMatrix(const KernelSet& kernels, const formats::Sign1View& store
       group_size_(group_size) {
   const SignLayout* layout = kernels.signs;
   if (layout == nullptr) return;
-  signs_bytes_ = AlignedBytes(layout->bytes(stored.rows, stored.cols));
-  signs_.data = signs_bytes_.data();
+  signs_.data = signs_bytes_.reserve(layout->bytes(stored.rows, stored.cols));
   const auto pack = [&](std::int64_t begin, std::int64_t end, int) {
     layout->pack(stored, signs_bytes_.data(), begin, end);
   };
@@ -20,9 +19,7 @@ SignMatrix::SignMatrix(const KernelSet& kernels, const formats::Sign1View& store
     pool->parallel_for(stored.rows, layout->panel_rows, pack);
   }
   if (group_size == 0) return;
-  const std::int64_t scales = layout->scales(stored.rows, stored.cols, group_size);
-  h_bytes_ = AlignedBytes(scales * static_cast<std::int64_t>(sizeof(float)));
-  auto* const copy = reinterpret_cast<float*>(h_bytes_.data());
+  float* copy = h_copy_.reserve(layout->scales(stored.rows, stored.cols, group_size));
   layout->pack_scales(h.data(), stored.rows, stored.cols, group_size, copy);
   h_ = copy;
 }

@@ -4,32 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <span>
 
+#include "base/buffer.h"
 #include "base/thread_pool.h"
 #include "formats/sign1.h"
 #include "kernels/kernels.h"
 
 namespace onebit::kernels {
-
-/// Memory aligned to a cache line; uninitialised.
-class AlignedBytes {
- public:
-  AlignedBytes() = default;
-  explicit AlignedBytes(std::int64_t size)
-      : data_(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size), kAlignment))) {
-  }
-  std::byte* data() const noexcept { return data_.get(); }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(std::byte* p) const noexcept { ::operator delete(p, kAlignment); }
-  };
-  std::unique_ptr<std::byte, Free> data_;
-};
 
 class SignMatrix {
  public:
@@ -44,8 +26,8 @@ class SignMatrix {
   GroupedSigns grouped() const noexcept { return {signs_, h_, group_size_}; }
 
  private:
-  AlignedBytes signs_bytes_;
-  AlignedBytes h_bytes_;
+  Buffer<std::byte> signs_bytes_;
+  Buffer<float> h_copy_;
   PackedSigns signs_;
   const float* h_;
   std::int64_t group_size_;

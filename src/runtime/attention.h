@@ -12,9 +12,9 @@
 #include <span>
 
 #include "arch/model_config.h"
+#include "base/buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
-#include "runtime/buffer.h"
 #include "runtime/kv_cache.h"
 
 namespace onebit::runtime {

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "arch/checkpoint.h"
+#include "base/buffer.h"
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
-#include "runtime/buffer.h"
 
 namespace onebit::runtime {
 

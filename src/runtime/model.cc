@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "formats/dequantize.h"
 #include "runtime/attention.h"
-#include "runtime/buffer.h"
 #include "runtime/linear.h"
 #include "runtime/rope.h"
 

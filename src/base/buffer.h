@@ -1,5 +1,5 @@
-// Scratch memory of the forward pass: grows when a longer prompt comes, never shrinks, so that
-// generating a token allocates nothing.
+// Memory aligned to a cache line. As scratch of a forward pass it grows when a longer prompt comes
+// and never shrinks, so that generating a token allocates nothing.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 #include <memory>
 #include <new>
 
-namespace onebit::runtime {
+namespace onebit {
 
 /// Uninitialised elements of a plain type, aligned to a cache line.
 template <class T>
@@ -40,4 +40,4 @@ class Buffer {
   std::int64_t size_ = 0;
 };
 
-}  // namespace onebit::runtime
+}  // namespace onebit
