@@ -2,14 +2,13 @@
 """What each choice of a distillation is worth: many `onebit distill` runs of equal tokens, as a table.
 
 Usage: distillation_table.py stories260k|smollm2 run [-j N] [--onebit PATH] [--device D] [ROW[@SEED] …]
-       distillation_table.py stories260k|smollm2 measure [--onebit PATH]
        distillation_table.py stories260k|smollm2 table|figures
 
 `run` makes what docs/results/<model>.json lacks and adds it there; runs that were stopped go on from
-their last checkpoint. `measure` adds what each packed model does in the runtime. Rows are named
-below; ROW alone is seed 0. Every run sees the same number of tokens of the same text, those of the
-block-wise stage included, and is judged on the same held-out text by the same program. -j N runs N at
-a time, one thread each: the figures do not depend on it, the seconds do. `table` prints Markdown; `figures` draws docs/results/<model>-*.svg with gnuplot.
+their last checkpoint. Rows are named below; ROW alone is seed 0. Every run sees the same number of
+tokens of the same text, those of a block-wise stage with flags of its own included, and is judged on
+the same held-out text by the same program. -j N runs N at a time, one thread each: the figures do not depend on it, the
+seconds do. `table` prints Markdown; `figures` draws docs/results/<model>-*.svg with gnuplot.
 """
 import argparse
 import concurrent.futures
@@ -36,19 +35,21 @@ MODELS = {
         # The figure of curves: rows that differ in the start alone.
         "starts": ["paper", "paper-svd", "paper-in", "paper-out", "paper-copy"],
         # The figure of sizes.
-        "sizes": ["paper", "paper-lr3.2e-3", "best", "best-lr3e-3", "foldable", "foldable-lr3e-3",
-                  "foldable-lr1e-2", "foldable-32", "foldable-32-lr3e-3", "foldable-16", "foldable-16-lr3e-3"],
+        "sizes": ["paper", "paper-lr6.4e-3", "best", "foldable", "foldable-32", "foldable-16"],
         "rows": {
             "paper": PAPER,
             "paper-lr1e-4": f"{PAPER} --lr 1e-4",
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
             "paper-lr3.2e-3": f"{PAPER} --lr 3.2e-3",
             "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
+            "paper-lr1.3e-2": f"{PAPER} --lr 1.28e-2",
+            "paper-lr2.6e-2": f"{PAPER} --lr 2.56e-2",
             "best": f"{OURS} {STAGE}",
             "best-lr1e-3": f"{OURS} {STAGE} --lr 1e-3",
             "best-lr3e-3": f"{OURS} {STAGE} --lr 3e-3",
             "best-lr1e-2": f"{OURS} {STAGE} --lr 1e-2",
             "best-lr4e-2": f"{OURS} {STAGE} --lr 4e-2",
+            "best-lr8e-2": f"{OURS} {STAGE} --lr 8e-2",
             "best-no-blocks": f"{OURS} --block-steps 0",
             "best-no-blocks-lr3e-3": f"{OURS} --block-steps 0 --lr 3e-3",
             "best-no-blocks-lr1e-2": f"{OURS} --block-steps 0 --lr 1e-2",
@@ -89,8 +90,10 @@ MODELS = {
         "sizes": ["paper", "best", "foldable", "foldable-128", "foldable-64"],
         "rows": {
             "paper": PAPER,
+            "paper-lr1e-4": f"{PAPER} --lr 1e-4",
             "paper-lr1.6e-3": f"{PAPER} --lr 1.6e-3",
             "paper-lr6.4e-3": f"{PAPER} --lr 6.4e-3",
+            "paper-lr1.3e-2": f"{PAPER} --lr 1.28e-2",
             "best": OURS,
             "best-lr3e-3": f"{OURS} --lr 3e-3",
             "best-lr1e-2": f"{OURS} --lr 1e-2",
@@ -181,34 +184,23 @@ class Table:
         (run / "model.gguf").rename(models / f"{job}.gguf")
         shutil.rmtree(run)
 
-    def add(self, job, values):
+    def add(self, job, row):
         with LOCK:
             rows = self.read()
-            rows[job] = rows.get(job, {}) | values
+            rows[job] = row
             text = ",\n".join(f"{json.dumps(key)}: {json.dumps(rows[key])}" for key in sorted(rows))
             part = self.results.with_suffix(".part")
             part.write_text("{\n" + text + "\n}\n")
             part.replace(self.results)
 
-    def measure(self):
-        """Of each file as it is run: embedding and scales rounded, activations in int8."""
-        for job, row in self.read().items():
-            model = self.folder / "models" / f"{job}.gguf"
-            if "packed_kl" in row or not model.exists():
-                continue
-            packed = self.call("perplexity", model, "-f", self.text("held"), "-c", self.spec["length"],
-                               "--max-windows", 256, "--kl-teacher", ROOT / self.spec["teacher"])
-            self.add(job, {"packed_kl": packed["kl_mean"], "packed_perplexity": packed["ppl"],
-                           "packed_tokens": packed["scored"]})
-
     def table(self):
         import math
-        print("| row | seed | flags | KL | perplexity | file, bytes | bits, matrices | bits, file |")
-        print("|---|---|---|---:|---:|---:|---:|---:|")
+        print("| row | seed | flags | KL | perplexity | file, bytes | bits, matrices | bits, file | seconds |")
+        print("|---|---|---|---:|---:|---:|---:|---:|---:|")
         order = list(self.spec["rows"])
         for r in sorted(self.read().values(), key=lambda r: (order.index(r["row"]), r["seed"])):
             print(f"| {r['row']} | {r['seed']} | `{r['flags']}` | {r['kl']:.4f} | {math.exp(r['cross_entropy']):.3f} | "
-                  f"{r['file_bytes']:,} | {r['matrix_bits']:.3f} | {r['file_bits']:.3f} |")
+                  f"{r['file_bytes']:,} | {r['matrix_bits']:.3f} | {r['file_bits']:.3f} | {r['seconds']:,} |")
 
     def figures(self):
         """Held-out KL by step for each start, and size against KL; first seeds."""
@@ -235,7 +227,7 @@ class Table:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("what", choices=["run", "measure", "table", "figures"])
+    parser.add_argument("what", choices=["run", "table", "figures"])
     parser.add_argument("-j", type=int, default=1)
     parser.add_argument("--onebit", default=ROOT / "build/dev/bin/onebit")
     parser.add_argument("--device", default="cpu")
