@@ -63,6 +63,7 @@ class Perplexity final : public Command {
     if (!teacher_.empty()) {
       RuntimeFlags flags = runtime_;
       flags.model = teacher_;
+      flags.activations = runtime::Activations::kF32;  // what is compared with is exact
       teacher.emplace(load_model(context, flags));
       require_same_tokens(model.checkpoint().tokenizer(), teacher->checkpoint().tokenizer(), text);
       teacher_scorer.emplace(*teacher);

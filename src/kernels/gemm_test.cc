@@ -1,5 +1,6 @@
 // Matrix kernels of every instruction set that this CPU runs: integers exactly, floats within the
 // bound of kernels.h from a double-precision reference, no write outside the range of rows.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -96,23 +97,23 @@ void check_float(std::int64_t in, const std::vector<float>& x, const Weight& wei
 TEST_P(Gemm, Sign1F32) {
   Rng rng(11);
   for (const std::int64_t cols : kCols) {
-    SCOPED_TRACE(cols);
     const RandomSigns s(rng, kMaxRows, cols);
     const SignMatrix w(k(), s.view, {}, 0);
     const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
-    check_float(
-        cols, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
-        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          k().gemm_sign1_f32(w.signs(), x.data(), tokens, y, ldy, begin, end);
-        });
-    if (HasFatalFailure()) return;
-    // The GEMV is the GEMM of one token.
-    std::vector<float> gemm(size(kMaxRows));
-    std::vector<float> gemv(size(kMaxRows), -1.5F);
-    k().gemm_sign1_f32(w.signs(), x.data(), 1, gemm.data(), kMaxRows, 0, kMaxRows);
-    k().gemv_sign1_f32(w.signs(), x.data(), gemv.data(), 2, 131);
-    for (const std::int64_t r : {0, 1, 131, 132}) gemm[size(r)] = -1.5F;
-    EXPECT_EQ(gemv, gemm);
+    const std::vector<float> scales = random_floats(rng, kMaxRows);
+    for (const float* h : {static_cast<const float*>(nullptr), scales.data()}) {
+      SCOPED_TRACE(testing::Message() << cols << (h != nullptr ? " columns, scaled" : " columns"));
+      check_float(
+          cols, x,
+          [&](std::int64_t r, std::int64_t c) {
+            return s.at(r, c) * (h != nullptr ? static_cast<double>(h[r]) : 1.0);
+          },
+          [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin,
+              std::int64_t end) {
+            k().gemm_sign1_f32(w.signs(), h, x.data(), tokens, y, ldy, begin, end);
+          });
+      if (HasFatalFailure()) return;
+    }
   }
 }
 
@@ -140,42 +141,91 @@ TEST_P(Gemm, Sign1GroupedF32) {
   }
 }
 
+/// Σ S q over columns [begin, end) of row r.
+std::int32_t dot(const RandomSigns& s, std::int64_t r, const std::int8_t* q, std::int64_t begin,
+                 std::int64_t end) {
+  std::int32_t sum = 0;
+  for (std::int64_t c = begin; c < end; ++c) sum += s.at(r, c) * q[c];
+  return sum;
+}
+
+/// y [kMaxTokens, kMaxRows] by the definitions of gemm_sign1_i8 and gemm_sign1_grouped_i8: groups
+/// of `group` columns, term(sum, dot, scale, row, group) the next sum.
+template <class Term>
+std::vector<float> int8_reference(const RandomSigns& s, const RandomInt8& x, std::int64_t cols,
+                                  std::int64_t group, const Term& term) {
+  std::vector<float> want;
+  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+    for (std::int64_t r = 0; r < kMaxRows; ++r) {
+      float sum = 0;
+      for (std::int64_t c = 0; c < cols; c += group) {
+        const std::int32_t part =
+            dot(s, r, x.q.data() + t * QuantizedRows::stride(cols), c, std::min(c + group, cols));
+        const float scale = x.scales[size(t * QuantizedRows::blocks(cols) + c / kActivationBlock)];
+        sum = term(sum, static_cast<float>(part), scale, r, c / group);
+      }
+      want.push_back(sum);
+    }
+  }
+  return want;
+}
+
 TEST_P(Gemm, Sign1Int8IsExact) {
   Rng rng(12);
   for (const std::int64_t cols : kCols) {
     SCOPED_TRACE(cols);
     const RandomSigns s(rng, kMaxRows, cols);
     const SignMatrix w(k(), s.view, {}, 0);
-    const std::int64_t ldq = formats::sign1_row_words(cols) * 64;
-    const std::vector<std::int8_t> q = random_int8(rng, kMaxTokens, cols, ldq);
-    std::vector<std::int32_t> want(size(kMaxTokens * kMaxRows));
-    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
-      for (std::int64_t r = 0; r < kMaxRows; ++r) {
-        std::int32_t sum = 0;
-        for (std::int64_t c = 0; c < cols; ++c) sum += s.at(r, c) * q[size(t * ldq + c)];
-        want[size(t * kMaxRows + r)] = sum;
-      }
-    }
-    expect_everywhere(want, 0x7FEDCBA9,
-                      [&](std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
-                          std::int64_t begin, std::int64_t end) {
-                        k().gemm_sign1_i8(w.signs(), q.data(), ldq, tokens, y, ldy, begin, end);
-                      });
-    for (const RowRange range : kRanges) {
-      std::vector<std::int32_t> y(size(kMaxRows), 0x7FEDCBA9);
-      k().gemv_sign1_i8(w.signs(), q.data(), y.data(), range.begin, range.end);
-      for (std::int64_t r = 0; r < kMaxRows; ++r) {
-        const bool inside = r >= range.begin && r < range.end;
-        ASSERT_EQ(y[size(r)], inside ? want[size(r)] : 0x7FEDCBA9) << "row " << r;
-      }
+    const RandomInt8 x(rng, kMaxTokens, cols);
+    const std::vector<float> h = random_floats(rng, kMaxRows);
+    std::vector<float> want = int8_reference(
+        s, x, cols, kActivationBlock,
+        [](float sum, float dot, float scale, auto, auto) { return std::fma(dot, scale, sum); });
+    expect_everywhere(
+        want, -77.25F,
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_sign1_i8(w.signs(), nullptr, x.rows(), tokens, y, ldy, begin, end);
+        });
+    for (std::size_t i = 0; i < want.size(); ++i) want[i] *= h[i % size(kMaxRows)];
+    expect_everywhere(
+        want, -77.25F,
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_sign1_i8(w.signs(), h.data(), x.rows(), tokens, y, ldy, begin, end);
+        });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, Sign1GroupedInt8IsExact) {
+  Rng rng(17);
+  for (const std::int64_t cols : {1, 63, 65, 129, 576, 3109}) {
+    for (const std::int64_t group : {16, 32, 64, 128}) {
+      SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
+      const RandomSigns s(rng, kMaxRows, cols);
+      const std::int64_t groups = (cols + group - 1) / group;
+      const std::vector<float> h = random_floats(rng, kMaxRows * groups);
+      const SignMatrix w(k(), s.view, h, group);
+      const RandomInt8 x(rng, kMaxTokens, cols);
+      const std::vector<float> want =
+          int8_reference(s, x, cols, group,
+                         [&](float sum, float dot, float scale, std::int64_t r, std::int64_t g) {
+                           return std::fma(dot * scale, h[size(r * groups + g)], sum);
+                         });
+      expect_everywhere(want, -77.25F,
+                        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin,
+                            std::int64_t end) {
+                          k().gemm_sign1_grouped_i8(w.grouped(), x.rows(), tokens, y, ldy, begin,
+                                                    end);
+                        });
+      if (HasFatalFailure()) return;
     }
   }
 }
 
 TEST_P(Gemm, Sign1Int8AtItsExtremes) {
   // All +127 or -127 against all signs: every partial sum takes the largest value it can, which
-  // finds a saturating or too narrow accumulator. 20000 columns exceed any int16 block.
-  for (const std::int64_t cols : {64, 4096, 4160, 20000}) {
+  // finds a saturating or too narrow accumulator. All sums stay within 2^24: exact in f32.
+  for (const std::int64_t cols : {64, 256, 4096, 4160, 20000}) {
     for (const int value : {127, -127}) {
       for (const std::uint64_t word : {0ULL, ~0ULL}) {
         Rng rng(1);
@@ -187,18 +237,26 @@ TEST_P(Gemm, Sign1Int8AtItsExtremes) {
             s.words[size((r + 1) * row_words - 1)] &= (1ULL << (cols % 64)) - 1;
           }
         }
-        const SignMatrix w(k(), s.view, {}, 0);
-        std::vector<std::int8_t> q(size(row_words * 64 * 7), 0);
+        RandomInt8 x(rng, 7, cols);
         for (std::int64_t t = 0; t < 7; ++t) {
-          std::memset(q.data() + t * row_words * 64, value, size(cols));
+          std::memset(x.q.data() + t * QuantizedRows::stride(cols), value, size(cols));
         }
-        const std::int32_t want = static_cast<std::int32_t>(cols) * value * (word == 0 ? 1 : -1);
-        std::vector<std::int32_t> y(7 * 8);
-        k().gemm_sign1_i8(w.signs(), q.data(), row_words * 64, 7, y.data(), 8, 0, 8);
-        EXPECT_EQ(y, std::vector<std::int32_t>(7 * 8, want)) << cols << " x " << value;
-        std::vector<std::int32_t> y1(8);
-        k().gemv_sign1_i8(w.signs(), q.data(), y1.data(), 0, 8);
-        EXPECT_EQ(y1, std::vector<std::int32_t>(8, want)) << cols << " x " << value;
+        std::fill(x.scales.begin(), x.scales.end(), 1.0F);
+        const auto want = static_cast<float>(cols * value * (word == 0 ? 1 : -1));
+        std::vector<float> y(7 * 8);
+        const SignMatrix w(k(), s.view, {}, 0);
+        for (const std::int64_t tokens : {1, 7}) {
+          k().gemm_sign1_i8(w.signs(), nullptr, x.rows(), tokens, y.data(), 8, 0, 8);
+          for (std::int64_t i = 0; i < tokens * 8; ++i) {
+            EXPECT_EQ(y[size(i)], want) << cols << " x " << value;
+          }
+        }
+        for (const std::int64_t group : {16, 128}) {
+          const std::vector<float> h(size(8 * ((cols + group - 1) / group)), 1.0F);
+          const SignMatrix grouped(k(), s.view, h, group);
+          k().gemm_sign1_grouped_i8(grouped.grouped(), x.rows(), 7, y.data(), 8, 0, 8);
+          EXPECT_EQ(y, std::vector<float>(7 * 8, want)) << cols << " in " << group;
+        }
       }
     }
   }
@@ -215,20 +273,6 @@ void check_dense(DenseGemm<W> gemm, std::int64_t in, const Make& make) {
       [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
         gemm(w.stored.data(), in, x.data(), tokens, y, ldy, begin, end);
       });
-}
-
-/// Twice the sum of what S negates does not fit int32; y still does.
-TEST_P(Gemm, Sign1Int8IsExactUpToItsLongestRow) {
-  constexpr std::int64_t kLongest = std::int64_t{1} << 24;
-  constexpr std::int64_t kCount = 3;
-  const std::vector<std::uint64_t> words(size(kLongest / 64), ~std::uint64_t{0});
-  const SignMatrix w(k(), {words.data(), 1, kLongest}, {}, 0);
-  const std::vector<std::int8_t> q(size(kCount * kLongest), 127);
-  std::int32_t y[kCount] = {};
-  k().gemv_sign1_i8(w.signs(), q.data(), y, 0, 1);
-  EXPECT_EQ(y[0], -127 * kLongest);
-  k().gemm_sign1_i8(w.signs(), q.data(), kLongest, kCount, y, 1, 0, 1);
-  for (const std::int32_t found : y) EXPECT_EQ(found, -127 * kLongest);
 }
 
 TEST_P(Gemm, F32) {
@@ -319,7 +363,7 @@ TEST_P(Gemm, ExtremeFloats) {
     check_float(
         in, x, [&](std::int64_t r, std::int64_t c) { return s.at(r, c); },
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          k().gemm_sign1_f32(signs.signs(), x.data(), tokens, y, ldy, begin, end);
+          k().gemm_sign1_f32(signs.signs(), nullptr, x.data(), tokens, y, ldy, begin, end);
         });
     if (HasFatalFailure()) return;
   }
@@ -335,7 +379,7 @@ TEST_P(Gemm, NanInOneTokenStaysInThatToken) {
   std::vector<float> x = random_floats(rng, 3 * in);
   x[size(in + 64)] = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> y(15);
-  k().gemm_sign1_f32(signs.signs(), x.data(), 3, y.data(), 5, 0, 5);
+  k().gemm_sign1_f32(signs.signs(), nullptr, x.data(), 3, y.data(), 5, 0, 5);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);
   k().gemm_f32(w.stored.data(), in, x.data(), 3, y.data(), 5, 0, 5);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(std::isnan(y[i]), i / 5 == 1);

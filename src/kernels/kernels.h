@@ -19,16 +19,26 @@
 
 namespace onebit::kernels {
 
-/// One token's activations as int8: x[i] ≈ scale · q[i], scale = max|x| / 127, q = round(x /
-/// scale), ties to even, both divisions in f32. So |q| <= 127 and |x - scale q| <= scale / 2 but
-/// for rounding. All zero with scale 0 where max|x| / 127 would be subnormal (x is zero, or
-/// nearly). All zero with scale NaN where x holds a NaN or an infinity: the results show it.
-struct QuantizedRow {
-  const std::int8_t* q;
-  float scale;
+/// Columns that share a scale in int8 activations: few enough that one large value costs few others
+/// their bits, enough that the scales cost no time.
+inline constexpr std::int64_t kActivationBlock = 128;
+
+/// Activations as int8: x[t, c] ≈ scale · q[t, c] with one scale for each block of 128 columns,
+/// scale = max|x| / 127 of the block, q = round(x / scale), ties to even, both divisions in f32. So
+/// |q| <= 127 and |x - scale q| <= scale / 2 but for rounding. All zero with scale 0 where max|x| /
+/// 127 would be subnormal (x is zero, or nearly). All zero with scale NaN where the block holds a
+/// NaN or an infinity: the results show it.
+struct QuantizedRows {
+  const std::int8_t* q;  ///< [T, columns rounded up to 64], zeros beyond the last column
+  const float* scales;   ///< [T, blocks]
+
+  static constexpr std::int64_t stride(std::int64_t cols) noexcept { return (cols + 63) / 64 * 64; }
+  static constexpr std::int64_t blocks(std::int64_t cols) noexcept {
+    return (cols + kActivationBlock - 1) / kActivationBlock;
+  }
 };
 
-/// Below this max|x| a row quantises to zero: max|x| / 127 would lose bits as a subnormal.
+/// Below this max|x| a block quantises to zero: max|x| / 127 would lose bits as a subnormal.
 inline constexpr float kQuantizeZeroBelow = 127.0F * 0x1p-126F;
 
 /// Everything dense is y[t, r] = Σ_c W[r, c] x[t, c] over T tokens; x is [T, in], y is [T, ldy].
@@ -78,36 +88,34 @@ struct KernelSet {
   /// Null: S as formats::Sign1View's words, h by rows.
   const SignLayout* signs;
 
-  /// y[r] = Σ_c S[r, c] x[c] in f32. |err| <= in · 2^-23 · Σ|x| for any summation order.
-  void (*gemv_sign1_f32)(const PackedSigns& s, const float* x, float* y, std::int64_t row_begin,
+  /// y[t, r] = h[r] Σ_c S[r, c] x[t, c] over T tokens, without h where it is null: x [T, in], y [T,
+  /// ldy]. |err| <= |h| · in · 2^-23 · Σ|x| for any summation order.
+  void (*gemm_sign1_f32)(const PackedSigns& s, const float* h, const float* x, std::int64_t tokens,
+                         float* y, std::int64_t ldy, std::int64_t row_begin,
                          std::int64_t row_end) noexcept;
 
-  /// y[r] = Σ_c S[r, c] q[c], exact in int32 (in <= 2^24): equal on every ISA, bit for bit.
-  /// q holds `in` values rounded up to 64; the padding is zero.
-  void (*gemv_sign1_i8)(const PackedSigns& s, const std::int8_t* q, std::int32_t* y,
-                        std::int64_t row_begin, std::int64_t row_end) noexcept;
-
-  /// gemv_sign1_f32 for T tokens: x [T, in], y [T, ldy].
-  void (*gemm_sign1_f32)(const PackedSigns& s, const float* x, std::int64_t tokens, float* y,
-                         std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
+  /// The same over int8 activations, equal on every ISA, bit for bit: with d[b] = Σ S[r, c] q[t, c]
+  /// of the columns of block b, an exact integer, a = fma(d[b], scale[t, b], a) in f32 from a = 0
+  /// on in the order of the blocks, and y[t, r] = a · h[r].
+  void (*gemm_sign1_i8)(const PackedSigns& s, const float* h, const QuantizedRows& x,
+                        std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t row_begin,
+                        std::int64_t row_end) noexcept;
 
   /// y[t, r] = Σ_c W[r, c] x[t, c] with the bound of DenseGemm: x [T, in], y [T, ldy].
   void (*gemm_sign1_grouped_f32)(const GroupedSigns& w, const float* x, std::int64_t tokens,
                                  float* y, std::int64_t ldy, std::int64_t row_begin,
                                  std::int64_t row_end) noexcept;
 
-  /// gemv_sign1_i8 for T tokens: q [T, ldq] with ldq = in rounded up to 64, y [T, ldy].
-  void (*gemm_sign1_i8)(const PackedSigns& s, const std::int8_t* q, std::int64_t ldq,
-                        std::int64_t tokens, std::int32_t* y, std::int64_t ldy,
-                        std::int64_t row_begin, std::int64_t row_end) noexcept;
+  /// The same over int8 activations, equal on every ISA, bit for bit: with d[g] = Σ S[r, c] q[t, c]
+  /// of the columns of group g, a = fma(d[g] · scale, h[r, g], a) in the order of the groups.
+  void (*gemm_sign1_grouped_i8)(const GroupedSigns& w, const QuantizedRows& x, std::int64_t tokens,
+                                float* y, std::int64_t ldy, std::int64_t row_begin,
+                                std::int64_t row_end) noexcept;
 
-  /// q[c] for c < n as QuantizedRow says, zeros up to n rounded up to 64; returns the scale. Equal
-  /// on every ISA, bit for bit.
-  float (*quantize_i8)(const float* x, std::int64_t n, std::int8_t* q) noexcept;
-
-  /// y[r] = (dots[r] · scale) · h[r], rounded in that order.
-  void (*scale_dots)(const std::int32_t* dots, float scale, const float* h, float* y,
-                     std::int64_t n) noexcept;
+  /// One token x ⊙ g, or x where g is null, n values, as QuantizedRows says, with zeros up to
+  /// stride(n). Equal on every ISA, bit for bit.
+  void (*quantize_i8)(const float* x, const float* g, std::int64_t n, std::int8_t* q,
+                      float* scales) noexcept;
 
   // ---- dense: embeddings' head, full-precision models ----
   DenseGemm<float> gemm_f32;

@@ -106,9 +106,6 @@ ONEBIT_INLINE V load_bf16_part(const bf16_bits* p, std::int64_t n) {
 ONEBIT_INLINE V broadcast_f16(f16_bits h) {
   return _mm256_cvtph_ps(_mm_set1_epi16(static_cast<std::int16_t>(h)));
 }
-ONEBIT_INLINE V load_i32(const std::int32_t* p) {
-  return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
 ONEBIT_INLINE V load_i8(const std::int8_t* p) {
   return _mm256_cvtepi32_ps(
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

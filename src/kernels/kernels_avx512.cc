@@ -78,9 +78,6 @@ ONEBIT_INLINE V load_bf16_part(const bf16_bits* p, std::int64_t n) {
   return bf16_to_floats(_mm256_maskz_loadu_epi16(first(n), p));
 }
 ONEBIT_INLINE V broadcast_f16(f16_bits h) { return _mm512_cvtph_ps(_mm256_set1_epi16(h)); }
-ONEBIT_INLINE V load_i32(const std::int32_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_loadu_si512(p));
-}
 ONEBIT_INLINE V load_i8(const std::int8_t* p) {
   return _mm512_cvtepi32_ps(
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

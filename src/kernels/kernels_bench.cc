@@ -54,22 +54,19 @@ void bench_sign1_i8(benchmark::State& state, const KernelSet* k, Shape shape) {
   Rng rng(1);
   const RandomSigns s(rng, shape.rows, shape.cols);
   const SignMatrix w(*k, s.view, {}, 0);
-  const std::int64_t ldq = formats::sign1_row_words(shape.cols) * 64;
-  const std::vector<std::int8_t> q = random_int8(rng, shape.tokens, shape.cols, ldq);
-  std::vector<std::int32_t> y(size(shape.rows * shape.tokens));
+  const RandomInt8 x(rng, shape.tokens, shape.cols);
+  const std::vector<float> h = random_floats(rng, shape.rows);
+  std::vector<float> y(size(shape.rows * shape.tokens));
   for (auto _ : state) {
-    if (shape.tokens == 1) {
-      k->gemv_sign1_i8(w.signs(), q.data(), y.data(), 0, shape.rows);
-    } else {
-      k->gemm_sign1_i8(w.signs(), q.data(), ldq, shape.tokens, y.data(), shape.rows, 0, shape.rows);
-    }
+    k->gemm_sign1_i8(w.signs(), h.data(), x.rows(), shape.tokens, y.data(), shape.rows, 0,
+                     shape.rows);
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }
   const KernelSet& scalar = kernels_by_name("scalar");
   const SignMatrix stored(scalar, s.view, {}, 0);
-  if (!agrees(shape, y, 0, [&](std::int64_t tokens, std::int32_t* want, std::int64_t rows) {
-        scalar.gemm_sign1_i8(stored.signs(), q.data(), ldq, tokens, want, shape.rows, 0, rows);
+  if (!agrees(shape, y, 0, [&](std::int64_t tokens, float* want, std::int64_t rows) {
+        scalar.gemm_sign1_i8(stored.signs(), h.data(), x.rows(), tokens, want, shape.rows, 0, rows);
       })) {
     state.SkipWithError("differs from the scalar kernel");
   }
@@ -89,7 +86,8 @@ void bench_sign1_f32(benchmark::State& state, const KernelSet* k, Shape shape) {
   const std::vector<float> x = random_floats(rng, shape.tokens * shape.cols);
   std::vector<float> y(size(shape.rows * shape.tokens));
   for (auto _ : state) {
-    k->gemm_sign1_f32(w.signs(), x.data(), shape.tokens, y.data(), shape.rows, 0, shape.rows);
+    k->gemm_sign1_f32(w.signs(), nullptr, x.data(), shape.tokens, y.data(), shape.rows, 0,
+                      shape.rows);
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }
@@ -97,7 +95,8 @@ void bench_sign1_f32(benchmark::State& state, const KernelSet* k, Shape shape) {
   const SignMatrix stored(scalar, s.view, {}, 0);
   if (!agrees(shape, y, tolerance(shape.cols, 1),
               [&](std::int64_t tokens, float* want, std::int64_t rows) {
-                scalar.gemm_sign1_f32(stored.signs(), x.data(), tokens, want, shape.rows, 0, rows);
+                scalar.gemm_sign1_f32(stored.signs(), nullptr, x.data(), tokens, want, shape.rows,
+                                      0, rows);
               })) {
     state.SkipWithError("differs from the scalar kernel");
   }

@@ -66,27 +66,38 @@ std::vector<float> floats(Bytes& bytes, std::int64_t n) {
   return v;
 }
 
+/// S with or without scales of groups: every set's results are equal.
 void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
   std::vector<std::uint64_t> words(size(c.rows * c.words()));
   bytes.fill(words.data(), words.size() * 8);
   clear_padding(words, c);
   const formats::Sign1View s{words.data(), c.rows, c.cols};
-  const std::int64_t ldq = c.words() * 64;
-  std::vector<std::int8_t> q(size(c.tokens * ldq));
-  for (std::int64_t t = 0; t < c.tokens; ++t) bytes.fill(q.data() + t * ldq, size(c.cols));
+  const std::int64_t stride = QuantizedRows::stride(c.cols);
+  std::vector<std::int8_t> q(size(c.tokens * stride));
+  for (std::int64_t t = 0; t < c.tokens; ++t) bytes.fill(q.data() + t * stride, size(c.cols));
   for (std::int8_t& v : q) v = v == -128 ? std::int8_t{127} : v;
-  std::vector<std::int32_t> want;
+  const std::vector<float> scales = floats(bytes, c.tokens * QuantizedRows::blocks(c.cols));
+  const QuantizedRows x{q.data(), scales.data()};
+  const std::int64_t kind = bytes.below(6);
+  const std::int64_t group_size = kind < 4 ? std::int64_t{16} << kind : 0;
+  const std::int64_t groups = group_size == 0 ? 1 : (c.cols + group_size - 1) / group_size;
+  const std::vector<float> h = floats(bytes, c.rows * groups);
+  std::vector<float> want;
   for (const KernelSet* k : available_kernels()) {
-    const SignMatrix w(*k, s, {}, 0);
-    std::vector<std::int32_t> y(size(c.tokens * c.rows), 5);
-    if (c.tokens == 1) {
-      k->gemv_sign1_i8(w.signs(), q.data(), y.data(), c.begin, c.end);
+    std::vector<float> y(size(c.tokens * c.rows), 5);
+    if (group_size > 0) {
+      const SignMatrix w(*k, s, h, group_size);
+      k->gemm_sign1_grouped_i8(w.grouped(), x, c.tokens, y.data(), c.rows, c.begin, c.end);
     } else {
-      k->gemm_sign1_i8(w.signs(), q.data(), ldq, c.tokens, y.data(), c.rows, c.begin, c.end);
+      const SignMatrix w(*k, s, {}, 0);
+      k->gemm_sign1_i8(w.signs(), kind == 4 ? nullptr : h.data(), x, c.tokens, y.data(), c.rows,
+                       c.begin, c.end);
     }
-    // The first is the best set, the last is scalar: all must be equal.
+    // The first is the best set, the last is scalar: all must be equal, an infinity's sign too.
     if (want.empty()) want = y;
-    require(y == want);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      require(y[i] == want[i] || (std::isnan(y[i]) && std::isnan(want[i])));
+    }
   }
 }
 
@@ -124,7 +135,7 @@ void fuzz_sign1_f32(Bytes& bytes, const Case& c) {
       c,
       [&](const KernelSet& k, float* y) {
         const SignMatrix w(k, s, {}, 0);
-        k.gemm_sign1_f32(w.signs(), x.data(), c.tokens, y, c.rows, c.begin, c.end);
+        k.gemm_sign1_f32(w.signs(), nullptr, x.data(), c.tokens, y, c.rows, c.begin, c.end);
       },
       [&](std::int64_t t, std::int64_t) {
         double sum = 0;
@@ -214,19 +225,25 @@ void fuzz_16_bits(Bytes& bytes, const Case& c, DenseType type) {
 
 void fuzz_quantize(Bytes& bytes, std::int64_t n) {
   std::vector<float> x(size(n));
+  std::vector<float> g(size(n));
+  const bool has_g = bytes.below(2) != 0;
   bytes.fill(x.data(), x.size() * sizeof(float));  // NaN and infinity included
+  bytes.fill(g.data(), g.size() * sizeof(float));
   std::vector<std::int8_t> want;
-  float want_scale = 0;
+  std::vector<float> want_scales;
   for (const KernelSet* k : available_kernels()) {
-    std::vector<std::int8_t> q(size((n + 63) / 64 * 64 + 1), 77);
-    const float scale = k->quantize_i8(x.data(), n, q.data());
-    require(q.back() == 77);
+    std::vector<std::int8_t> q(size(QuantizedRows::stride(n) + 1), 77);
+    std::vector<float> scales(size(QuantizedRows::blocks(n) + 1), 5.0F);
+    k->quantize_i8(x.data(), has_g ? g.data() : nullptr, n, q.data(), scales.data());
+    require(q.back() == 77 && scales.back() == 5.0F);
     if (want.empty()) {
       want = q;
-      want_scale = scale;
+      want_scales = scales;
     }
     require(q == want);
-    require(scale == want_scale || (std::isnan(scale) && std::isnan(want_scale)));
+    for (std::size_t i = 0; i < scales.size(); ++i) {
+      require(scales[i] == want_scales[i] || (std::isnan(scales[i]) && std::isnan(want_scales[i])));
+    }
   }
 }
 

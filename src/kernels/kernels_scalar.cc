@@ -29,8 +29,13 @@ bool is_negative(const std::uint64_t* row, std::int64_t c) noexcept {
 
 // ---- 1-bit ----
 
-void gemm_sign1_f32(const PackedSigns& packed, const float* x, std::int64_t tokens, float* y,
-                    std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+float scaled_by(float sum, const float* h, std::int64_t r) noexcept {
+  return h != nullptr ? sum * h[r] : sum;
+}
+
+void gemm_sign1_f32(const PackedSigns& packed, const float* h, const float* x, std::int64_t tokens,
+                    float* y, std::int64_t ldy, std::int64_t row_begin,
+                    std::int64_t row_end) noexcept {
   const formats::Sign1View s = stored(packed);
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = row_begin; r < row_end; ++r) {
@@ -39,7 +44,7 @@ void gemm_sign1_f32(const PackedSigns& packed, const float* x, std::int64_t toke
         const float v = x[t * s.cols + c];
         sum += is_negative(s.row(r), c) ? -v : v;
       }
-      y[t * ldy + r] = sum;
+      y[t * ldy + r] = scaled_by(sum, h, r);
     }
   }
 }
@@ -62,56 +67,81 @@ void gemm_sign1_grouped_f32(const GroupedSigns& w, const float* x, std::int64_t 
   }
 }
 
-void gemv_sign1_f32(const PackedSigns& packed, const float* x, float* y, std::int64_t row_begin,
-                    std::int64_t row_end) noexcept {
-  gemm_sign1_f32(packed, x, 1, y, packed.rows, row_begin, row_end);
+/// Σ S q over columns [begin, end) of a row, as a float: exact.
+float dot(const std::uint64_t* signs, const std::int8_t* q, std::int64_t begin,
+          std::int64_t end) noexcept {
+  std::int32_t sum = 0;
+  for (std::int64_t c = begin; c < end; ++c) sum += is_negative(signs, c) ? -q[c] : q[c];
+  return static_cast<float>(sum);
 }
 
-void gemm_sign1_i8(const PackedSigns& packed, const std::int8_t* q, std::int64_t ldq,
-                   std::int64_t tokens, std::int32_t* y, std::int64_t ldy, std::int64_t row_begin,
+void gemm_sign1_i8(const PackedSigns& packed, const float* h, const QuantizedRows& x,
+                   std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t row_begin,
                    std::int64_t row_end) noexcept {
   const formats::Sign1View s = stored(packed);
+  const std::int64_t blocks = QuantizedRows::blocks(s.cols);
   for (std::int64_t t = 0; t < tokens; ++t) {
+    const std::int8_t* q = x.q + t * QuantizedRows::stride(s.cols);
     for (std::int64_t r = row_begin; r < row_end; ++r) {
-      std::int32_t sum = 0;
-      for (std::int64_t c = 0; c < s.cols; ++c) {
-        const std::int8_t v = q[t * ldq + c];
-        sum += is_negative(s.row(r), c) ? -v : v;
+      float sum = 0.0F;
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        const std::int64_t begin = b * kActivationBlock;
+        const std::int64_t end = std::min(begin + kActivationBlock, s.cols);
+        sum = std::fma(dot(s.row(r), q, begin, end), x.scales[t * blocks + b], sum);
+      }
+      y[t * ldy + r] = scaled_by(sum, h, r);
+    }
+  }
+}
+
+void gemm_sign1_grouped_i8(const GroupedSigns& w, const QuantizedRows& x, std::int64_t tokens,
+                           float* y, std::int64_t ldy, std::int64_t row_begin,
+                           std::int64_t row_end) noexcept {
+  const formats::Sign1View s = stored(w.s);
+  const std::int64_t groups = (s.cols + w.group_size - 1) / w.group_size;
+  const std::int64_t blocks = QuantizedRows::blocks(s.cols);
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const std::int8_t* q = x.q + t * QuantizedRows::stride(s.cols);
+    for (std::int64_t r = row_begin; r < row_end; ++r) {
+      float sum = 0.0F;
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const std::int64_t begin = g * w.group_size;
+        const std::int64_t end = std::min(begin + w.group_size, s.cols);
+        const float scale = x.scales[t * blocks + begin / kActivationBlock];
+        sum = std::fma(dot(s.row(r), q, begin, end) * scale, w.h[r * groups + g], sum);
       }
       y[t * ldy + r] = sum;
     }
   }
 }
 
-void gemv_sign1_i8(const PackedSigns& packed, const std::int8_t* q, std::int32_t* y,
-                   std::int64_t row_begin, std::int64_t row_end) noexcept {
-  gemm_sign1_i8(packed, q, formats::sign1_row_words(packed.cols) * 64, 1, y, packed.rows, row_begin,
-                row_end);
-}
-
-float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
-  const std::int64_t padded = (n + 63) / 64 * 64;
+/// One block of n values; returns its scale.
+float quantize_block(const float* x, const float* g, std::int64_t n, std::int8_t* q) noexcept {
+  const auto value = [&](std::int64_t i) { return g != nullptr ? x[i] * g[i] : x[i]; };
   // As integers, magnitudes compare as the floats do, with infinity and NaN above them all.
   std::uint32_t max_bits = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    max_bits = std::max(max_bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFU);
+    max_bits = std::max(max_bits, std::bit_cast<std::uint32_t>(value(i)) & 0x7FFFFFFFU);
   }
   const float max = std::bit_cast<float>(max_bits);
   if (!(max >= kQuantizeZeroBelow) || std::isinf(max)) {
-    std::fill(q, q + padded, std::int8_t{0});
+    std::fill(q, q + n, std::int8_t{0});
     return std::isfinite(max) ? 0.0F : std::numeric_limits<float>::quiet_NaN();
   }
   const float scale = max / 127.0F;
   for (std::int64_t i = 0; i < n; ++i) {
-    q[i] = static_cast<std::int8_t>(std::nearbyint(x[i] / scale));
+    q[i] = static_cast<std::int8_t>(std::nearbyint(value(i) / scale));
   }
-  std::fill(q + n, q + padded, std::int8_t{0});
   return scale;
 }
 
-void scale_dots(const std::int32_t* dots, float scale, const float* h, float* y,
-                std::int64_t n) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(dots[i]) * scale * h[i];
+void quantize_i8(const float* x, const float* g, std::int64_t n, std::int8_t* q,
+                 float* scales) noexcept {
+  for (std::int64_t begin = 0; begin < n; begin += kActivationBlock) {
+    *scales++ = quantize_block(x + begin, g != nullptr ? g + begin : nullptr,
+                               std::min(kActivationBlock, n - begin), q + begin);
+  }
+  std::fill(q + n, q + QuantizedRows::stride(n), std::int8_t{0});
 }
 
 // ---- dense ----

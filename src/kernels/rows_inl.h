@@ -1,6 +1,6 @@
 // Row operations for one instruction set. Included as dense_inl.h is, and after it;
 // beside that header's vector functions it needs add, sub, mul, div, min, max (a NaN in the second
-// operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for integers load_i32,
+// operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for integers
 // max_magnitude, magnitude_bits and store_i8.
 
 /// e^v within 2 ulp; 0 below -104, inf above 88.73, NaN for NaN. v = n ln 2 + r, |r| <= ln 2 / 2;
@@ -92,16 +92,6 @@ void layer_norm(const float* x, float eps, float* y, std::int64_t n) noexcept {
   }
 }
 
-void scale_dots(const std::int32_t* dots, float scale, const float* h, float* y,
-                std::int64_t n) noexcept {
-  const V vscale = set1(scale);
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    store(y + i, mul(mul(load_i32(dots + i), vscale), load(h + i)));
-  }
-  for (; i < n; ++i) y[i] = static_cast<float>(dots[i]) * scale * h[i];
-}
-
 ONEBIT_INLINE V swiglu(V gate, V up) {
   return mul(div(gate, add(set1(1.0F), exp(sub(zero(), gate)))), up);
 }
@@ -136,29 +126,52 @@ void softmax(float* x, std::int64_t n) noexcept {
   if (whole < n) store_part(x + whole, mul(load_part(x + whole, n - whole), inverse), n - whole);
 }
 
-float quantize_i8(const float* x, std::int64_t n, std::int8_t* q) noexcept {
-  const std::int64_t padded = (n + 63) / 64 * 64;
+/// One block of n values, value(c) the vector from column c on, part(c, n) n values of it; returns
+/// its scale. Writes whole vectors.
+template <class Value, class Part>
+ONEBIT_INLINE float quantize_block(const Value& value, const Part& part, std::int64_t n,
+                                   std::int8_t* q) {
   const std::int64_t whole = n / kLanes * kLanes;
-  V magnitudes = n > whole ? max_magnitude(zero(), load_part(x + whole, n - whole)) : zero();
-  for (std::int64_t i = 0; i < whole; i += kLanes)
-    magnitudes = max_magnitude(magnitudes, load(x + i));
+  V magnitudes = n > whole ? max_magnitude(zero(), part(whole, n - whole)) : zero();
+  for (std::int64_t i = 0; i < whole; i += kLanes) magnitudes = max_magnitude(magnitudes, value(i));
   // As integers, magnitudes compare as the floats do, with infinity and NaN above them all.
   const std::uint32_t bits = magnitude_bits(magnitudes);
   constexpr std::uint32_t kInfinity = 0x7F800000U;
   float largest;
   __builtin_memcpy(&largest, &bits, sizeof(largest));
   if (bits >= kInfinity || largest < kQuantizeZeroBelow) {
-    __builtin_memset(q, 0, static_cast<std::size_t>(padded));
+    __builtin_memset(q, 0, static_cast<std::size_t>(n));
     return bits >= kInfinity ? __builtin_nanf("") : 0.0F;
   }
   const float scale = largest / 127.0F;
   const V vscale = set1(scale);
-  for (std::int64_t i = 0; i < whole; i += kLanes) store_i8(q + i, div(load(x + i), vscale));
-  std::int64_t end = whole;
-  if (whole < n) {  // the padding holds a whole vector
-    store_i8(q + whole, div(load_part(x + whole, n - whole), vscale));
-    end += kLanes;
-  }
-  __builtin_memset(q + end, 0, static_cast<std::size_t>(padded - end));
+  for (std::int64_t i = 0; i < whole; i += kLanes) store_i8(q + i, div(value(i), vscale));
+  if (whole < n) store_i8(q + whole, div(part(whole, n - whole), vscale));
   return scale;
+}
+
+template <class Value, class Part>
+ONEBIT_INLINE void quantize_row(const Value& value, const Part& part, std::int64_t n,
+                                std::int8_t* q, float* scales) {
+  for (std::int64_t begin = 0; begin < n; begin += kActivationBlock) {
+    const std::int64_t count = n - begin < kActivationBlock ? n - begin : kActivationBlock;
+    *scales++ = quantize_block([&](std::int64_t c) { return value(begin + c); },
+                               [&](std::int64_t c, std::int64_t m) { return part(begin + c, m); },
+                               count, q + begin);
+  }
+  __builtin_memset(q + n, 0, static_cast<std::size_t>(QuantizedRows::stride(n) - n));
+}
+
+void quantize_i8(const float* x, const float* g, std::int64_t n, std::int8_t* q,
+                 float* scales) noexcept {
+  if (g == nullptr) {
+    quantize_row([&](std::int64_t c) { return load(x + c); },
+                 [&](std::int64_t c, std::int64_t m) { return load_part(x + c, m); }, n, q, scales);
+  } else {
+    quantize_row([&](std::int64_t c) { return mul(load(x + c), load(g + c)); },
+                 [&](std::int64_t c, std::int64_t m) {
+                   return mul(load_part(x + c, m), load_part(g + c, m));
+                 },
+                 n, q, scales);
+  }
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <gtest/gtest.h>
 #include <limits>
+#include <span>
 #include <string>
 
 #include "kernels/kernels.h"
@@ -45,9 +46,8 @@ struct Output {
 
 // ---- quantize_i8 ----
 
-/// The definition in kernels.h, apart from the scalar kernel.
-float reference_quantize(const std::vector<float>& x, std::vector<std::int8_t>& q) {
-  q.assign((x.size() + 63) / 64 * 64, 0);
+/// One block by the definition in kernels.h, apart from the scalar kernel; returns its scale.
+float reference_quantize(std::span<const float> x, std::int8_t* q) {
   float max = 0;
   for (const float v : x) {
     if (!std::isfinite(v)) return kNan;
@@ -65,24 +65,38 @@ float reference_quantize(const std::vector<float>& x, std::vector<std::int8_t>& 
   return scale;
 }
 
-void check_quantize(const KernelSet& k, const std::vector<float>& x) {
-  std::vector<std::int8_t> want;
-  const float scale = reference_quantize(x, want);
+void check_quantize(const KernelSet& k, const std::vector<float>& x, const float* g,
+                    const std::vector<float>& product) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  const std::int64_t blocks = QuantizedRows::blocks(n);
+  std::vector<std::int8_t> want(size(QuantizedRows::stride(n)), 0);
   std::vector<std::int8_t> q(want.size() + 1, 99);
-  const float got = k.quantize_i8(x.data(), static_cast<std::int64_t>(x.size()), q.data());
+  std::vector<float> scales(size(blocks + 1), -77.25F);
+  k.quantize_i8(x.data(), g, n, q.data(), scales.data());
   EXPECT_EQ(q.back(), 99);
+  EXPECT_EQ(scales.back(), -77.25F);
   q.pop_back();
-  EXPECT_EQ(q, want);
-  if (std::isnan(scale)) {
-    EXPECT_TRUE(std::isnan(got));
-  } else {
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(scale));
-    for (std::size_t i = 0; i < x.size(); ++i) {
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    const std::int64_t begin = b * kActivationBlock;
+    const std::span<const float> block =
+        std::span(product).subspan(size(begin), size(std::min(kActivationBlock, n - begin)));
+    const float scale = reference_quantize(block, want.data() + begin);
+    if (std::isnan(scale)) {
+      EXPECT_TRUE(std::isnan(scales[size(b)]));
+      continue;
+    }
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(scales[size(b)]), std::bit_cast<std::uint32_t>(scale));
+    for (std::size_t i = 0; i < block.size(); ++i) {
       // Half a step, and the roundings of scale and quotient: 127 · 2^-24 steps each.
-      const double error = std::abs(x[i] - static_cast<double>(scale) * q[i]);
+      const double error = std::abs(block[i] - static_cast<double>(scale) * q[size(begin) + i]);
       EXPECT_LE(error, scale * (0.5 + 2 * 127 * kUnit) + (scale == 0 ? kQuantizeZeroBelow : 0));
     }
   }
+  EXPECT_EQ(q, want);
+}
+
+void check_quantize(const KernelSet& k, const std::vector<float>& x) {
+  check_quantize(k, x, nullptr, x);
 }
 
 TEST_P(Rows, QuantizeRandom) {
@@ -93,14 +107,21 @@ TEST_P(Rows, QuantizeRandom) {
       std::vector<float> x = random_floats(rng, n);
       for (float& v : x) v *= magnitude;
       check_quantize(k(), x);
+      const std::vector<float> g = random_floats(rng, n);
+      std::vector<float> product(x);
+      for (std::size_t i = 0; i < x.size(); ++i) product[i] *= g[i];
+      check_quantize(k(), x, g.data(), product);
     }
   }
 }
 
 TEST_P(Rows, QuantizeRoundsTiesToEven) {
-  // max = 127 makes the scale 1, so that halves are ties.
-  std::vector<float> x = {127.0F};
-  for (int i = -253; i <= 253; ++i) x.push_back(static_cast<float>(i) / 2);
+  // max = 127 in every block makes the scale 1, so that halves are ties.
+  std::vector<float> x;
+  for (int i = -253; i <= 253; ++i) {
+    if (static_cast<std::int64_t>(x.size()) % kActivationBlock == 0) x.push_back(127.0F);
+    x.push_back(static_cast<float>(i) / 2);
+  }
   check_quantize(k(), x);
   for (float& v : x) v = -v;
   check_quantize(k(), x);
@@ -146,22 +167,6 @@ TEST_P(Rows, MultiplyAndAddAreCorrectlyRounded) {
 }
 
 // ---- norms ----
-
-TEST_P(Rows, DotsAreScaledInTheirOrder) {
-  Rng rng(23);
-  for (const std::int64_t n : kSizes) {
-    std::vector<std::int32_t> dots(size(n));
-    for (std::int32_t& d : dots) d = static_cast<std::int32_t>(rng.next());  // more than f32 holds
-    const std::vector<float> h = random_floats(rng, n);
-    Output y(n);
-    k().scale_dots(dots.data(), 0.0371F, h.data(), y.data(), n);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float dot = static_cast<float>(dots[size(i)]) * 0.0371F;
-      ASSERT_EQ(y[i], dot * h[size(i)]);
-    }
-    EXPECT_TRUE(y.intact());
-  }
-}
 
 TEST_P(Rows, RmsNorm) {
   Rng rng(25);

@@ -96,3 +96,37 @@ struct PanelRows {
   std::int64_t begin;
   std::int64_t end;
 };
+
+/// Steps of a block of activations, which have a scale in common.
+constexpr std::int64_t kBlockSteps = kActivationBlock / kStepCols;
+
+/// Tables of int8 activations for a block of columns; of token t at t · stride, with the scales of
+/// its blocks of activations at t · scale_stride.
+struct Tables8 {
+  const std::uint8_t* tables;
+  std::int64_t stride;
+  const float* scales;
+  std::int64_t scale_stride;
+  ONEBIT_INLINE Tables8 from(std::int64_t token) const {
+    return {tables + token * stride, stride, scales + token * scale_stride, scale_stride};
+  }
+};
+
+struct TablesF {
+  const float* tables;
+  std::int64_t stride;
+  ONEBIT_INLINE TablesF from(std::int64_t token) const { return {tables + token * stride, stride}; }
+};
+
+/// Where a tile's sums go: added to y's, unless the block of columns is the first; times h where
+/// that is given, which is with the last.
+struct TileOutput {
+  float* y;        ///< of the panel's first row and the tile's first token
+  const float* h;  ///< of the panel's first row
+  std::int64_t ldy;
+  PanelRows rows;
+  bool is_first;
+  ONEBIT_INLINE TileOutput from(std::int64_t token) const {
+    return {y + token * ldy, h, ldy, rows, is_first};
+  }
+};

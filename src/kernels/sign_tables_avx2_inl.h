@@ -10,46 +10,65 @@ ONEBIT_INLINE __m256i load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
-// ---- int8: a sum of four is 10 bits once 512 is added: six low ones and four high ones, looked up
-// by vpshufb and added as bytes, then as 16-bit integers, while neither can overflow. y = Σ S q = Σ
-// q - 2 Σ q[S = -1]. ----
+/// Sums of a panel that come from y and go back to it, times h where that is given, but for rows
+/// that are not the tile's.
+ONEBIT_INLINE void load_sums(const TileOutput& out, int t, V (&sums)[kQuarters]) {
+  alignas(32) float values[kSignPanelRows] = {};
+  if (!out.is_first) {
+    for (std::int64_t r = out.rows.begin; r < out.rows.end; ++r) values[r] = out.y[t * out.ldy + r];
+  }
+  ONEBIT_UNROLL
+  for (int k = 0; k < kQuarters; ++k) sums[k] = load(values + k * kLanes);
+}
+
+ONEBIT_INLINE void store_sums(const V (&sums)[kQuarters], const TileOutput& out, int t) {
+  float* y = out.y + t * out.ldy;
+  if (out.rows.begin == 0 && out.rows.end == kSignPanelRows) {
+    ONEBIT_UNROLL
+    for (int k = 0; k < kQuarters; ++k) {
+      const V sum = out.h != nullptr ? mul(sums[k], load(out.h + k * kLanes)) : sums[k];
+      store(y + k * kLanes, sum);
+    }
+    return;
+  }
+  alignas(32) float values[kSignPanelRows];
+  ONEBIT_UNROLL
+  for (int k = 0; k < kQuarters; ++k) store(values + k * kLanes, sums[k]);
+  for (std::int64_t r = out.rows.begin; r < out.rows.end; ++r) {
+    y[r] = out.h != nullptr ? values[r] * out.h[r] : values[r];
+  }
+}
+
+// ---- int8: minus the sum of four ± q is 10 bits once 512 is added: six low ones and four high
+// ones, looked up by vpshufb and added as bytes, then as 16-bit integers, which hold a block's.
+// ----
 
 /// A nibble's table: 16 bytes of low bits, then 16 of high ones.
 constexpr std::int64_t kNibbleTable8 = 32;
 constexpr std::int64_t kStepTable8 = 8 * kNibbleTable8;
 constexpr std::int16_t kBias = 512;
 constexpr int kLowBits = 6;
-/// Low bits that a byte holds the sum of: 4 · 63 = 252. Half a step.
-constexpr int kBytesPerLow = 2;
+/// Of a step, two bytes of each row: what a byte holds the low bits' sum of, 4 · 63 = 252.
+constexpr int kHalves = 2;
 /// High bits, each at most 15: 16 nibbles, two steps.
 constexpr int kStepsPerHigh = 2;
-// 16-bit sums take 252 from each half of a step, at most 128 steps a block: 64512.
-static_assert(kLongBlockCols / kStepCols * 2 * 252 <= 65535);
-
-std::int32_t sum_q(const std::int8_t* q, std::int64_t n) {
-  __m256i sums = _mm256_setzero_si256();
-  for (std::int64_t i = 0; i < n; i += 32) {
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q + i));
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
-}
+// Sums and bias of a block are 16 bits: 64 nibbles of at most 1020, biased by 64 · 512.
+static_assert(kBlockSteps * 8 * 1020 <= 65535);
 
 void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
   const __m256i entry = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m256i member[4];  // all ones in the entries that hold q[k]
+  __m256i sign[4];  // of q[k] in minus the sum: 1 in the entries that negate it, else -1
   for (int k = 0; k < 4; ++k) {
     const __m256i bit = _mm256_set1_epi16(static_cast<std::int16_t>(1 << k));
-    member[k] = _mm256_cmpeq_epi16(_mm256_and_si256(entry, bit), bit);
+    const __m256i negates = _mm256_cmpeq_epi16(_mm256_and_si256(entry, bit), bit);
+    sign[k] = _mm256_sub_epi16(_mm256_set1_epi16(-1), _mm256_add_epi16(negates, negates));
   }
   for (std::int64_t nibble = 0; nibble < steps * 8; ++nibble) {
     __m256i sums = _mm256_set1_epi16(kBias);
     ONEBIT_UNROLL
     for (int k = 0; k < 4; ++k) {
       sums =
-          _mm256_add_epi16(sums, _mm256_and_si256(member[k], _mm256_set1_epi16(q[nibble * 4 + k])));
+          _mm256_add_epi16(sums, _mm256_sign_epi16(_mm256_set1_epi16(q[nibble * 4 + k]), sign[k]));
     }
     const __m256i low = _mm256_and_si256(sums, _mm256_set1_epi16((1 << kLowBits) - 1));
     const __m256i both = _mm256_packus_epi16(low, _mm256_srli_epi16(sums, kLowBits));
@@ -58,80 +77,116 @@ void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
   }
 }
 
-/// 16-bit sums of 32 rows: of the even ones, of the odd ones.
-struct Sums16 {
-  __m256i even;
-  __m256i odd;
-  ONEBIT_INLINE void add(__m256i bytes) {
-    even = _mm256_add_epi16(even, _mm256_and_si256(bytes, _mm256_set1_epi16(0xFF)));
-    odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
-  }
-  /// Of rows 8 k to 8 k + 7. Interleaved, the low half of a lane has the first eight of its 16
-  /// rows.
-  ONEBIT_INLINE __m256i rows(int k) const {
-    const __m256i pairs =
-        (k & 1) == 0 ? _mm256_unpacklo_epi16(even, odd) : _mm256_unpackhi_epi16(even, odd);
-    return _mm256_cvtepu16_epi32(k < 2 ? _mm256_castsi256_si128(pairs)
-                                       : _mm256_extracti128_si256(pairs, 1));
-  }
-};
-
 ONEBIT_INLINE __m256i look_up(const std::uint8_t* table, __m256i index) {
   return _mm256_shuffle_epi8(
       _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
 }
 
-/// One block of a panel for a token: y[r] = total - 2 Σ q[S = -1], or what y holds instead of the
-/// total if that is null.
-template <int T>
-void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t,
-                   const std::int32_t* totals, std::int32_t* y, std::int64_t, PanelRows rows) {
-  static_assert(T == 1);
-  const __m256i low_nibble = _mm256_set1_epi8(15);
-  Sums16 low_sums{_mm256_setzero_si256(), _mm256_setzero_si256()};
-  Sums16 high_sums = low_sums;
-  for (std::int64_t begin = 0; begin < s.steps; begin += kStepsPerHigh) {
-    // Rows have an even number of steps.
-    __m256i high = _mm256_setzero_si256();
+/// Low and high bits of half a step, two bytes of 32 rows, added up.
+struct HalfStep {
+  __m256i low;
+  __m256i high;
+  ONEBIT_INLINE HalfStep(const std::byte* bits, const std::uint8_t* tables)
+      : low(_mm256_setzero_si256()), high(_mm256_setzero_si256()) {
+    const __m256i nibble = _mm256_set1_epi8(15);
     ONEBIT_UNROLL
-    for (int i = 0; i < kStepsPerHigh; ++i) {
-      s.prefetch(begin + i);
-      const std::uint8_t* table = tables + (begin + i) * kStepTable8;
-      const std::byte* bits = s.at(begin + i);
-      ONEBIT_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        __m256i low = _mm256_setzero_si256();
-        ONEBIT_UNROLL
-        for (int j = 0; j < kBytesPerLow; ++j) {
-          const __m256i bytes = load_bytes(bits + (half * kBytesPerLow + j) * kSignPanelRows);
-          const std::uint8_t* own = table + (half * kBytesPerLow + j) * 2 * kNibbleTable8;
-          const __m256i a = _mm256_and_si256(bytes, low_nibble);
-          const __m256i b = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibble);
-          low = _mm256_add_epi8(low,
-                                _mm256_add_epi8(look_up(own, a), look_up(own + kNibbleTable8, b)));
-          high = _mm256_add_epi8(
-              high, _mm256_add_epi8(look_up(own + 16, a), look_up(own + kNibbleTable8 + 16, b)));
-        }
-        low_sums.add(low);
-      }
+    for (int j = 0; j < 2; ++j) {
+      const __m256i bytes = load_bytes(bits + j * kSignPanelRows);
+      const std::uint8_t* own = tables + j * 2 * kNibbleTable8;
+      const __m256i a = _mm256_and_si256(bytes, nibble);
+      const __m256i b = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
+      low = _mm256_add_epi8(low, _mm256_add_epi8(look_up(own, a), look_up(own + kNibbleTable8, b)));
+      high = _mm256_add_epi8(
+          high, _mm256_add_epi8(look_up(own + 16, a), look_up(own + kNibbleTable8 + 16, b)));
     }
-    high_sums.add(high);
   }
-  alignas(32) std::int32_t sums[kSignPanelRows];
-  const __m256i bias = _mm256_set1_epi32(static_cast<std::int32_t>(s.steps) * 8 * kBias);
-  const __m256i total = _mm256_set1_epi32(totals != nullptr ? totals[0] : 0);
-  ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) {
-    const __m256i negative = _mm256_sub_epi32(
-        _mm256_add_epi32(low_sums.rows(k), _mm256_slli_epi32(high_sums.rows(k), kLowBits)), bias);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(sums + k * kLanes),
-                       _mm256_sub_epi32(total, _mm256_add_epi32(negative, negative)));
+};
+
+/// 16-bit sums of 32 rows: of the even ones, of the odd ones.
+struct Sums16 {
+  __m256i even;
+  __m256i odd;
+  ONEBIT_INLINE Sums16() : even(_mm256_setzero_si256()), odd(_mm256_setzero_si256()) {}
+  ONEBIT_INLINE void add_low(__m256i bytes) {
+    even = _mm256_add_epi16(even, _mm256_and_si256(bytes, _mm256_set1_epi16(0xFF)));
+    odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
   }
-  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-    // As unsigned, which wraps: twice a sum may leave int32 though y does not.
-    const auto before = totals != nullptr ? 0U : static_cast<std::uint32_t>(y[r]);
-    y[r] = static_cast<std::int32_t>(before + static_cast<std::uint32_t>(sums[r]));
+  ONEBIT_INLINE void add_high(__m256i bytes) {
+    const __m256i upper = _mm256_and_si256(bytes, _mm256_set1_epi16(static_cast<short>(0xFF00)));
+    even = _mm256_add_epi16(even, _mm256_slli_epi16(_mm256_andnot_si256(upper, bytes), kLowBits));
+    odd = _mm256_add_epi16(odd, _mm256_srli_epi16(upper, 8 - kLowBits));
   }
+  /// Σ ± q of rows 8 k to 8 k + 7 over `nibbles`. Interleaved, the low half of a lane has the first
+  /// eight of its 16 rows.
+  ONEBIT_INLINE V dots(std::int64_t nibbles, int k) const {
+    const __m256i pairs =
+        (k & 1) == 0 ? _mm256_unpacklo_epi16(even, odd) : _mm256_unpackhi_epi16(even, odd);
+    const __m128i eight =
+        k < 2 ? _mm256_castsi256_si128(pairs) : _mm256_extracti128_si256(pairs, 1);
+    const __m128i bias = _mm_set1_epi16(static_cast<std::int16_t>(nibbles * kBias));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_sub_epi16(bias, eight)));
+  }
+};
+
+/// One block of a panel for a token.
+template <int T>
+void sign1_i8_tile(const PanelBlock& s, const Tables8& x, const TileOutput& out) {
+  static_assert(T == 1);
+  V sums[kQuarters];
+  load_sums(out, 0, sums);
+  const float* scale = x.scales;
+  for (std::int64_t begin = 0; begin < s.steps; begin += kBlockSteps, ++scale) {
+    const std::int64_t end = s.steps - begin < kBlockSteps ? s.steps : begin + kBlockSteps;
+    Sums16 block;
+    for (std::int64_t step = begin; step < end; step += kStepsPerHigh) {
+      // Rows have an even number of steps.
+      __m256i high = _mm256_setzero_si256();
+      ONEBIT_UNROLL
+      for (int i = 0; i < kStepsPerHigh; ++i) {
+        s.prefetch(step + i);
+        ONEBIT_UNROLL
+        for (int half = 0; half < kHalves; ++half) {
+          const HalfStep sum(s.at(step + i) + half * 2 * kSignPanelRows,
+                             x.tables + (step + i) * kStepTable8 + half * (kStepTable8 / kHalves));
+          high = _mm256_add_epi8(high, sum.high);
+          block.add_low(sum.low);
+        }
+      }
+      block.add_high(high);
+    }
+    const V by = set1(*scale);
+    ONEBIT_UNROLL
+    for (int k = 0; k < kQuarters; ++k) {
+      sums[k] = fma(block.dots((end - begin) * 8, k), by, sums[k]);
+    }
+  }
+  store_sums(sums, out, 0);
+}
+
+/// The same where every group of columns has a scale of its own: `scales` points to this panel's of
+/// the block's first group.
+void grouped_tile(const PanelBlock& s, const Tables8& x, const float* scales,
+                  std::int64_t group_size, const TileOutput& out) {
+  V sums[kQuarters];
+  load_sums(out, 0, sums);
+  const std::int64_t halves = s.steps * kHalves;
+  const std::int64_t group_halves = group_size * kHalves / kStepCols;
+  for (std::int64_t begin = 0; begin < halves; begin += group_halves, scales += kSignPanelRows) {
+    const std::int64_t end = halves - begin < group_halves ? halves : begin + group_halves;
+    Sums16 group;
+    for (std::int64_t half = begin; half < end; ++half) {
+      const HalfStep sum(s.p + half * 2 * kSignPanelRows,
+                         x.tables + half * (kStepTable8 / kHalves));
+      group.add_low(sum.low);
+      group.add_high(sum.high);
+    }
+    const V by = set1(x.scales[begin / (kBlockSteps * kHalves)]);
+    ONEBIT_UNROLL
+    for (int k = 0; k < kQuarters; ++k) {
+      sums[k] = fma(mul(group.dots((end - begin) * 4, k), by), load(scales + k * kLanes), sums[k]);
+    }
+  }
+  store_sums(sums, out, 0);
 }
 
 // ---- f32: a byte's eight columns as three, three and two, each the index into eight sums, which
@@ -183,59 +238,43 @@ ONEBIT_INLINE void add_byte(const std::byte* bits, int j, const float* tables,
   }
 }
 
-/// Sums of a panel that come from y and go back to it, but for rows that are not the tile's.
-ONEBIT_INLINE void load_sums(const float* y, PanelRows rows, bool is_first, V (&sums)[kQuarters]) {
-  alignas(32) float values[kSignPanelRows] = {};
-  if (!is_first) {
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) values[r] = y[r];
-  }
-  ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) sums[k] = load(values + k * kLanes);
-}
-
-ONEBIT_INLINE void store_sums(const V (&sums)[kQuarters], PanelRows rows, float* y) {
-  alignas(32) float values[kSignPanelRows];
-  ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) store(values + k * kLanes, sums[k]);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r) y[r] = values[r];
-}
-
-/// One block of a panel for T tokens, added to what y holds unless it is the first.
+/// One block of a panel for T tokens.
 template <int T>
-void sign1_f32_tile(const PanelBlock& s, const float* tables, std::int64_t table_stride,
-                    bool is_first, float* y, std::int64_t ldy, PanelRows rows) {
+void sign1_f32_tile(const PanelBlock& s, const TablesF& x, const TileOutput& out) {
   V sums[T][kQuarters];
   ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) load_sums(y + t * ldy, rows, is_first, sums[t]);
+  for (int t = 0; t < T; ++t) load_sums(out, t, sums[t]);
   for (std::int64_t step = 0; step < s.steps; ++step) {
     s.prefetch(step);
     ONEBIT_UNROLL
     for (int j = 0; j < 4; ++j) {
-      add_byte(s.at(step), j, tables + step * kStepTableF, table_stride, sums);
+      add_byte(s.at(step), j, x.tables + step * kStepTableF, x.stride, sums);
     }
   }
   ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) store_sums(sums[t], rows, y + t * ldy);
+  for (int t = 0; t < T; ++t) store_sums(sums[t], out, t);
 }
 
-/// The same where every group of columns has a scale of its own: h points to this panel's scales of
-/// the block's first group.
-void grouped_tile(const PanelBlock& s, const float* table, const float* h, std::int64_t group_size,
-                  bool is_first, float* y, PanelRows rows) {
+/// The same for one token where every group of columns has a scale of its own: `scales` points to
+/// this panel's of the block's first group.
+void grouped_tile(const PanelBlock& s, const TablesF& x, const float* scales,
+                  std::int64_t group_size, const TileOutput& out) {
   V sums[kQuarters];
-  load_sums(y, rows, is_first, sums);
+  load_sums(out, 0, sums);
   const std::int64_t group_bytes = group_size / 8;
   const std::int64_t bytes = s.steps * 4;
-  for (std::int64_t begin = 0; begin < bytes; begin += group_bytes, h += kSignPanelRows) {
+  for (std::int64_t begin = 0; begin < bytes; begin += group_bytes, scales += kSignPanelRows) {
     const std::int64_t end = bytes - begin < group_bytes ? bytes : begin + group_bytes;
     V part[1][kQuarters];
     ONEBIT_UNROLL
     for (int k = 0; k < kQuarters; ++k) part[0][k] = zero();
     for (std::int64_t j = begin; j < end; ++j) {
-      add_byte(s.p + j * kSignPanelRows, 0, table + j * kByteTableF, 0, part);
+      add_byte(s.p + j * kSignPanelRows, 0, x.tables + j * kByteTableF, 0, part);
     }
     ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) sums[k] = fma(part[0][k], load(h + k * kLanes), sums[k]);
+    for (int k = 0; k < kQuarters; ++k) {
+      sums[k] = fma(part[0][k], load(scales + k * kLanes), sums[k]);
+    }
   }
-  store_sums(sums, rows, y);
+  store_sums(sums, out, 0);
 }

@@ -20,18 +20,31 @@ ONEBIT_INLINE __mmask16 rows_inside(int quarter, PanelRows rows) {
   return static_cast<__mmask16>(below(end) & ~below(from));
 }
 
-// ---- int8: a sum of four is 10 bits, looked up as two bytes, low and high + 2; vpdpbusd adds the
-// low bytes of a row's four nibbles exactly, the high ones are added as bytes while they cannot
-// overflow. y = Σ S q = Σ q - 2 Σ q[S = -1]. ----
+/// What a tile writes of a vector of a panel: y = sums, or sums ⊙ h.
+ONEBIT_INLINE void put_sums(const TileOutput& out, int t, int quarter, V sums) {
+  const __mmask16 inside = rows_inside(quarter, out.rows);
+  if (out.h != nullptr) sums = mul(sums, _mm512_maskz_loadu_ps(inside, out.h + quarter * kLanes));
+  _mm512_mask_storeu_ps(out.y + t * out.ldy + quarter * kLanes, inside, sums);
+}
+
+/// What earlier blocks of columns have left in y.
+ONEBIT_INLINE V sums_before(const TileOutput& out, int t, int quarter) {
+  return out.is_first ? zero()
+                      : _mm512_maskz_loadu_ps(rows_inside(quarter, out.rows),
+                                              out.y + t * out.ldy + quarter * kLanes);
+}
+
+// ---- int8: minus the sum of four ± q, with 512 added, is 10 bits, looked up as two bytes: seven
+// low bits and three high ones. vpdpbusd subtracts the low bytes of a row's four nibbles from its
+// sum; the high ones are added as bytes, which hold a block's, and subtracted 128 times at its end.
 
 /// Of a step: low and high bytes of the tables of the low nibbles (columns 0-3, 8-11, …), then of
 /// the high ones (4-7, 12-15, …).
 constexpr std::int64_t kStepTable8 = 4 * 64;
-/// Steps whose high bytes, at most 3 a nibble and two nibbles a step, a byte holds.
-constexpr std::int64_t kByteSteps = 32;
-/// Twice the bias of a nibble's sum: 2 in its high byte.
 constexpr std::int32_t kBias = 512;
-constexpr std::int32_t kBiasOfStep = 8 * kBias;
+constexpr int kLowBits = 7;
+// High bytes, at most 7 a nibble and two nibbles a step.
+static_assert(kBlockSteps * 2 * 7 <= 255);
 
 /// Sums under way. The type spares g++ 12 a conversion to __m512i in each turn of a loop, which
 /// costs it copies and spills of every sum.
@@ -44,23 +57,24 @@ ONEBIT_INLINE Int32x16 add_products(Int32x16 sums, __m512i bytes, __m512i q) {
 
 ONEBIT_INLINE __m512i load_table(const std::uint8_t* p) { return _mm512_load_si512(p); }
 
-std::int32_t sum_q(const std::int8_t* q, std::int64_t n) {
-  Int32x16 sums = {};
-  for (std::int64_t i = 0; i < n; i += 64) {
-    sums = add_products(sums, _mm512_set1_epi8(1), _mm512_loadu_si512(q + i));
-  }
-  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(sums));
-}
-
-/// The 16 sums of q[0..3], biased, as dwords.
+/// 512 - Σ ± q[k] for the 16 choices of signs, as dwords whose byte 0 holds seven bits and whose
+/// byte 1 the other three.
 ONEBIT_INLINE __m512i sums_of_four(const std::int8_t* q) {
-  std::int32_t four;
+  std::uint32_t four;
   __builtin_memcpy(&four, q, sizeof(four));
-  const __m512i members = _mm512_set_epi32(0x01010101, 0x01010100, 0x01010001, 0x01010000,  //
-                                           0x01000101, 0x01000100, 0x01000001, 0x01000000,  //
-                                           0x00010101, 0x00010100, 0x00010001, 0x00010000,  //
-                                           0x00000101, 0x00000100, 0x00000001, 0x00000000);
-  return _mm512_dpbusd_epi32(_mm512_set1_epi32(kBias), members, _mm512_set1_epi32(four));
+  const __m512i negative = _mm512_set_epi32(0x01010101, 0x01010100, 0x01010001, 0x01010000,  //
+                                            0x01000101, 0x01000100, 0x01000001, 0x01000000,  //
+                                            0x00010101, 0x00010100, 0x00010001, 0x00010000,  //
+                                            0x00000101, 0x00000100, 0x00000001, 0x00000000);
+  const __m512i sign =  // +1 where S is -1
+      _mm512_sub_epi8(_mm512_add_epi8(negative, negative), _mm512_set1_epi8(1));
+  // vpdpbusd takes unsigned bytes: q + 128.
+  const __m512i excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(-128), sign);
+  const __m512i sums =
+      _mm512_dpbusd_epi32(_mm512_sub_epi32(_mm512_set1_epi32(kBias), excess),
+                          _mm512_set1_epi32(static_cast<int>(four ^ 0x80808080U)), sign);
+  // high << 7 once more is high << 8.
+  return _mm512_add_epi32(sums, _mm512_and_si512(sums, _mm512_set1_epi32(7 << kLowBits)));
 }
 
 void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
@@ -84,73 +98,152 @@ void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
   }
 }
 
-/// One block of a panel for T tokens: y[t · ldy + r] = totals[t] - 2 Σ q[S = -1] for the rows in
-/// the masks, or what y holds instead of the totals if those are null.
+/// The indices of a step's low and of its high nibbles: byte j looks into table j.
+struct Indices8 {
+  __m512i low;
+  __m512i high;
+  ONEBIT_INLINE explicit Indices8(__m512i bits) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const __m512i which = _mm512_set1_epi32(0x30201000);
+    // (bits & nibble) | which
+    low = _mm512_ternarylogic_epi32(bits, nibble, which, 0xEA);
+    high = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits, 4), nibble, which, 0xEA);
+  }
+};
+
+ONEBIT_INLINE Uint8x64 high_bytes(const std::uint8_t* table, const Indices8& at) {
+  return reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(at.low, load_table(table + 64))) +
+         reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(at.high, load_table(table + 192)));
+}
+
+/// -1 and -128 in the bytes of a dword that belong to a sum.
+struct Coefficients8 {
+  __m512i low;
+  __m512i high;
+  explicit Coefficients8(std::uint32_t bytes)
+      : low(_mm512_set1_epi32(static_cast<int>(bytes))),
+        high(_mm512_set1_epi32(static_cast<int>(bytes & 0x80808080U))) {}
+};
+
+/// One block of a panel for T tokens.
 template <int T>
-void sign1_i8_tile(const PanelBlock& s, const std::uint8_t* tables, std::int64_t table_stride,
-                   const std::int32_t* totals, std::int32_t* y, std::int64_t ldy, PanelRows rows) {
-  const __m512i low_nibble = _mm512_set1_epi8(15);
-  const __m512i which = _mm512_set1_epi32(0x30201000);  // byte j looks into table j
-  Int32x16 sums[T][kQuarters];
+void sign1_i8_tile(const PanelBlock& s, const Tables8& x, const TileOutput& out) {
+  const Coefficients8 minus(~0U);
+  V sums[T][kQuarters];
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) sums[t][k] = Int32x16{};
+    for (int k = 0; k < kQuarters; ++k) sums[t][k] = sums_before(out, t, k);
   }
-  for (std::int64_t begin = 0; begin < s.steps; begin += kByteSteps) {
-    const std::int64_t end = s.steps - begin < kByteSteps ? s.steps : begin + kByteSteps;
+  const float* scale = x.scales;
+  for (std::int64_t begin = 0; begin < s.steps; begin += kBlockSteps, ++scale) {
+    const std::int64_t end = s.steps - begin < kBlockSteps ? s.steps : begin + kBlockSteps;
+    const __m512i bias = _mm512_set1_epi32(static_cast<std::int32_t>(end - begin) * 8 * kBias);
+    Int32x16 dots[T][kQuarters];
     Uint8x64 high[T][kQuarters];
     ONEBIT_UNROLL
     for (int t = 0; t < T; ++t) {
       ONEBIT_UNROLL
-      for (int k = 0; k < kQuarters; ++k) high[t][k] = Uint8x64{};
+      for (int k = 0; k < kQuarters; ++k) {
+        dots[t][k] = reinterpret_cast<Int32x16>(bias);
+        high[t][k] = Uint8x64{};
+      }
     }
     for (std::int64_t step = begin; step < end; ++step) {
       s.prefetch(step);
-      const std::uint8_t* table = tables + step * kStepTable8;
+      const std::uint8_t* table = x.tables + step * kStepTable8;
       ONEBIT_UNROLL
       for (int k = 0; k < kQuarters; ++k) {
-        const __m512i bits = bits_at(s, step, k);
-        // (bits & low_nibble) | which
-        const __m512i a = _mm512_ternarylogic_epi32(bits, low_nibble, which, 0xEA);
-        const __m512i b =
-            _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits, 4), low_nibble, which, 0xEA);
+        const Indices8 at(bits_at(s, step, k));
         ONEBIT_UNROLL
         for (int t = 0; t < T; ++t) {
-          const std::uint8_t* own = table + t * table_stride;
-          const __m512i ones = _mm512_set1_epi8(1);
-          sums[t][k] = add_products(sums[t][k], _mm512_permutexvar_epi8(a, load_table(own)), ones);
-          sums[t][k] =
-              add_products(sums[t][k], _mm512_permutexvar_epi8(b, load_table(own + 128)), ones);
-          high[t][k] +=
-              reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(a, load_table(own + 64))) +
-              reinterpret_cast<Uint8x64>(_mm512_permutexvar_epi8(b, load_table(own + 192)));
+          const std::uint8_t* own = table + t * x.stride;
+          dots[t][k] =
+              add_products(dots[t][k], _mm512_permutexvar_epi8(at.low, load_table(own)), minus.low);
+          dots[t][k] = add_products(
+              dots[t][k], _mm512_permutexvar_epi8(at.high, load_table(own + 128)), minus.low);
+          high[t][k] += high_bytes(own, at);
         }
       }
     }
     ONEBIT_UNROLL
     for (int t = 0; t < T; ++t) {
+      const V by = set1(scale[t * x.scale_stride]);
       ONEBIT_UNROLL
       for (int k = 0; k < kQuarters; ++k) {
-        const Int32x16 words =
-            add_products(Int32x16{}, reinterpret_cast<__m512i>(high[t][k]), _mm512_set1_epi8(1));
-        sums[t][k] += words << 8;
+        const Int32x16 dot =
+            add_products(dots[t][k], reinterpret_cast<__m512i>(high[t][k]), minus.high);
+        sums[t][k] = fma(_mm512_cvtepi32_ps(reinterpret_cast<__m512i>(dot)), by, sums[t][k]);
       }
     }
   }
-  const __m512i bias = _mm512_set1_epi32(static_cast<std::int32_t>(s.steps) * kBiasOfStep);
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
+    for (int k = 0; k < kQuarters; ++k) put_sums(out, t, k, sums[t][k]);
+  }
+}
+
+/// The same for one token where every group of columns has a scale of its own: `scales` points to
+/// this panel's of the block's first group. A step holds `Parts` groups, or is part of one.
+template <int Parts>
+void grouped_i8_tile(const PanelBlock& s, const Tables8& x, const float* scales,
+                     std::int64_t group_steps, const TileOutput& out) {
+  const Coefficients8 minus[2] = {Coefficients8(Parts == 1 ? ~0U : 0x0000FFFFU),
+                                  Coefficients8(0xFFFF0000U)};
+  V sums[kQuarters];
+  ONEBIT_UNROLL
+  for (int k = 0; k < kQuarters; ++k) sums[k] = sums_before(out, 0, k);
+  for (std::int64_t begin = 0; begin < s.steps; begin += group_steps) {
+    const std::int64_t end = s.steps - begin < group_steps ? s.steps : begin + group_steps;
+    const __m512i bias =
+        _mm512_set1_epi32(static_cast<std::int32_t>(end - begin) * 8 / Parts * kBias);
+    Int32x16 dots[Parts][kQuarters];
+    Uint8x64 high[kQuarters];
+    ONEBIT_UNROLL
     for (int k = 0; k < kQuarters; ++k) {
-      std::int32_t* to = y + t * ldy + k * kLanes;
-      const __m512i before = totals != nullptr ? _mm512_set1_epi32(totals[t])
-                                               : _mm512_maskz_loadu_epi32(rows_inside(k, rows), to);
-      // Twice a sum may leave int32 though y does not: these wrap.
-      const __m512i negative = _mm512_sub_epi32(reinterpret_cast<__m512i>(sums[t][k]), bias);
-      _mm512_mask_storeu_epi32(to, rows_inside(k, rows),
-                               _mm512_sub_epi32(before, _mm512_add_epi32(negative, negative)));
+      ONEBIT_UNROLL
+      for (int p = 0; p < Parts; ++p) dots[p][k] = reinterpret_cast<Int32x16>(bias);
+      high[k] = Uint8x64{};
     }
+    for (std::int64_t step = begin; step < end; ++step) {
+      s.prefetch(step);
+      const std::uint8_t* table = x.tables + step * kStepTable8;
+      ONEBIT_UNROLL
+      for (int k = 0; k < kQuarters; ++k) {
+        const Indices8 at(bits_at(s, step, k));
+        const __m512i a = _mm512_permutexvar_epi8(at.low, load_table(table));
+        const __m512i b = _mm512_permutexvar_epi8(at.high, load_table(table + 128));
+        ONEBIT_UNROLL
+        for (int p = 0; p < Parts; ++p) {
+          dots[p][k] = add_products(add_products(dots[p][k], a, minus[p].low), b, minus[p].low);
+        }
+        high[k] += high_bytes(table, at);
+      }
+    }
+    const V by = set1(x.scales[begin / kBlockSteps]);
+    ONEBIT_UNROLL
+    for (int p = 0; p < Parts; ++p) {
+      ONEBIT_UNROLL
+      for (int k = 0; k < kQuarters; ++k) {
+        const Int32x16 dot =
+            add_products(dots[p][k], reinterpret_cast<__m512i>(high[k]), minus[p].high);
+        const V scaled = mul(_mm512_cvtepi32_ps(reinterpret_cast<__m512i>(dot)), by);
+        sums[k] = fma(scaled, load(scales + k * kLanes), sums[k]);
+      }
+      scales += kSignPanelRows;
+    }
+  }
+  ONEBIT_UNROLL
+  for (int k = 0; k < kQuarters; ++k) put_sums(out, 0, k, sums[k]);
+}
+
+void grouped_tile(const PanelBlock& s, const Tables8& x, const float* scales,
+                  std::int64_t group_size, const TileOutput& out) {
+  if (group_size < kStepCols) {
+    grouped_i8_tile<2>(s, x, scales, 1, out);
+  } else {
+    grouped_i8_tile<1>(s, x, scales, group_size / kStepCols, out);
   }
 }
 
@@ -198,44 +291,36 @@ ONEBIT_INLINE void add_nibbles(const __m512i (&bits)[kQuarters], const float* ta
   }
 }
 
-/// One block of a panel for T tokens, added to what y holds unless it is the first.
+/// One block of a panel for T tokens.
 template <int T>
-void sign1_f32_tile(const PanelBlock& s, const float* tables, std::int64_t table_stride,
-                    bool is_first, float* y, std::int64_t ldy, PanelRows rows) {
+void sign1_f32_tile(const PanelBlock& s, const TablesF& x, const TileOutput& out) {
   V sums[T][kQuarters];
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      sums[t][k] =
-          is_first ? zero() : _mm512_maskz_loadu_ps(rows_inside(k, rows), y + t * ldy + k * kLanes);
-    }
+    for (int k = 0; k < kQuarters; ++k) sums[t][k] = sums_before(out, t, k);
   }
   for (std::int64_t step = 0; step < s.steps; ++step) {
     s.prefetch(step);
     __m512i bits[kQuarters];
     ONEBIT_UNROLL
     for (int k = 0; k < kQuarters; ++k) bits[k] = bits_at(s, step, k);
-    add_nibbles(bits, tables + step * kStepTableF, table_stride, 0, 8, sums);
+    add_nibbles(bits, x.tables + step * kStepTableF, x.stride, 0, 8, sums);
   }
   ONEBIT_UNROLL
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      _mm512_mask_storeu_ps(y + t * ldy + k * kLanes, rows_inside(k, rows), sums[t][k]);
-    }
+    for (int k = 0; k < kQuarters; ++k) put_sums(out, t, k, sums[t][k]);
   }
 }
 
-/// The same where every group of columns has a scale of its own: h points to this panel's scales of
-/// the block's first group.
-void grouped_tile(const PanelBlock& s, const float* table, const float* h, std::int64_t group_size,
-                  bool is_first, float* y, PanelRows rows) {
+/// The same for one token where every group of columns has a scale of its own: `scales` points to
+/// this panel's of the block's first group.
+void grouped_tile(const PanelBlock& s, const TablesF& x, const float* scales,
+                  std::int64_t group_size, const TileOutput& out) {
   V sums[kQuarters];
   ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) {
-    sums[k] = is_first ? zero() : _mm512_maskz_loadu_ps(rows_inside(k, rows), y + k * kLanes);
-  }
+  for (int k = 0; k < kQuarters; ++k) sums[k] = sums_before(out, 0, k);
   V part[1][kQuarters];
   const auto begin_group = [&] {
     ONEBIT_UNROLL
@@ -243,8 +328,10 @@ void grouped_tile(const PanelBlock& s, const float* table, const float* h, std::
   };
   const auto end_group = [&] {
     ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) sums[k] = fma(part[0][k], load(h + k * kLanes), sums[k]);
-    h += kSignPanelRows;
+    for (int k = 0; k < kQuarters; ++k) {
+      sums[k] = fma(part[0][k], load(scales + k * kLanes), sums[k]);
+    }
+    scales += kSignPanelRows;
   };
   const std::int64_t group_steps = group_size < kStepCols ? 1 : group_size / kStepCols;
   for (std::int64_t step = 0; step < s.steps; step += group_steps) {
@@ -255,17 +342,15 @@ void grouped_tile(const PanelBlock& s, const float* table, const float* h, std::
       __m512i bits[kQuarters];
       ONEBIT_UNROLL
       for (int k = 0; k < kQuarters; ++k) bits[k] = bits_at(s, i, k);
-      add_nibbles(bits, table + i * kStepTableF, 0, 0, 4, part);
+      add_nibbles(bits, x.tables + i * kStepTableF, 0, 0, 4, part);
       if (group_size < kStepCols) {
         end_group();
         begin_group();
       }
-      add_nibbles(bits, table + i * kStepTableF, 0, 4, 8, part);
+      add_nibbles(bits, x.tables + i * kStepTableF, 0, 4, 8, part);
     }
     end_group();
   }
   ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) {
-    _mm512_mask_storeu_ps(y + k * kLanes, rows_inside(k, rows), sums[k]);
-  }
+  for (int k = 0; k < kQuarters; ++k) put_sums(out, 0, k, sums[k]);
 }

@@ -39,6 +39,18 @@ inline std::vector<std::int8_t> random_int8(Rng& rng, std::int64_t rows, std::in
   return q;
 }
 
+/// Int8 activations of `tokens` tokens with random scales.
+struct RandomInt8 {
+  RandomInt8(Rng& rng, std::int64_t tokens, std::int64_t cols)
+      : q(random_int8(rng, tokens, cols, QuantizedRows::stride(cols))),
+        scales(random_floats(rng, tokens * QuantizedRows::blocks(cols))) {}
+
+  QuantizedRows rows() const { return {q.data(), scales.data()}; }
+
+  std::vector<std::int8_t> q;
+  std::vector<float> scales;
+};
+
 /// A random S with zero padding bits.
 struct RandomSigns {
   RandomSigns(Rng& rng, std::int64_t rows, std::int64_t cols)

@@ -18,11 +18,6 @@ using formats::TensorView;
 /// lines.
 constexpr std::int64_t kRowGrain = 64;
 
-/// int8 rows are padded to this (QuantizedRow).
-constexpr std::int64_t kInt8Align = 64;
-
-std::int64_t padded(std::int64_t in) { return (in + kInt8Align - 1) / kInt8Align * kInt8Align; }
-
 /// Natural alignment of a type's elements, or 0 when no kernel multiplies by it.
 std::size_t kernel_alignment(DType type) {
   switch (type) {
@@ -172,33 +167,32 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
   });
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
-      finish_outputs(*layer, jobs[j].y, tokens, scratch_[j]);
+      norm_outputs(*layer, jobs[j].y, tokens);
     }
   }
 }
 
 void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                                 Scratch& scratch) {
+  using kernels::QuantizedRows;
   const std::int64_t in = layer.matrix.sign.cols;
-  const std::int64_t ldq = padded(in);
-  const bool has_g = !layer.matrix.g.empty();
-  const bool rounded = rounds(layer);
-  if (!has_g && !rounded) return;
-  float* scaled = has_g ? scratch.scaled.reserve(tokens * in) : nullptr;
-  if (rounded) {
-    scratch.q.reserve(tokens * ldq);
-    scratch.scales.reserve(tokens);
-    scratch.dots.reserve(tokens * layer.matrix.sign.rows);
+  const float* g = layer.matrix.g.empty() ? nullptr : layer.matrix.g.data();
+  if (int8_) {
+    scratch.q.reserve(tokens * QuantizedRows::stride(in));
+    scratch.scales.reserve(tokens * QuantizedRows::blocks(in));
+  } else if (g != nullptr) {
+    scratch.scaled.reserve(tokens * in);
+  } else {
+    return;
   }
   for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* row = x + t * in;
-      if (has_g) {
-        kernels_.multiply(row, layer.matrix.g.data(), scaled + t * in, in);
-        row = scaled + t * in;
-      }
-      if (rounded) {
-        scratch.scales.data()[t] = kernels_.quantize_i8(row, in, scratch.q.data() + t * ldq);
+      if (int8_) {
+        kernels_.quantize_i8(row, g, in, scratch.q.data() + t * QuantizedRows::stride(in),
+                             scratch.scales.data() + t * QuantizedRows::blocks(in));
+      } else {
+        kernels_.multiply(row, g, scratch.scaled.data() + t * in, in);
       }
     }
   });
@@ -212,14 +206,19 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
   if (const auto* layer = std::get_if<OneBitLayer>(job.weight)) {
     const arch::OneBitMatrix& m = layer->matrix;
     const float* scaled = m.g.empty() ? x : scratch.scaled.data();
-    if (m.group_size > 0) {
+    const kernels::QuantizedRows rounded{scratch.q.data(), scratch.scales.data()};
+    const kernels::PackedSigns& signs = layer->signs.signs();
+    const float* h = m.h.data();
+    if (m.group_size > 0 && int8_) {
+      kernels_.gemm_sign1_grouped_i8(layer->signs.grouped(), rounded, tokens, job.y, out, begin,
+                                     end);
+    } else if (m.group_size > 0) {
       kernels_.gemm_sign1_grouped_f32(layer->signs.grouped(), scaled, tokens, job.y, out, begin,
                                       end);
     } else if (int8_) {
-      kernels_.gemm_sign1_i8(layer->signs.signs(), scratch.q.data(), padded(in), tokens,
-                             scratch.dots.data(), out, begin, end);
+      kernels_.gemm_sign1_i8(signs, h, rounded, tokens, job.y, out, begin, end);
     } else {
-      kernels_.gemm_sign1_f32(layer->signs.signs(), scaled, tokens, job.y, out, begin, end);
+      kernels_.gemm_sign1_f32(signs, h, scaled, tokens, job.y, out, begin, end);
     }
     return;
   }
@@ -241,22 +240,13 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
   }
 }
 
-void LinearRunner::finish_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens,
-                                  Scratch& scratch) {
-  if (layer.matrix.group_size > 0) return;  // h is in the product
+void LinearRunner::norm_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens) {
+  if (!layer.output_norm) return;
   const std::int64_t out = layer.matrix.sign.rows;
-  const float* h = layer.matrix.h.data();
   for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       float* row = y + t * out;
-      if (int8_) {
-        kernels_.scale_dots(scratch.dots.data() + t * out, scratch.scales.data()[t], h, row, out);
-      } else {
-        kernels_.multiply(row, h, row, out);
-      }
-      if (layer.output_norm) {
-        kernels_.layer_norm(row, static_cast<float>(arch::kOutputNormEps), row, out);
-      }
+      kernels_.layer_norm(row, static_cast<float>(arch::kOutputNormEps), row, out);
     }
   });
 }

@@ -61,8 +61,7 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: 1-bit matrices multiply int8 activations, rounded per token; those whose
-  /// output scales are of groups multiply floats all the same.
+  /// `int8_activations`: 1-bit matrices multiply activations rounded to int8.
   LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
       : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
 
@@ -71,18 +70,16 @@ class LinearRunner {
 
  private:
   struct Scratch {
-    Buffer<float> scaled;       ///< x ⊙ g, [tokens, in]; unused where there is no g
-    Buffer<std::int8_t> q;      ///< its int8 form, [tokens, in up to 64]
-    Buffer<float> scales;       ///< [tokens]
-    Buffer<std::int32_t> dots;  ///< [tokens, out]
+    Buffer<float> scaled;   ///< x ⊙ g, [tokens, in]; unused where there is no g
+    Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows
+    Buffer<float> scales;
   };
 
-  bool rounds(const OneBitLayer& layer) const { return int8_ && layer.matrix.group_size == 0; }
   void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                     Scratch& scratch);
   void multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens, Scratch& scratch,
                      std::int64_t begin, std::int64_t end) const noexcept;
-  void finish_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens, Scratch& scratch);
+  void norm_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens);
 
   const kernels::KernelSet& kernels_;
   ThreadPool& pool_;

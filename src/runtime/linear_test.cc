@@ -52,15 +52,21 @@ struct RandomLayer {
 float rounded_product(const RandomLayer& layer, std::int64_t r, const float* x) {
   const arch::OneBitMatrix& m = layer.matrix();
   const auto cols = static_cast<std::size_t>(m.sign.cols);
-  float largest = 0;
-  for (std::size_t c = 0; c < cols; ++c) largest = std::max(largest, std::abs(x[c] * m.g[c]));
-  const float scale = largest / 127.0F;
-  std::int32_t dot = 0;
-  for (std::size_t c = 0; c < cols; ++c) {
-    const auto q = static_cast<std::int32_t>(std::nearbyint(x[c] * m.g[c] / scale));
-    dot += layer.weights[static_cast<std::size_t>(r) * cols + c] < 0 ? -q : q;
+  constexpr std::size_t kBlock = kernels::kActivationBlock;
+  float sum = 0;
+  for (std::size_t begin = 0; begin < cols; begin += kBlock) {
+    const std::size_t end = std::min(begin + kBlock, cols);
+    float largest = 0;
+    for (std::size_t c = begin; c < end; ++c) largest = std::max(largest, std::abs(x[c] * m.g[c]));
+    const float scale = largest / 127.0F;
+    std::int32_t dot = 0;
+    for (std::size_t c = begin; c < end; ++c) {
+      const auto q = static_cast<std::int32_t>(std::nearbyint(x[c] * m.g[c] / scale));
+      dot += layer.weights[static_cast<std::size_t>(r) * cols + c] < 0 ? -q : q;
+    }
+    sum = std::fma(static_cast<float>(dot), scale, sum);
   }
-  return static_cast<float>(dot) * scale * m.h[static_cast<std::size_t>(r)];
+  return sum * m.h[static_cast<std::size_t>(r)];
 }
 
 TEST(LinearRunner, Int8ProductsAreExact) {
