@@ -98,7 +98,7 @@ void require_other_file(const std::filesystem::path& model, const std::filesyste
 CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations) {
   return define_choice(
       app, "--activations", activations,
-      "what 1-bit matrices multiply, exact floats or int8 rounded by blocks of 128");
+      "what a packed model's matrices multiply, exact floats or int8 rounded by blocks of 128");
 }
 
 void define_runtime(CLI::App& app, RuntimeFlags& flags) {

@@ -42,7 +42,8 @@ double perplexity(const Tensor& logits, const Tensor& tokens) {
 }
 
 /// Quantises by SVID in both forms and compares the engines. `rounding`: how far int8 activations
-/// may move the perplexity, relative.
+/// may move the perplexity, relative: a student that SVID alone has made spreads what rounding
+/// moves.
 void expect_parity(const std::filesystem::path& source, const Ids& ids, formats::DType head,
                    double rounding) {
   const Tensor tokens = torch::tensor(ids, torch::kInt64);
@@ -67,7 +68,6 @@ void expect_parity(const std::filesystem::path& source, const Ids& ids, formats:
     // Rounding of f32 sums, through a few layers.
     EXPECT_LE((exact - expected).abs().max().item<double>(),
               1e-4 * expected.abs().max().item<double>());
-    if (form.group_size > 0) continue;  // these multiply floats
     const Tensor rounded = runtime_logits(dir / "m.gguf", ids, Activations::kI8);
     EXPECT_FALSE(torch::equal(rounded, exact));
     EXPECT_NEAR(perplexity(rounded, tokens) / perplexity(exact, tokens), 1, rounding);
@@ -79,7 +79,7 @@ TEST(StudentParity, Stories) {
   const Ids tokens = nlohmann::json::parse(read_file(testing::golden("logits/stories260k.json")))
                          .at("tokens")
                          .get<Ids>();
-  expect_parity(testing::model("stories260k.gguf"), tokens, formats::DType::kQ8_0, 0.02);
+  expect_parity(testing::model("stories260k.gguf"), tokens, formats::DType::kQ8_0, 0.05);
 }
 
 // No size of it a multiple of 64, and a head of its own.
@@ -93,7 +93,7 @@ TEST(StudentParity, TinyRandomModel) {
   for (TokenId& t : tokens) {
     t = static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(config.vocab)));
   }
-  expect_parity(dir / "tiny.gguf", tokens, formats::DType::kF16, 0.02);
+  expect_parity(dir / "tiny.gguf", tokens, formats::DType::kF16, 0.05);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
@@ -309,6 +310,51 @@ TEST_P(Gemm, Q8_0) {
     SCOPED_TRACE(in);
     check_dense<formats::BlockQ8_0>(
         k().gemm_q8_0, in, [](Rng& rng, std::int64_t n, auto& m) { make_dense(rng, n, m); });
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Gemm, Q8_0Int8IsExact) {
+  Rng rng(18);
+  // More columns than the kernels hold sums for, and all values at their extremes in the first.
+  for (const std::int64_t in : {32, 64, 96, 576, 1504, 4096, 4128}) {
+    SCOPED_TRACE(in);
+    DenseMatrix<formats::BlockQ8_0> w;
+    make_dense(rng, kMaxRows * in, w);
+    RandomInt8 x(rng, kMaxTokens, in);
+    if (in == 32) {
+      for (std::size_t r = 0; r < w.stored.size(); ++r) {
+        std::memset(w.stored[r].qs, r % 2 == 0 ? -128 : 127, sizeof(w.stored[r].qs));
+      }
+      for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+        std::memset(x.q.data() + t * QuantizedRows::stride(in), t % 2 == 0 ? -127 : 127, size(in));
+      }
+    }
+    const BlockMatrix packed(k(), w.stored.data(), kMaxRows, in);
+    const std::int64_t blocks = in / formats::kQuantBlock;
+    std::vector<float> want;
+    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+      for (std::int64_t r = 0; r < kMaxRows; ++r) {
+        float sum = 0;
+        for (std::int64_t b = 0; b < blocks; ++b) {
+          const formats::BlockQ8_0& block = w.stored[size(r * blocks + b)];
+          std::int32_t dot = 0;
+          for (std::int64_t i = 0; i < formats::kQuantBlock; ++i) {
+            dot += block.qs[i] *
+                   x.q[size(t * QuantizedRows::stride(in) + b * formats::kQuantBlock + i)];
+          }
+          const float scale = x.scales[size(t * QuantizedRows::blocks(in) +
+                                            b * formats::kQuantBlock / kActivationBlock)];
+          sum = std::fma(static_cast<float>(dot) * scale, f16_to_f32(block.d), sum);
+        }
+        want.push_back(sum);
+      }
+    }
+    expect_everywhere(
+        want, -77.25F,
+        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          k().gemm_q8_0_i8(packed.blocks(), x.rows(), tokens, y, ldy, begin, end);
+        });
     if (HasFatalFailure()) return;
   }
 }

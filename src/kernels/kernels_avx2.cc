@@ -155,6 +155,25 @@ ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
 //
 #include "kernels/sign_gemm_inl.h"
 
+using Int32s = __m256i;
+constexpr std::int32_t kFlip = 0;
+
+ONEBIT_INLINE Int32s sums_from(std::int32_t value) { return _mm256_set1_epi32(value); }
+ONEBIT_INLINE Int32s add_fours(Int32s sums, const std::byte* w, const std::int8_t* four) {
+  std::int32_t q;
+  __builtin_memcpy(&q, four, sizeof(q));
+  // vpmaddubsw wants one side unsigned: |w| and q with w's sign. Two products are at most 2 · 128 ·
+  // 127, which 16 bits hold.
+  const __m256i weights = load_bytes(w);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights),
+                                             _mm256_sign_epi8(_mm256_set1_epi32(q), weights));
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+ONEBIT_INLINE V to_floats(Int32s sums) { return _mm256_cvtepi32_ps(sums); }
+ONEBIT_INLINE std::int32_t offset_of(const std::int8_t*) { return 0; }
+
+#include "kernels/dense_i8_inl.h"
+
 }  // namespace
 
 constexpr KernelSet kernels_avx2 = {

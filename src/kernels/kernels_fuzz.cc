@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
@@ -98,6 +99,21 @@ void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
     for (std::size_t i = 0; i < y.size(); ++i) {
       require(y[i] == want[i] || (std::isnan(y[i]) && std::isnan(want[i])));
     }
+  }
+}
+
+void fuzz_q8_0_i8(Bytes& bytes, const Case& c) {
+  Rng rng(static_cast<std::uint64_t>(bytes.below(65536)));
+  DenseMatrix<formats::BlockQ8_0> w;
+  make_dense(rng, c.rows * c.cols, w);
+  const RandomInt8 x(rng, c.tokens, c.cols);
+  std::vector<float> want;
+  for (const KernelSet* k : available_kernels()) {
+    const BlockMatrix packed(*k, w.stored.data(), c.rows, c.cols);
+    std::vector<float> y(size(c.tokens * c.rows), 5);
+    k->gemm_q8_0_i8(packed.blocks(), x.rows(), c.tokens, y.data(), c.rows, c.begin, c.end);
+    if (want.empty()) want = y;
+    require(y == want);
   }
 }
 
@@ -253,7 +269,7 @@ void fuzz_quantize(Bytes& bytes, std::int64_t n) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
   using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
   Bytes bytes(data, n);
-  const std::int64_t op = bytes.below(9);
+  const std::int64_t op = bytes.below(10);
   Case c{};
   c.rows = 1 + bytes.below(40);
   c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
@@ -285,6 +301,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
       break;
     case 7:
       fuzz_sign1_grouped(bytes, c);
+      break;
+    case 8:
+      c.cols = (c.cols + 31) / 32 * 32;
+      fuzz_q8_0_i8(bytes, c);
       break;
     default:
       fuzz_quantize(bytes, c.cols);

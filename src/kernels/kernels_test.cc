@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
+#include "kernels/verify.h"
 
 namespace onebit::kernels {
 namespace {
@@ -56,6 +57,41 @@ TEST(Dispatch, UnknownNameListsTheKnown) {
 TEST(Dispatch, ScalarNeedsNothing) {
   EXPECT_EQ(names(available_kernels(0)), std::vector<std::string>{"scalar"});
   EXPECT_EQ(kernels_by_name("scalar", 0).name, "scalar");
+}
+
+TEST(Verify, EverySetPasses) {
+  for (const KernelSet* set : available_kernels()) EXPECT_NO_THROW(verify(*set)) << set->name;
+}
+
+/// A set with one function of another's kind in its place is found out, whichever it is.
+TEST(Verify, AWrongResultIsNamed) {
+  const auto message = [](auto change) -> std::string {
+    KernelSet wrong = best_kernels();
+    wrong.name = "broken";
+    change(wrong);
+    try {
+      verify(wrong);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message([](KernelSet& k) {
+                k.multiply = [](const float* x, const float*, float* y, std::int64_t n) noexcept {
+                  for (std::int64_t i = 0; i < n; ++i) y[i] = x[i];
+                };
+              }),
+              AllOf(HasSubstr("'broken': multiply: found"), HasSubstr("ONEBIT_ISA=scalar")));
+  EXPECT_THAT(message([](KernelSet& k) { k.gemm_f16 = k.gemm_bf16; }), HasSubstr("gemm_f16"));
+  EXPECT_THAT(message([](KernelSet& k) {
+                k.gemm_sign1_i8 = [](const PackedSigns&, const float*, const QuantizedRows&,
+                                     std::int64_t, float*, std::int64_t, std::int64_t,
+                                     std::int64_t) noexcept {};
+              }),
+              HasSubstr("gemm_sign1_i8"));
+  EXPECT_THAT(message([](KernelSet& k) { k.softmax = [](float*, std::int64_t) noexcept {}; }),
+              HasSubstr("softmax"));
 }
 
 #if defined(__x86_64__)

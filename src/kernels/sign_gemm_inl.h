@@ -99,12 +99,11 @@ ONEBIT_INLINE void gemm_by_tables(const PackedSigns& s, const Source& x, std::in
   }
 }
 
-/// tile<T>(t) for tokens t to t + T - 1 of `count`, Most at a time as far as they go.
+/// tile<T>(t) for tokens t to t + T - 1 of `count`, Most at a time as far as they go, then fewer.
 template <int Most, class Tile>
-ONEBIT_INLINE void for_token_tiles(std::int64_t count, const Tile& tile) {
-  std::int64_t t = 0;
+ONEBIT_INLINE void for_token_tiles(std::int64_t count, const Tile& tile, std::int64_t t = 0) {
   for (; t + Most <= count; t += Most) tile.template operator()<Most>(t);
-  for (; t < count; ++t) tile.template operator()<1>(t);
+  if constexpr (Most > 1) for_token_tiles<Most / 2>(count, tile, t);
 }
 
 void gemm_sign1_i8(const PackedSigns& s, const float* h, const QuantizedRows& x,

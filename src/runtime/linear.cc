@@ -13,6 +13,7 @@ namespace {
 
 using formats::DType;
 using formats::TensorView;
+using kernels::QuantizedRows;
 
 /// Rows per unit of work: whole tiles of every kernel, and y of two threads in distinct cache
 /// lines.
@@ -132,7 +133,7 @@ std::uint64_t stored_bytes(const Linear& w) noexcept {
 }
 
 Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
-                   const kernels::KernelSet& kernels, ThreadPool& pool) {
+                   const kernels::KernelSet& kernels, bool int8_activations, ThreadPool& pool) {
   if (std::optional<arch::OneBitMatrix> matrix = checkpoint.one_bit(role, layer)) {
     ONEBIT_CHECK(checkpoint.provenance().has_value());
     kernels::SignMatrix signs(kernels, matrix->sign, matrix->h, matrix->group_size, &pool);
@@ -142,7 +143,15 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
   }
   const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
-  return load_dense(checkpoint, role, layer, *stored);
+  DenseMatrix matrix = load_dense(checkpoint, role, layer, *stored);
+  // Models of full precision stay exact.
+  if (int8_activations && checkpoint.provenance() && matrix.view.dtype == DType::kQ8_0) {
+    matrix.blocks.emplace(kernels,
+                          reinterpret_cast<const formats::BlockQ8_0*>(matrix.view.data.data()),
+                          matrix.view.rows(), matrix.view.cols(), &pool);
+    if (matrix.blocks->is_copy()) checkpoint.release(role, layer);
+  }
+  return matrix;
 }
 
 void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens) {
@@ -155,6 +164,8 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
     ends[j] = rows;
     if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
       scale_inputs(*layer, x, tokens, scratch_[j]);
+    } else if (const auto& dense = std::get<DenseMatrix>(*jobs[j].weight); dense.blocks) {
+      split_inputs(*dense.blocks, x, tokens, scratch_[j]);
     }
   }
   pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
@@ -174,7 +185,6 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
 
 void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                                 Scratch& scratch) {
-  using kernels::QuantizedRows;
   const std::int64_t in = layer.matrix.sign.cols;
   const float* g = layer.matrix.g.empty() ? nullptr : layer.matrix.g.data();
   if (int8_) {
@@ -198,6 +208,46 @@ void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::i
   });
 }
 
+/// A token becomes two rows of int8, its rounding and what that leaves over: some 15 bits. The head
+/// needs them, whose input has a few large values, and its time goes to reading the weights.
+void LinearRunner::split_inputs(const kernels::BlockMatrix& blocks, const float* x,
+                                std::int64_t tokens, Scratch& scratch) {
+  const std::int64_t in = blocks.blocks().cols;
+  const std::int64_t stride = QuantizedRows::stride(in);
+  const std::int64_t scale_stride = QuantizedRows::blocks(in);
+  scratch.q.reserve(2 * tokens * stride);
+  scratch.scales.reserve(2 * tokens * scale_stride);
+  scratch.scaled.reserve(tokens * in);
+  scratch.parts.reserve(2 * tokens * blocks.blocks().rows);
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* row = x + t * in;
+      float* rest = scratch.scaled.data() + t * in;
+      std::int8_t* q = scratch.q.data() + 2 * t * stride;
+      float* scales = scratch.scales.data() + 2 * t * scale_stride;
+      kernels_.quantize_i8(row, nullptr, in, q, scales);
+      for (std::int64_t c = 0; c < in; ++c) {
+        rest[c] = row[c] - scales[c / kernels::kActivationBlock] * static_cast<float>(q[c]);
+      }
+      kernels_.quantize_i8(rest, nullptr, in, q + stride, scales + scale_stride);
+    }
+  });
+}
+
+void LinearRunner::multiply_blocks(const kernels::BlockMatrix& blocks, std::int64_t tokens,
+                                   Scratch& scratch, float* y, std::int64_t begin,
+                                   std::int64_t end) const noexcept {
+  const std::int64_t out = blocks.blocks().rows;
+  float* parts = scratch.parts.data();
+  kernels_.gemm_q8_0_i8(blocks.blocks(), {scratch.q.data(), scratch.scales.data()}, 2 * tokens,
+                        parts, out, begin, end);
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float* to = y + t * out + begin;
+    std::copy_n(parts + 2 * t * out + begin, end - begin, to);
+    kernels_.add(parts + (2 * t + 1) * out + begin, to, end - begin);
+  }
+}
+
 void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens,
                                  Scratch& scratch, std::int64_t begin,
                                  std::int64_t end) const noexcept {
@@ -206,7 +256,7 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
   if (const auto* layer = std::get_if<OneBitLayer>(job.weight)) {
     const arch::OneBitMatrix& m = layer->matrix;
     const float* scaled = m.g.empty() ? x : scratch.scaled.data();
-    const kernels::QuantizedRows rounded{scratch.q.data(), scratch.scales.data()};
+    const QuantizedRows rounded{scratch.q.data(), scratch.scales.data()};
     const kernels::PackedSigns& signs = layer->signs.signs();
     const float* h = m.h.data();
     if (m.group_size > 0 && int8_) {
@@ -222,7 +272,12 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int6
     }
     return;
   }
-  const TensorView& view = std::get_if<DenseMatrix>(job.weight)->view;
+  const DenseMatrix& dense = *std::get_if<DenseMatrix>(job.weight);
+  if (dense.blocks) {
+    multiply_blocks(*dense.blocks, tokens, scratch, job.y, begin, end);
+    return;
+  }
+  const TensorView& view = dense.view;
   const auto multiply = [&]<class Weight>(kernels::DenseGemm<Weight> gemm) {
     gemm(reinterpret_cast<const Weight*>(view.data.data()), in, x, tokens, job.y, out, begin, end);
   };

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <variant>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/buffer.h"
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
+#include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
 
@@ -22,6 +24,9 @@ namespace onebit::runtime {
 struct DenseMatrix {
   formats::TensorView view;      ///< into the mapped file, or into `owned`
   std::vector<std::byte> owned;  ///< a copy, where the file's bytes cannot be used directly
+  /// Of a packed model's q8_0, where it multiplies int8 activations: `view` is then for reading
+  /// rows.
+  std::optional<kernels::BlockMatrix> blocks;
 
   DenseMatrix() = default;
   DenseMatrix(DenseMatrix&&) = default;  ///< moves `owned`'s heap block: `view` stays valid
@@ -46,9 +51,9 @@ std::uint64_t stored_bytes(const Linear& w) noexcept;
 /// The linear layer of a role as stored in the checkpoint. Used straight from the mapped file where
 /// a kernel can; otherwise copied: rows of Hugging Face q/k permuted, misaligned data aligned, q4_0
 /// and q5_0 as the q8_0 of equal values, other types as f32, signs in the layout of `kernels`.
-/// Nothing is rounded.
+/// Nothing is rounded. `int8_activations` as LinearRunner has it.
 Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
-                   const kernels::KernelSet& kernels, ThreadPool& pool);
+                   const kernels::KernelSet& kernels, bool int8_activations, ThreadPool& pool);
 
 /// One of several layers that read the same x; y is f32 [tokens, out], not aliasing x.
 struct LinearJob {
@@ -61,9 +66,12 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: 1-bit matrices multiply activations rounded to int8.
+  /// `int8_activations`: a packed model's 1-bit and q8_0 matrices multiply activations rounded
+  /// to int8.
   LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
       : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
+
+  bool int8_activations() const noexcept { return int8_; }
 
   /// Applies every job to x, f32 [tokens, in].
   void run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens);
@@ -71,12 +79,18 @@ class LinearRunner {
  private:
   struct Scratch {
     Buffer<float> scaled;   ///< x ⊙ g, [tokens, in]; unused where there is no g
-    Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows
+    Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; of q8_0 two rows a token
     Buffer<float> scales;
+    Buffer<float> parts;  ///< of q8_0: what each of those rows gives, [2 · tokens, out]
   };
 
+  /// x as the layer multiplies it: ⊙ g, rounded.
   void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                     Scratch& scratch);
+  void split_inputs(const kernels::BlockMatrix& blocks, const float* x, std::int64_t tokens,
+                    Scratch& scratch);
+  void multiply_blocks(const kernels::BlockMatrix& blocks, std::int64_t tokens, Scratch& scratch,
+                       float* y, std::int64_t begin, std::int64_t end) const noexcept;
   void multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens, Scratch& scratch,
                      std::int64_t begin, std::int64_t end) const noexcept;
   void norm_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens);

@@ -178,7 +178,7 @@ TEST(LoadLinear, KeepsEveryValueOfEveryType) {
     arch::test_models::write_gguf(model, dir / "m.gguf", stored);
     const arch::Checkpoint checkpoint = arch::Checkpoint::open(dir / "m.gguf");
     const Linear linear =
-        load_linear(checkpoint, arch::Role::kAttnQ, 1, kernels::best_kernels(), pool);
+        load_linear(checkpoint, arch::Role::kAttnQ, 1, kernels::best_kernels(), false, pool);
     EXPECT_EQ(std::get<DenseMatrix>(linear).view.dtype, held);
     std::vector<float> expected(model.weights.at({arch::Role::kAttnQ, 1}).size());
     checkpoint.read_f32(arch::Role::kAttnQ, 1, expected);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "formats/dequantize.h"
+#include "kernels/verify.h"
 #include "runtime/attention.h"
 #include "runtime/linear.h"
 #include "runtime/rope.h"
@@ -90,6 +91,7 @@ struct Model::Impl {
         rope(config),
         embedding(load(Role::kTokenEmbedding, -1)),
         output_norm(load_vector(checkpoint, Role::kOutputNorm, -1)) {
+    kernels::verify(kernels);
     if (!config.tied_head) head = load(Role::kOutput, -1);
     layers.reserve(static_cast<std::size_t>(config.layers));
     for (std::int64_t i = 0; i < config.layers; ++i) {
@@ -101,7 +103,7 @@ struct Model::Impl {
   }
 
   Linear load(Role role, std::int64_t layer) {
-    return load_linear(checkpoint, role, layer, kernels, pool);
+    return load_linear(checkpoint, role, layer, kernels, linear.int8_activations(), pool);
   }
   const Linear& output() const { return config.tied_head ? embedding : head; }
 

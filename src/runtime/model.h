@@ -41,8 +41,8 @@ using LogitsSink = std::function<void(std::int64_t first, std::span<const float>
 
 class Model {
  public:
-  /// Throws as Checkpoint::open, Error{kUnsupported} for an unknown ISA, Error{kInvalidArgument}
-  /// for an option outside its range.
+  /// Throws as Checkpoint::open, Error{kUnsupported} for an unknown ISA and from
+  /// kernels::verify, Error{kInvalidArgument} for an option outside its range.
   static Model load(const std::filesystem::path& path, const ModelOptions& options);
   static Model load(arch::Checkpoint checkpoint, const ModelOptions& options);
 
