@@ -104,6 +104,51 @@ TEST(LinearRunner, Int8ProductsAreExact) {
   }
 }
 
+/// A q8_0 matrix over activations of two int8 terms: far closer to the exact product than one term
+/// comes, whose steps of max|x| / 127 the large value here makes wide.
+TEST(LinearRunner, Q8_0TakesActivationsInTwoTerms) {
+  constexpr std::int64_t kRows = 100;
+  constexpr std::int64_t kCols = 160;
+  constexpr std::int64_t kTokens = 3;
+  constexpr auto kBlocks = static_cast<std::size_t>(kRows * kCols / formats::kQuantBlock);
+  Rng rng(11);
+  std::vector<formats::BlockQ8_0> stored(kBlocks);
+  for (formats::BlockQ8_0& block : stored) {
+    block.d = f32_to_f16(0x1p-7F);
+    for (std::int8_t& q : block.qs) q = static_cast<std::int8_t>(rng.below(256));
+  }
+  std::vector<float> x = random_floats(kTokens * kCols, 12);
+  for (std::int64_t t = 0; t < kTokens; ++t) x[static_cast<std::size_t>(t * kCols + 7)] = 100.0F;
+  for (const kernels::KernelSet* set : kernels::available_kernels()) {
+    DenseMatrix matrix;
+    matrix.view = {DType::kQ8_0, {kRows, kCols}, std::as_bytes(std::span(stored))};
+    matrix.blocks.emplace(*set, stored.data(), kRows, kCols);
+    const Linear linear = std::move(matrix);
+    ThreadPool pool(2);
+    LinearRunner runner(*set, pool, /*int8_activations=*/true);
+    std::vector<float> y(static_cast<std::size_t>(kTokens * kRows));
+    const LinearJob jobs[] = {{&linear, y.data()}};
+    runner.run(jobs, x.data(), kTokens);
+    double worst = 0;
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        double sum = 0;
+        for (std::int64_t c = 0; c < kCols; ++c) {
+          const formats::BlockQ8_0& block = stored[static_cast<std::size_t>(
+              r * (kCols / formats::kQuantBlock) + c / formats::kQuantBlock)];
+          sum += 0x1p-7 * block.qs[c % formats::kQuantBlock] *
+                 static_cast<double>(x[static_cast<std::size_t>(t * kCols + c)]);
+        }
+        worst = std::max(worst, std::abs(sum - y[static_cast<std::size_t>(t * kRows + r)]));
+      }
+    }
+    // Weights of at most 1; what the second term leaves of a value is half a step of max|x| / 127 /
+    // 254, and f32 rounds sums below 300 some ten times. One term alone errs by up to 100 times
+    // more.
+    EXPECT_LE(worst, kCols * 100.0 / 127 / 254 / 2 + 10 * 300 * 0x1p-24) << set->name;
+  }
+}
+
 TEST(LinearRunner, TheOutputNormComesLast) {
   const kernels::KernelSet& set = kernels::best_kernels();
   ThreadPool pool(2);
