@@ -17,8 +17,8 @@ rounds=${ROUNDS:-5}
 threads=${THREADS:-1,2}
 tools/accept/build_llama_cpp.sh avx512 llama-bench >/dev/null  # what bench_kernels is linked with
 peer=$(tools/accept/build_llama_cpp.sh "$isa" llama-bench)
-cmake --preset bench >/dev/null
-cmake --build --preset bench --target bench_kernels onebit >/dev/null
+cmake --preset bench >&2
+cmake --build --preset bench --target bench_kernels onebit >&2
 bin=build/bench/bin
 models=demo/random
 mkdir -p "$models"
