@@ -154,8 +154,8 @@ TEST(ThreadPool, EveryIndexOnceOnGrainBoundaries) {
       for (const std::int64_t grain : {1, 4, 32}) {
         std::vector<int> hits(static_cast<std::size_t>(count), 0);
         std::atomic<int> misaligned{0};
-        pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
-          if (begin % grain != 0 || worker < 0 || worker >= threads) ++misaligned;
+        pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int part) {
+          if (begin % grain != 0 || part < 0 || part >= threads) ++misaligned;
           for (std::int64_t i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
         });
         EXPECT_EQ(misaligned, 0);
@@ -165,13 +165,46 @@ TEST(ThreadPool, EveryIndexOnceOnGrainBoundaries) {
   }
 }
 
+/// The other threads take over what one that is held up has not begun, and it must find nothing of
+/// a job that is over.
+TEST(ThreadPool, ALateWorkerMissesNothingAndHoldsNobodyUp) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::atomic<int>> hits(3);
+    const auto hit = [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
+    };
+    // Longer than the workers spin: they sleep, and wake up late for the second job.
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    pool.parallel_for(3, 1, hit);
+    for (int job = 0; job < 20; ++job) pool.parallel_for(3, 1, hit);
+    for (const std::atomic<int>& count : hits) ASSERT_EQ(count, 21);
+  }
+}
+
+TEST(ThreadPool, EveryTaskOnce) {
+  for (const int threads : {1, 2, 7}) {
+    ThreadPool pool(threads);
+    for (const std::int64_t count : {0, 1, 2, 64, 1000}) {
+      std::vector<std::atomic<int>> hits(static_cast<std::size_t>(count));
+      std::atomic<int> strangers{0};
+      pool.parallel_tasks(count, [&](std::int64_t task, int worker) {
+        if (worker < 0 || worker >= threads) ++strangers;
+        ++hits[static_cast<std::size_t>(task)];
+      });
+      EXPECT_EQ(strangers, 0);
+      for (const std::atomic<int>& hit : hits) EXPECT_EQ(hit, 1);
+    }
+  }
+}
+
 TEST(ThreadPool, ManySmallJobsInOrder) {
   ThreadPool pool(3);
   std::int64_t sum = 0;
   for (int round = 0; round < 5000; ++round) {
     std::array<std::int64_t, 3> part{};
-    pool.parallel_for(3, 1, [&](std::int64_t begin, std::int64_t end, int worker) {
-      part[static_cast<std::size_t>(worker)] = end - begin;
+    pool.parallel_for(3, 1, [&](std::int64_t begin, std::int64_t end, int i) {
+      part[static_cast<std::size_t>(i)] = end - begin;
     });
     sum += std::accumulate(part.begin(), part.end(), std::int64_t{0});
   }

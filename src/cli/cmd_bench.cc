@@ -84,6 +84,7 @@ class Bench final : public Command {
     define_choice(app, "-o,--output", output_, "how to print", {"md", "json"});
     define_device(app, runtime_.device);
     define_activations(app, runtime_.activations);
+    define_kv_type(app, runtime_.kv);
   }
 
   void run(Context& context) override {
@@ -128,7 +129,7 @@ class Bench final : public Command {
     for (text::TokenId& token : tokens) {
       token = static_cast<text::TokenId>(rng.below(static_cast<std::uint64_t>(config.vocab)));
     }
-    runtime::KvCache cache(config, longest);
+    runtime::KvCache cache = model.make_cache(longest);
     const auto per_run = static_cast<std::uint64_t>(prompt_ + generate_);
     const std::uint64_t total = per_run * static_cast<std::uint64_t>(repetitions_ + 1);
     std::uint64_t done = 0;

@@ -29,9 +29,15 @@ constexpr const char* kNotes =
     "that of the mean over predicted tokens. --json: ppl, ppl_stderr, tokens, windows,\n"
     "scored, mean_nll; with a teacher kl_mean, kl_stderr, kl_p99 (nats), same_top (a share).\n";
 
+/// What is measured, or compared with, is the model without what only its speed is worth.
+void make_exact(RuntimeFlags& flags) {
+  flags.activations = runtime::Activations::kF32;
+  flags.kv = runtime::KvType::kF32;
+}
+
 class Perplexity final : public Command {
  public:
-  Perplexity() { runtime_.activations = runtime::Activations::kF32; }
+  Perplexity() { make_exact(runtime_); }
 
   void define(CLI::App& app) override {
     define_model(app, runtime_.model);
@@ -63,7 +69,7 @@ class Perplexity final : public Command {
     if (!teacher_.empty()) {
       RuntimeFlags flags = runtime_;
       flags.model = teacher_;
-      flags.activations = runtime::Activations::kF32;  // what is compared with is exact
+      make_exact(flags);
       teacher.emplace(load_model(context, flags));
       require_same_tokens(model.checkpoint().tokenizer(), teacher->checkpoint().tokenizer(), text);
       teacher_scorer.emplace(*teacher);

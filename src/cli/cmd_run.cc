@@ -200,7 +200,7 @@ class Run final : public Command {
 
   runtime::KvCache make_cache(const runtime::Model& model) const {
     try {
-      return {model.config(), context_};
+      return model.make_cache(context_);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kResource) throw;
       throw Error(ErrorCode::kResource, fmt::format("{} (see --ctx-size)", error.what()));

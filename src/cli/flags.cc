@@ -101,10 +101,15 @@ CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations
       "what a packed model's matrices multiply, exact floats or int8 rounded by blocks of 128");
 }
 
+CLI::Option* define_kv_type(CLI::App& app, runtime::KvType& type) {
+  return define_choice(app, "--kv-type", type, "how keys and values are kept");
+}
+
 void define_runtime(CLI::App& app, RuntimeFlags& flags) {
   define_threads(app, flags.threads);
   define_device(app, flags.device);
   define_activations(app, flags.activations);
+  define_kv_type(app, flags.kv);
 }
 
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
@@ -114,6 +119,7 @@ runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
   options.threads = flags.threads;
   options.isa = context.isa;
   options.activations = flags.activations;
+  options.kv = flags.kv;
   runtime::Model model = runtime::Model::load(flags.model, options);
   log(LogLevel::kDebug,
       fmt::format("{}: {} layers, {} kernels, {} threads, loaded in {:.2f} s", flags.model,

@@ -110,6 +110,7 @@ struct RuntimeFlags {
   int threads = 0;
   std::string device = "cpu";
   runtime::Activations activations = runtime::Activations::kI8;
+  runtime::KvType kv = runtime::KvType::kF16;
 };
 
 /// --device, of a command that runs on the CPU whatever its MODEL; require_cpu() says so.
@@ -122,7 +123,9 @@ void require_other_file(const std::filesystem::path& model, const std::filesyste
 
 CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations);
 
-/// --threads, --device and --activations.
+CLI::Option* define_kv_type(CLI::App& app, runtime::KvType& type);
+
+/// --threads, --device, --activations and --kv-type.
 void define_runtime(CLI::App& app, RuntimeFlags& flags);
 
 /// Throws as Model::load; Error{kUnsupported} for a device that is not the CPU.

@@ -62,8 +62,8 @@ double read_bandwidth(int threads) {
   double best = 0;
   for (int pass = 0; pass < kPasses; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    pool.parallel_for(kCount, kStep, [&](std::int64_t begin, std::int64_t end, int worker) {
-      totals[static_cast<std::size_t>(worker)] += sum(buffer + begin, end - begin);
+    pool.parallel_for(kCount, kStep, [&](std::int64_t begin, std::int64_t end, int part) {
+      totals[static_cast<std::size_t>(part)] += sum(buffer + begin, end - begin);
     });
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     best = std::max(best, static_cast<double>(kProbeBytes) / seconds.count());

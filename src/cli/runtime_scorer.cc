@@ -5,7 +5,7 @@ namespace onebit::cli {
 void RuntimeScorer::score(std::span<const text::TokenId> tokens, std::int64_t first,
                           const eval::LogitsSink& sink) {
   const auto count = static_cast<std::int64_t>(tokens.size());
-  if (!cache_ || cache_->capacity() < count) cache_.emplace(model_.config(), count);
+  if (!cache_ || cache_->capacity() < count) cache_.emplace(model_.make_cache(count));
   cache_->truncate(0);
   const auto vocab = static_cast<std::size_t>(vocab_size());
   model_.forward_each(

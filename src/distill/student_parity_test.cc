@@ -24,9 +24,12 @@ using Ids = std::vector<TokenId>;
 /// Logits [T, V] of the runtime.
 Tensor runtime_logits(const std::filesystem::path& path, const Ids& tokens,
                       Activations activations) {
-  runtime::Model model = runtime::Model::load(
-      path, {.threads = 2, .activations = activations, .isa = {}, .prompt_chunk = 100});
-  runtime::KvCache cache(model.config(), std::ssize(tokens));
+  runtime::Model model = runtime::Model::load(path, {.threads = 2,
+                                                     .activations = activations,
+                                                     .kv = runtime::KvType::kF32,
+                                                     .isa = {},
+                                                     .prompt_chunk = 100});
+  runtime::KvCache cache = model.make_cache(std::ssize(tokens));
   const std::int64_t vocab = model.config().vocab;
   Tensor logits = torch::empty({std::ssize(tokens), vocab});
   model.forward_each(tokens, cache, 0, [&](std::int64_t first, std::span<const float> rows) {

@@ -16,6 +16,7 @@
 #include "base/half.h"
 #include "formats/ggml_blocks.h"
 #include "formats/sign1.h"
+#include "kernels/kv_blocks.h"
 
 namespace onebit::kernels {
 
@@ -95,6 +96,41 @@ struct BlockLayout {
                std::int64_t row_begin, std::int64_t row_end) noexcept;
 };
 
+/// Keys and values of one head: blocks as KvLayout has them, one after the other.
+struct KvHead {
+  const std::byte* keys;
+  const std::byte* values;
+  std::int64_t dim;
+};
+
+/// The query heads that share a key/value head, of consecutive tokens: query i is one of token
+/// i / group and sees the positions 0 … position + i / group.
+struct Queries {
+  const float* q;  ///< [count, dim], rotated and scaled
+  std::int64_t count;
+  std::int64_t group;
+  std::int64_t position;  ///< of the first token
+};
+
+/// Most queries of a call: enough to reuse a block from the nearest cache.
+inline constexpr std::int64_t kMaxQueries = 48;
+
+/// Floats that a call works with.
+constexpr std::int64_t attend_scratch(std::int64_t dim) noexcept {
+  const std::int64_t padded = (dim + 15) / 16 * 16;
+  return kMaxQueries * (kKvBlock + padded) + kKvBlock * (dim + padded);
+}
+
+/// Causal attention of one key/value head over keys k and values v stored in one type:
+///   out[i] = Σ_p w[i, p] v[p] / Σ_p w[i, p],  w[i, p] = e^(q[i] · k[p] - m[i]),  m[i] the maximum,
+/// in one pass over the blocks, in which m and both sums follow the maximum so far (online softmax,
+/// arXiv 1805.02867). |err| <= (2 s + 2^-22 · positions) max|v|, s = dim · 2^-23 · max_p Σ|q k|.
+/// out of query i is [dim] at out + (i / group) · stride + (i % group) · dim; scratch holds
+/// attend_scratch(dim) floats, aligned to 64. On one ISA a query's result is the same bit for bit
+/// whatever other queries are in the call.
+using Attend = void (*)(const KvHead& head, const Queries& queries, float* scratch, float* out,
+                        std::int64_t stride) noexcept;
+
 struct KernelSet {
   std::string_view name;
 
@@ -148,7 +184,15 @@ struct KernelSet {
   void (*gemm_q8_0_i8)(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
                        std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
 
+  // ---- attention ----
+  Attend attend_f32;
+  Attend attend_f16;
+  Attend attend_q8_0;
+
   // ---- elementwise and row operations, one row of n values ----
+
+  /// To binary16, nearest even, equal on every ISA but for the bits of a NaN.
+  void (*to_f16)(const float* x, f16_bits* y, std::int64_t n) noexcept;
 
   /// y = x ⊙ g; y may be x or g.
   void (*multiply)(const float* x, const float* g, float* y, std::int64_t n) noexcept;

@@ -100,8 +100,15 @@ ONEBIT_INLINE void store_i8(std::int8_t* p, V v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
 
+ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
+//
+#include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 64;
 

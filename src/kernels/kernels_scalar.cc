@@ -240,7 +240,59 @@ void gemm_q8_0_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t to
   }
 }
 
+// ---- attention ----
+
+/// In two passes: the maximum, then the sums.
+void attend(KvType type, const KvHead& head, const Queries& x, float* scratch, float* out,
+            std::int64_t stride) noexcept {
+  const KvLayout layout{type, head.dim};
+  float* key = scratch;
+  float* value = scratch + head.dim;
+  const auto score = [&](const float* q, std::int64_t position) {
+    const std::int64_t block = position / kKvBlock;
+    layout.load(position % kKvBlock, head.keys + block * layout.key_bytes(),
+                head.values + block * layout.value_bytes(), key, value);
+    float sum = 0.0F;
+    for (std::int64_t c = 0; c < head.dim; ++c) sum += q[c] * key[c];
+    return sum;
+  };
+  for (std::int64_t i = 0; i < x.count; ++i) {
+    const float* q = x.q + i * head.dim;
+    const std::int64_t seen = x.position + i / x.group + 1;
+    float maximum = -std::numeric_limits<float>::infinity();
+    for (std::int64_t p = 0; p < seen; ++p) maximum = std::max(maximum, score(q, p));
+    float* result = out + i / x.group * stride + i % x.group * head.dim;
+    std::fill_n(result, head.dim, 0.0F);
+    float total = 0.0F;
+    for (std::int64_t p = 0; p < seen; ++p) {
+      const float weight = std::exp(score(q, p) - maximum);
+      total += weight;
+      for (std::int64_t c = 0; c < head.dim; ++c) result[c] += weight * value[c];
+    }
+    for (std::int64_t c = 0; c < head.dim; ++c) result[c] /= total;
+  }
+}
+
+void attend_f32(const KvHead& head, const Queries& x, float* scratch, float* out,
+                std::int64_t stride) noexcept {
+  attend(KvType::kF32, head, x, scratch, out, stride);
+}
+
+void attend_f16(const KvHead& head, const Queries& x, float* scratch, float* out,
+                std::int64_t stride) noexcept {
+  attend(KvType::kF16, head, x, scratch, out, stride);
+}
+
+void attend_q8_0(const KvHead& head, const Queries& x, float* scratch, float* out,
+                 std::int64_t stride) noexcept {
+  attend(KvType::kQ8_0, head, x, scratch, out, stride);
+}
+
 // ---- rows ----
+
+void to_f16(const float* x, f16_bits* y, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = f32_to_f16(x[i]);
+}
 
 void multiply(const float* x, const float* g, float* y, std::int64_t n) noexcept {
   for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * g[i];

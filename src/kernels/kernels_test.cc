@@ -90,6 +90,8 @@ TEST(Verify, AWrongResultIsNamed) {
                                      std::int64_t) noexcept {};
               }),
               HasSubstr("gemm_sign1_i8"));
+  EXPECT_THAT(message([](KernelSet& k) { k.attend_q8_0 = k.attend_f32; }),
+              HasSubstr("attend_q8_0"));
   EXPECT_THAT(message([](KernelSet& k) { k.softmax = [](float*, std::int64_t) noexcept {}; }),
               HasSubstr("softmax"));
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "kernels/block_matrix.h"
@@ -41,6 +42,7 @@ class Verifier {
   void run() {
     test_signs();
     test_dense();
+    test_attention();
     test_rows();
   }
 
@@ -152,6 +154,40 @@ class Verifier {
       k.gemm_q8_0_i8(packed.blocks(), {q.data(), scales.data()}, kTokens, y, kRows, 0, kRows);
     });
     test_gemm("gemm_q4_1", &KernelSet::gemm_q4_1, q4_1, kBlockCols, 1);
+  }
+
+  void test_attention() const {
+    // A block and a part of the next; a head of one vector and a part.
+    constexpr std::int64_t kDim = 24;
+    constexpr std::int64_t kPositions = kKvBlock + 5;
+    constexpr std::int64_t kQueries = 14;
+    constexpr std::int64_t kGroupHeads = 2;
+    const auto test = [&](std::string_view function, KvType type, Attend KernelSet::*attend) {
+      const KvLayout layout{type, kDim};
+      std::vector<std::byte> keys(size(2 * layout.key_bytes()));
+      std::vector<std::byte> values(size(2 * layout.value_bytes()));
+      for (std::int64_t p = 0; p < kPositions; ++p) {
+        layout.store(*sets_[1], p % kKvBlock, x_.data() + p, x_.data() + 2 * p + 1,
+                     keys.data() + p / kKvBlock * layout.key_bytes(),
+                     values.data() + p / kKvBlock * layout.value_bytes());
+      }
+      // Of keys, values and queries below 1: the bound of kernels.h, once for each set.
+      constexpr double kBound = 2 * (2.0 * kDim * 0x1p-23 * kDim + 0x1p-22 * kPositions);
+      compare(function, kQueries * kDim, kBound, [&](const KernelSet& k, float* y) {
+        Buffer<float> scratch;
+        (k.*attend)({keys.data(), values.data(), kDim},
+                    {h_.data(), kQueries, kGroupHeads, kPositions - kQueries / kGroupHeads},
+                    scratch.reserve(attend_scratch(kDim)), y, kGroupHeads * kDim);
+      });
+    };
+    test("attend_f32", KvType::kF32, &KernelSet::attend_f32);
+    test("attend_f16", KvType::kF16, &KernelSet::attend_f16);
+    test("attend_q8_0", KvType::kQ8_0, &KernelSet::attend_q8_0);
+    compare("to_f16", kCols, 0, [&](const KernelSet& k, float* y) {
+      std::vector<f16_bits> bits(size(kCols));
+      k.to_f16(x_.data(), bits.data(), kCols);
+      std::copy(bits.begin(), bits.end(), y);
+    });
   }
 
   void test_rows() const {

@@ -96,11 +96,11 @@ class AbsMatrix {
   /// Σ over rows of what add(row, sum) adds to sum [in].
   template <class Add>
   Vector sum_rows(Add&& add) {
-    // Which rows a worker takes depends on the team's size, and with it the order of the sums: the
+    // Which rows a part has depends on the team's size, and with it the order of the sums: the
     // result is reproducible for a given number of threads, and equal to rounding for others.
     for (Vector& part : partial_) part.assign(static_cast<std::size_t>(in_), 0.0);
-    pool_.parallel_for(rows(), kRowGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
-      double* sum = partial_[static_cast<std::size_t>(worker)].data();
+    pool_.parallel_for(rows(), kRowGrain, [&](std::int64_t begin, std::int64_t end, int part) {
+      double* sum = partial_[static_cast<std::size_t>(part)].data();
       for (std::int64_t r = begin; r < end; ++r) add(r, sum);
     });
     Vector total(static_cast<std::size_t>(in_), 0.0);

@@ -2,9 +2,7 @@
 //   out[t, h] = softmax(q[t, h] K[h']ᵀ) V[h'],  h' = h / (heads / kv_heads),  keys 0 … position of
 //   t.
 // The query heads that share a key/value head are treated together, so that its blocks are read
-// once for all of them. Scores of a tile of queries are kept whole, so the softmax is exact in two
-// passes; both products run block by block through the dense kernel. Results do not depend on how
-// a prompt is divided.
+// once for all of them. Results do not depend on how a prompt is divided.
 #pragma once
 
 #include <algorithm>
@@ -29,12 +27,7 @@ struct Segment {
 
 class Attention {
  public:
-  Attention(const arch::ModelConfig& config, const kernels::KernelSet& kernels, ThreadPool& pool)
-      : config_(config),
-        kernels_(kernels),
-        pool_(pool),
-        group_(config.heads / config.kv_heads),
-        tile_(std::max(std::int64_t{1}, kTileQueries / group_)) {}
+  Attention(const arch::ModelConfig& config, const kernels::KernelSet& kernels, ThreadPool& pool);
 
   /// q: f32 [kv_heads, rows, heads / kv_heads, head_dim], rotated and scaled by head_dim^-1/2;
   /// out: f32 [rows, query_dim].
@@ -42,20 +35,12 @@ class Attention {
            float* out);
 
  private:
-  /// Queries that share one pass over the keys: enough to reuse a block of keys from the nearest
-  /// cache, few enough that their scores fit the second. A multiple of usual group sizes.
-  static constexpr std::int64_t kTileQueries = 24;
-
-  void attend(std::int64_t layer, std::int64_t kv_head, const Segment& segment, std::int64_t first,
-              std::int64_t count, const float* q, std::int64_t rows, float* scratch,
-              float* out) const noexcept;
-
   const arch::ModelConfig& config_;
   const kernels::KernelSet& kernels_;
   ThreadPool& pool_;
   std::int64_t group_;     ///< query heads of a key/value head
-  std::int64_t tile_;      ///< tokens of a tile
-  Buffer<float> scratch_;  ///< per thread: scores, one block of them, one block's result
+  std::int64_t tile_;      ///< tokens of a call of the kernel
+  Buffer<float> scratch_;  ///< per thread
 };
 
 }  // namespace onebit::runtime

@@ -33,7 +33,7 @@ class Generator : public ::testing::Test {
     chain[kEnd] = {{id('a'), 10}};
     testing::write_chain(dir_ / "m.gguf", chain);
     model_.emplace(Model::load(dir_ / "m.gguf", {}));
-    cache_.emplace(model_->config(), 40);
+    cache_.emplace(model_->make_cache(40));
   }
 
   GenerateResult generate(const Ids& prompt, const GenerateOptions& options,
@@ -100,12 +100,12 @@ TEST_F(Generator, EndsBeforeAStopText) {
 }
 
 TEST_F(Generator, EndsWhenTheContextIsFull) {
-  cache_.emplace(model_->config(), 5);
+  cache_.emplace(model_->make_cache(5));
   const GenerateResult result = generate({id('a'), id('b')}, {});
   EXPECT_EQ(result.reason, FinishReason::kContext);
   EXPECT_EQ(result.text, "cdef");  // the last follows a full cache
   EXPECT_EQ(cache_->length(), 5);
-  cache_.emplace(model_->config(), 5);
+  cache_.emplace(model_->make_cache(5));
   EXPECT_EQ(generate({id('a'), id('b')}, with(4)).reason, FinishReason::kLength);
 }
 
@@ -160,7 +160,7 @@ TEST_F(Generator, NeverSaysAnUnusedToken) {
   testing::mark_unused(dir_ / "used.gguf", dir_ / "unused.gguf", unused);
   const auto say = [&](const char* name, const SamplerOptions& options) {
     Model model = Model::load(dir_ / name, {});
-    KvCache cache(model.config(), 40);
+    KvCache cache = model.make_cache(40);
     Sampler sampler(options, model.kernels());
     return runtime::generate(model, cache, Ids{id('a')}, sampler, with(30), {}, {}).tokens;
   };

@@ -1,28 +1,32 @@
-// Keys and values of one sequence, stored in blocks so that attention is two small matrix products
-// per block, for a prompt as for a single token.
+// Keys and values of one sequence, in the blocks that the attention kernels read.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "arch/model_config.h"
+#include "kernels/kv_blocks.h"
 
 namespace onebit::runtime {
 
+using kernels::KvType;
+
 class KvCache {
  public:
-  /// Positions per block: 64 floats are four cache lines, a whole number of registers on every ISA.
-  static constexpr std::int64_t kBlock = 64;
+  /// Positions per block.
+  static constexpr std::int64_t kBlock = kernels::kKvBlock;
 
-  /// Room for `capacity` tokens, 2 · 4 · layers · kv_dim bytes each; pages are taken from the
-  /// system when they are first written, so it may be more than there is memory. Throws
-  /// Error{kInvalidArgument} for a capacity that is not positive, Error{kResource} when it exceeds
-  /// the address space.
-  KvCache(const arch::ModelConfig& config, std::int64_t capacity);
+  /// Room for `capacity` tokens; pages are taken from the system when they are first written, so it
+  /// may be more than there is memory. Throws Error{kInvalidArgument} for a capacity that is not
+  /// positive, Error{kResource} when it exceeds the address space.
+  KvCache(const arch::ModelConfig& config, std::int64_t capacity, KvType type);
 
   /// What a full cache of this capacity, a positive one, takes; all ones when that has no number.
-  static std::uint64_t bytes(const arch::ModelConfig& config, std::int64_t capacity) noexcept;
+  static std::uint64_t bytes(const arch::ModelConfig& config, std::int64_t capacity,
+                             KvType type) noexcept;
 
+  KvType type() const noexcept { return layout_.type; }
   std::int64_t capacity() const noexcept { return capacity_; }
   std::int64_t length() const noexcept { return length_; }  ///< tokens held
 
@@ -31,48 +35,41 @@ class KvCache {
 
   // ---- for the model's forward pass ----
 
-  /// Keys of positions 64·block …, f32 [kBlock, head_dim].
-  const float* keys(std::int64_t layer, std::int64_t head, std::int64_t block) const noexcept {
-    return keys_ + offset(layer, head, block);
+  /// One head's keys, and its values: blocks as `layout()` has them, one after the other.
+  const std::byte* keys(std::int64_t layer, std::int64_t head) const noexcept {
+    return keys_ + first_block(layer, head) * layout_.key_bytes();
   }
-
-  /// Values of the same positions, transposed: f32 [head_dim, kBlock].
-  const float* values(std::int64_t layer, std::int64_t head, std::int64_t block) const noexcept {
-    return values_ + offset(layer, head, block);
+  const std::byte* values(std::int64_t layer, std::int64_t head) const noexcept {
+    return values_ + first_block(layer, head) * layout_.value_bytes();
   }
-
-  /// Zeroes the values of blocks that the next `tokens` tokens open: attention multiplies the
-  /// unused part of a block by zero, which must not meet an old NaN. There must be room for the
-  /// tokens.
-  void open_blocks(std::int64_t tokens) noexcept;
+  const kernels::KvLayout& layout() const noexcept { return layout_; }
 
   /// Writes one position of one layer; key and value are f32 [kv_dim]. Distinct positions may be
   /// written by different threads.
-  void store(std::int64_t layer, std::int64_t position, const float* key,
-             const float* value) noexcept;
+  void store(const kernels::KernelSet& kernels, std::int64_t layer, std::int64_t position,
+             const float* key, const float* value) noexcept;
 
   /// The next `tokens` positions of every layer are stored.
   void advance(std::int64_t tokens) noexcept { length_ += tokens; }
 
  private:
-  std::int64_t offset(std::int64_t layer, std::int64_t head, std::int64_t block) const noexcept {
-    return ((layer * kv_heads_ + head) * blocks_ + block) * kBlock * head_dim_;
+  std::int64_t first_block(std::int64_t layer, std::int64_t head) const noexcept {
+    return (layer * kv_heads_ + head) * blocks_;
   }
 
   struct Unmap {
     std::uint64_t size;
-    void operator()(float* p) const noexcept;
+    void operator()(std::byte* p) const noexcept;
   };
 
-  std::int64_t layers_;
+  kernels::KvLayout layout_;
   std::int64_t kv_heads_;
-  std::int64_t head_dim_;
   std::int64_t capacity_;
   std::int64_t blocks_;
   std::int64_t length_ = 0;
-  std::unique_ptr<float, Unmap> memory_;
-  float* keys_ = nullptr;    ///< [layers, kv_heads, blocks, kBlock, head_dim], 64-byte aligned
-  float* values_ = nullptr;  ///< [layers, kv_heads, blocks, head_dim, kBlock], 64-byte aligned
+  std::unique_ptr<std::byte, Unmap> memory_;
+  std::byte* keys_ = nullptr;    ///< [layers, kv_heads, blocks], 64-byte aligned
+  std::byte* values_ = nullptr;  ///< likewise
 };
 
 }  // namespace onebit::runtime

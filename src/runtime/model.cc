@@ -85,6 +85,7 @@ struct Model::Impl {
         kernels(options.isa.empty() ? kernels::best_kernels()
                                     : kernels::kernels_by_name(options.isa)),
         prompt_chunk(options.prompt_chunk),
+        kv(options.kv),
         pool(options.threads),
         linear(kernels, pool, options.activations == Activations::kI8),
         attention(config, kernels, pool),
@@ -121,6 +122,7 @@ struct Model::Impl {
   const arch::ModelConfig& config;
   const kernels::KernelSet& kernels;
   std::int64_t prompt_chunk;
+  KvType kv;
   ThreadPool pool;
   LinearRunner linear;
   Attention attention;
@@ -198,7 +200,7 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
       for (std::int64_t h = 0; h < config.kv_heads; ++h) {
         rope.rotate(k + h * head_dim, position, 1.0F, k + h * head_dim);
       }
-      cache.store(layer, position, k, a.v.data() + t * config.kv_dim());
+      cache.store(kernels, layer, position, k, a.v.data() + t * config.kv_dim());
     }
   });
 }
@@ -206,10 +208,7 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
 /// The layers over a.x, [rows, D], whose tokens the segments describe; leaves the result in a.x and
 /// the keys and values in the caches.
 void Model::Impl::run_layers(std::span<const Segment> parts, std::int64_t rows) {
-  for (const Segment& part : parts) {
-    rope.prepare(part.cache->length() + part.tokens);
-    part.cache->open_blocks(part.tokens);
-  }
+  for (const Segment& part : parts) rope.prepare(part.cache->length() + part.tokens);
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const Layer& layer = layers[static_cast<std::size_t>(i)];
     norm(layer.attn_norm, a.x.data(), rows, a.normed.data());
@@ -276,6 +275,12 @@ const kernels::KernelSet& Model::kernels() const noexcept { return impl_->kernel
 int Model::threads() const noexcept { return impl_->pool.threads(); }
 ThreadPool& Model::pool() noexcept { return impl_->pool; }
 std::int64_t Model::prompt_chunk() const noexcept { return impl_->prompt_chunk; }
+
+KvCache Model::make_cache(std::int64_t capacity) const {
+  return {impl_->config, capacity, impl_->kv};
+}
+
+KvType Model::kv_type() const noexcept { return impl_->kv; }
 
 std::span<const float> Model::forward(std::span<const text::TokenId> tokens, KvCache& cache) {
   impl_->check(tokens);

@@ -19,12 +19,13 @@ namespace onebit::runtime {
 
 enum class Activations : std::uint8_t {
   kF32,  ///< exact: 1-bit matrices multiply f32 activations
-  kI8,   ///< activations of 1-bit matrices rounded to int8 per token
+  kI8,   ///< activations of 1-bit matrices rounded to int8 by blocks
 };
 
 struct ModelOptions {
   int threads = 0;  ///< 0: one per hardware thread
   Activations activations = Activations::kI8;
+  KvType kv = KvType::kF16;         ///< of make_cache()
   std::string isa;                  ///< "" for the best; else a name of isa_list.inc
   std::int64_t prompt_chunk = 512;  ///< tokens of a prompt that pass through the layers together
 };
@@ -57,6 +58,10 @@ class Model {
   /// The threads of the layers, idle between two calls: for a caller's own work on what came out.
   ThreadPool& pool() noexcept;
   std::int64_t prompt_chunk() const noexcept;
+
+  /// For a sequence of `capacity` tokens, of the type that the options name. Throws as KvCache.
+  KvCache make_cache(std::int64_t capacity) const;
+  KvType kv_type() const noexcept;
 
   /// Runs `tokens` (at least one) after what the cache holds and appends them to it. Returns the
   /// logits that follow the last: f32 [vocab], valid until the model's next call. Throws

@@ -59,7 +59,7 @@ ModelConfig block_config() {
 }
 
 std::vector<Floats> all_logits(Model& model, const Ids& tokens) {
-  KvCache cache(model.config(), std::ssize(tokens));
+  KvCache cache = model.make_cache(std::ssize(tokens));
   const auto vocab = static_cast<std::size_t>(model.config().vocab);
   std::vector<Floats> result;
   model.forward_each(tokens, cache, 0, [&](std::int64_t first, std::span<const float> rows) {
@@ -78,7 +78,8 @@ struct Difference {
 };
 
 Difference against_reference(const std::filesystem::path& path, const std::string& isa) {
-  Model model = Model::load(path, {.threads = 2, .activations = Activations::kF32, .isa = isa});
+  Model model = Model::load(
+      path, {.threads = 2, .activations = Activations::kF32, .kv = KvType::kF32, .isa = isa});
   testing::ReferenceModel reference(model.checkpoint());
   const Ids tokens = random_tokens(kTokens, model.config().vocab);
   const std::vector<Floats> found = all_logits(model, tokens);
@@ -226,7 +227,7 @@ TEST_F(RuntimeModel, ThreadsAndChunksChangeNothing) {
         Model model = Model::load(path, {.threads = threads, .isa = {}, .prompt_chunk = chunk});
         EXPECT_EQ(model.threads(), threads);
         EXPECT_EQ(all_logits(model, tokens), expected);
-        KvCache cache(model.config(), kTokens);
+        KvCache cache = model.make_cache(kTokens);
         const std::span<const float> last = model.forward(tokens, cache);
         EXPECT_EQ(Floats(last.begin(), last.end()), expected.back());
         EXPECT_EQ(cache.length(), kTokens);
@@ -246,7 +247,7 @@ TEST_F(RuntimeModel, ABatchGivesWhatEachSequenceGivesAlone) {
     for (std::size_t s = 0; s < lengths.size(); ++s) {
       sequences.push_back(random_tokens(lengths[s] + 3, model.config().vocab, s));
       expected.push_back(all_logits(model, sequences[s]));
-      caches.emplace_back(model.config(), lengths[s] + 3);
+      caches.push_back(model.make_cache(lengths[s] + 3));
       model.forward(std::span(sequences[s]).first(static_cast<std::size_t>(lengths[s])), caches[s]);
     }
     const auto vocab = static_cast<std::size_t>(model.config().vocab);
@@ -274,7 +275,7 @@ TEST_F(RuntimeModel, ATruncatedCacheForgets) {
   const std::vector<Floats> expected = all_logits(model, tokens);
   for (const std::int64_t keep : {0, 1, 63, 64, 65, 128, 130}) {
     const auto kept = static_cast<std::size_t>(keep);
-    KvCache cache(model.config(), kTokens);
+    KvCache cache = model.make_cache(kTokens);
     if (keep > 0) model.forward(std::span(tokens).first(kept), cache);
     model.forward(std::span(others).subspan(kept), cache);
     cache.truncate(keep);
@@ -298,7 +299,7 @@ std::string message_of(ErrorCode code, const std::function<void()>& action) {
 TEST_F(RuntimeModel, RefusesWhatCannotRun) {
   const std::filesystem::path path = write(long_config());
   Model model = Model::load(path, {});
-  KvCache cache(model.config(), 4);
+  KvCache cache = model.make_cache(4);
   const Ids good = {1, 2, 3};
   model.forward(good, cache);
   EXPECT_THAT(message_of(ErrorCode::kResource, [&] { model.forward(good, cache); }),
@@ -324,14 +325,15 @@ TEST_F(RuntimeModel, RefusesWhatCannotRun) {
 
 TEST_F(RuntimeModel, CacheSizes) {
   const ModelConfig config = long_config();
-  // 2 · 4 bytes, 2 layers, 2 heads of 10, whole blocks of 64.
-  EXPECT_EQ(KvCache::bytes(config, 1), 8U * 2 * 20 * 64);
-  EXPECT_EQ(KvCache::bytes(config, 64), 8U * 2 * 20 * 64);
-  EXPECT_EQ(KvCache::bytes(config, 65), 8U * 2 * 20 * 128);
-  message_of(ErrorCode::kInvalidArgument, [&] { const KvCache cache(config, 0); });
-  EXPECT_THAT(
-      message_of(ErrorCode::kResource, [&] { const KvCache cache(config, std::int64_t{1} << 62); }),
-      HasSubstr("found no memory for 320 bytes a token"));
+  // 2 layers, 2 heads of 10; values lie in rows of 16. Whole blocks of 64.
+  EXPECT_EQ(KvCache::bytes(config, 1, KvType::kF32), 4U * 2 * 2 * (10 + 16) * 64);
+  EXPECT_EQ(KvCache::bytes(config, 64, KvType::kF16), 2U * 2 * 2 * (10 + 16) * 64);
+  EXPECT_EQ(KvCache::bytes(config, 65, KvType::kF16), 2U * 2 * 2 * (10 + 16) * 128);
+  EXPECT_EQ(KvCache::bytes(config, 64, KvType::kQ8_0), 1U * 2 * 2 * (10 + 2 + 16 + 2) * 64);
+  message_of(ErrorCode::kInvalidArgument, [&] { const KvCache cache(config, 0, KvType::kF16); });
+  EXPECT_THAT(message_of(ErrorCode::kResource,
+                         [&] { const KvCache cache(config, std::int64_t{1} << 62, KvType::kF32); }),
+              HasSubstr("found no memory for 416 bytes a token"));
 }
 
 TEST_F(RuntimeModel, ACacheMayBeLargerThanTheMemory) {
@@ -340,15 +342,49 @@ TEST_F(RuntimeModel, ACacheMayBeLargerThanTheMemory) {
   if (mode == "2") GTEST_SKIP() << "the system reserves memory for whatever is asked for";
   const ModelConfig config = long_config();
   const std::int64_t memory = ::sysconf(_SC_PHYS_PAGES) * ::sysconf(_SC_PAGESIZE);
-  const std::int64_t capacity = 2 * memory / 320;
-  KvCache cache(config, capacity);
-  const std::vector<float> row(20, 3.0F);
-  cache.store(1, capacity - 1, row.data(), row.data());
+  const std::int64_t capacity = 2 * memory / 416;
+  KvCache cache(config, capacity, KvType::kF32);
+  Floats row(20);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
+  cache.store(kernels::best_kernels(), 1, capacity - 1, row.data(), row.data());
   const std::int64_t block = (capacity - 1) / KvCache::kBlock;
-  const std::int64_t slot = (capacity - 1) % KvCache::kBlock;
-  EXPECT_EQ(cache.keys(1, 1, block)[slot * 10 + 9], 3.0F);
-  EXPECT_EQ(cache.values(1, 1, block)[9 * KvCache::kBlock + slot], 3.0F);
-  EXPECT_EQ(cache.keys(0, 0, 0)[0], 0.0F);
+  const kernels::KvLayout& layout = cache.layout();
+  Floats key(10);
+  Floats value(10);
+  layout.load((capacity - 1) % KvCache::kBlock, cache.keys(1, 1) + block * layout.key_bytes(),
+              cache.values(1, 1) + block * layout.value_bytes(), key.data(), value.data());
+  EXPECT_EQ(key, Floats(row.begin() + 10, row.end()));
+  EXPECT_EQ(value, key);
+  layout.load(0, cache.keys(0, 0), cache.values(0, 0), key.data(), value.data());
+  EXPECT_EQ(key, Floats(10, 0.0F));
+}
+
+// f16 moves a key or value by at most 2^-11 of itself, q8_0 by 1/254 of its group's largest, some
+// three times as much beside one of usual size; two layers add what reaches the logits.
+TEST_F(RuntimeModel, RoundedKeysAndValuesComeClose) {
+  const std::filesystem::path path = write(block_config());
+  const Ids tokens = random_tokens(kTokens, block_config().vocab);
+  std::vector<std::vector<Floats>> found;
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    Model model = Model::load(path, {.kv = type, .isa = {}});
+    EXPECT_EQ(model.make_cache(1).type(), type);
+    found.push_back(all_logits(model, tokens));
+  }
+  const auto distance = [&](std::size_t i) {
+    double error = 0;
+    double norm = 0;
+    for (std::size_t t = 0; t < found[0].size(); ++t) {
+      for (std::size_t j = 0; j < found[0][t].size(); ++j) {
+        error += std::pow(found[i][t][j] - found[0][t][j], 2);
+        norm += std::pow(found[0][t][j], 2);
+      }
+    }
+    return std::sqrt(error / norm);
+  };
+  EXPECT_GT(distance(1), 0);
+  EXPECT_LE(distance(1), 0x1p-11);
+  EXPECT_GT(distance(2), distance(1));
+  EXPECT_LE(distance(2), 2.0 / 127);
 }
 
 }  // namespace

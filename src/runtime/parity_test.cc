@@ -55,7 +55,7 @@ void expect_parity(Model& model, const Golden& golden) {
   const Ids greedy = golden.get<Ids>("greedy");
   const auto vocab = static_cast<std::size_t>(model.config().vocab);
 
-  KvCache cache(model.config(), std::ssize(tokens) + std::ssize(greedy));
+  KvCache cache = model.make_cache(std::ssize(tokens) + std::ssize(greedy));
   double worst = 0;
   double worst_sum = 0;
   std::size_t position = 0;
@@ -100,8 +100,8 @@ TEST(Parity, StoriesOnEveryIsaInBothFormats) {
   for (const kernels::KernelSet* set : kernels::available_kernels()) {
     for (const char* file : {"stories260k", "stories260k.gguf"}) {
       SCOPED_TRACE(fmt::format("{} {}", set->name, file));
-      Model model =
-          Model::load(testing::model(file), {.threads = 2, .isa = std::string(set->name)});
+      Model model = Model::load(testing::model(file),
+                                {.threads = 2, .kv = KvType::kF32, .isa = std::string(set->name)});
       EXPECT_EQ(model.kernels().name, set->name);
       expect_parity(model, golden);
     }
@@ -110,7 +110,8 @@ TEST(Parity, StoriesOnEveryIsaInBothFormats) {
 
 TEST(Parity, SmolLm2) {
   ONEBIT_REQUIRE_FILE(testing::model("smollm2-135m-instruct.gguf"));
-  Model model = Model::load(testing::model("smollm2-135m-instruct.gguf"), {});
+  Model model =
+      Model::load(testing::model("smollm2-135m-instruct.gguf"), {.kv = KvType::kF32, .isa = {}});
   expect_parity(model, Golden("smollm2"));
 }
 

@@ -61,9 +61,8 @@ void require(std::string_view option, std::int64_t found, std::int64_t low, std:
 
 /// One sequence of the batch.
 struct Sequence {
-  Sequence(const arch::ModelConfig& config, const SynthOptions& options,
-           const kernels::KernelSet& kernels)
-      : cache(config, options.length), sampler(options.sampling, kernels) {}
+  Sequence(const Model& model, const SynthOptions& options)
+      : cache(model.make_cache(options.length)), sampler(options.sampling, model.kernels()) {}
 
   std::int64_t sample = -1;
   KvCache cache;
@@ -166,11 +165,12 @@ void Synthesizer::deliver(Sequence& s, const OnSample& on_sample) {
 
 SynthTotals Synthesizer::run(const OnSample& on_sample, Progress& progress,
                              const std::stop_token& stop) {
-  const std::int64_t size =
-      options_.batch > 0 ? options_.batch : default_batch(model_.config(), options_.length);
+  const std::int64_t size = options_.batch > 0
+                                ? options_.batch
+                                : default_batch(model_.config(), options_.length, model_.kv_type());
   batch_.reserve(static_cast<std::size_t>(std::min(size, options_.samples)));
   while (std::ssize(batch_) < std::min(size, options_.samples)) {
-    start(batch_.emplace_back(model_.config(), options_, model_.kernels()));
+    start(batch_.emplace_back(model_, options_));
   }
   std::vector<BatchItem> items;
   // What remains at most: a sample that ends early takes its rest away.
@@ -206,8 +206,8 @@ SynthTotals Synthesizer::run(const OnSample& on_sample, Progress& progress,
 
 }  // namespace
 
-std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length) {
-  const std::uint64_t fit = kCacheBudget / KvCache::bytes(config, length);
+std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length, KvType type) {
+  const std::uint64_t fit = kCacheBudget / KvCache::bytes(config, length, type);
   return static_cast<std::int64_t>(std::clamp<std::uint64_t>(fit, 1, kDefaultBatch));
 }
 

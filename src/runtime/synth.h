@@ -41,7 +41,7 @@ struct SynthTotals {
 };
 
 /// 96 sequences, or as many as 2 GiB of keys and values allow, at least one.
-std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length);
+std::int64_t default_batch(const arch::ModelConfig& config, std::int64_t length, KvType type);
 
 /// Generates options.samples samples; a sequence that ends makes room for the next, so that every
 /// matrix is read once for a full batch. A sample depends on the seed and its number alone (and on

@@ -106,7 +106,7 @@ TEST_F(Synth, EverySampleFollowsTheRecipe) {
     for (std::size_t i = 1; i + 1 < sample.tokens.size(); ++i) EXPECT_NE(sample.tokens[i], kEnd);
     EXPECT_TRUE(sample.tokens.size() == 24 || sample.tokens.back() == kEnd);
     EXPECT_EQ(sample.text, tokenizer.decode(sample.tokens, /*skip_special=*/true));
-    KvCache cache(model.config(), 24);
+    KvCache cache = model.make_cache(24);
     model.forward({&kBos, 1}, cache);
     std::int64_t run = 0;
     while (run + 2 < std::ssize(sample.tokens)) {
@@ -260,12 +260,14 @@ TEST_F(Synth, StoriesAreStories) {
 
 TEST(SynthBatch, FitsTheMemoryForKeysAndValues) {
   arch::ModelConfig config = arch::test_models::tiny_config();
-  EXPECT_EQ(default_batch(config, 64), 96);
+  EXPECT_EQ(default_batch(config, 64, KvType::kF32), 96);
   config.layers = 32;
   config.kv_heads = 32;
   config.head_dim = 128;
-  EXPECT_EQ(default_batch(config, 512), 4);      // 2 · 4 bytes · 32 · 4096 · 512 is 512 MiB
-  EXPECT_EQ(default_batch(config, 1 << 20), 1);  // what does not fit either
+  EXPECT_EQ(default_batch(config, 512, KvType::kF32),
+            4);  // 2 · 4 bytes · 32 · 4096 · 512 is 512 MiB
+  EXPECT_EQ(default_batch(config, 512, KvType::kF16), 8);
+  EXPECT_EQ(default_batch(config, 1 << 20, KvType::kF16), 1);  // what does not fit either
 }
 
 }  // namespace

@@ -34,8 +34,9 @@ void run_runtime(const char* path, runtime::Activations activations,
                  const std::vector<TokenId>& tokens, AtomicFile& out) {
   runtime::ModelOptions options;
   options.activations = activations;
+  options.kv = runtime::KvType::kF32;
   runtime::Model model = runtime::Model::load(path, options);
-  runtime::KvCache cache(model.config(), std::ssize(tokens));
+  runtime::KvCache cache = model.make_cache(std::ssize(tokens));
   model.forward_each(tokens, cache, 0, [&](std::int64_t, std::span<const float> rows) {
     out.write(std::as_bytes(rows));
   });
