@@ -26,6 +26,7 @@ float storable_max(DType type) {
   const float below = std::nextafter(kF16Overflow, 0.0F);
   if (type == DType::kF16) return below;
   if (type == DType::kQ8_0) return below * 127.0F;  // its scale, max|w| / 127, is a binary16
+  if (type == DType::kQ4_0) return below * 8.0F;    // likewise, max|w| / 8
   if (type == DType::kBF16) return 3.3895313892515355e38F;
   return std::numeric_limits<float>::max();
 }
@@ -145,8 +146,8 @@ struct PackedWriter::Impl {
     const DType type = dense_type(id);
     if (!formats::can_quantize(type)) {
       throw Error(ErrorCode::kUnsupported,
-                  fmt::format("tensor {}: found type {}, expected f32, f16, bf16 or q8_0", name,
-                              formats::info(type).name));
+                  fmt::format("tensor {}: found type {}, expected f32, f16, bf16, q8_0 or q4_0",
+                              name, formats::info(type).name));
     }
     if (!formats::byte_count(type, shape)) {
       throw Error(ErrorCode::kUnsupported,

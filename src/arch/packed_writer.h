@@ -19,9 +19,10 @@ namespace onebit::arch {
 
 struct PackOptions {
   Provenance provenance;
-  formats::DType embedding = formats::DType::kQ8_0;  ///< f32, f16, bf16 or q8_0; a tied head too
-  formats::DType head = formats::DType::kQ8_0;       ///< when the head is not tied
-  formats::DType scales = formats::DType::kF16;      ///< g and h: f16 or f32
+  formats::DType embedding =
+      formats::DType::kQ8_0;                     ///< f32, f16, bf16, q8_0 or q4_0; a tied head too
+  formats::DType head = formats::DType::kQ8_0;   ///< when the head is not tied
+  formats::DType scales = formats::DType::kF16;  ///< g and h: f16 or f32
   /// Linear matrices that stay dense, and their types (as for embedding); all others are 1-bit.
   std::map<TensorId, formats::DType> dense;
 };
@@ -38,7 +39,7 @@ class PackedWriter {
  public:
   /// Copies what belongs to the model as a whole from `source`, which need not outlive the call.
   /// Throws Error{kIo}; Error{kUnsupported} naming the tensor when a type cannot be written or does
-  /// not fit its rows (q8_0 needs a multiple of 32).
+  /// not fit its rows (q8_0 and q4_0 need a multiple of 32).
   PackedWriter(const std::filesystem::path& out, const Checkpoint& source, PackOptions options);
   ~PackedWriter();
 

@@ -8,8 +8,8 @@
 namespace onebit {
 namespace {
 
-// Between the matrices of one token the gaps are microseconds: a thread waits so many turns, some 20
-// to 50 microseconds, before it sleeps.
+// Between the matrices of one token the gaps are microseconds: a thread waits so many turns, some
+// 20 to 50 microseconds, before it sleeps.
 constexpr int kSpins = 1000;
 
 inline void relax() {

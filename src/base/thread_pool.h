@@ -25,8 +25,8 @@ class ThreadPool {
 
   /// Runs body(begin, end, part) over a partition of [0, count) into at most threads() ranges whose
   /// ends are multiples of `grain` (but for the last): the same ranges for the same arguments, part
-  /// numbered from 0, run by the worker of that number unless it is late. Returns when all are done.
-  /// The body must not throw and must not call parallel_for on the same pool.
+  /// numbered from 0, run by the worker of that number unless it is late. Returns when all are
+  /// done. The body must not throw and must not call parallel_for on the same pool.
   template <class Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body&& body) {
     if (count <= 0) return;
@@ -41,8 +41,8 @@ class ThreadPool {
   }
 
   /// Runs body(task, worker) for every task of [0, count), each taken by the next thread that is
-  /// free: for tasks of unequal length. worker < threads(), and no two calls at a time have the same
-  /// one. Returns when all are done; the body as for parallel_for.
+  /// free: for tasks of unequal length. worker < threads(), and no two calls at a time have the
+  /// same one. Returns when all are done; the body as for parallel_for.
   template <class Body>
   void parallel_tasks(std::int64_t count, Body&& body) {
     if (count <= 0) return;

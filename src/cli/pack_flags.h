@@ -17,7 +17,7 @@ struct PackFlags {
 };
 
 inline void define_pack(CLI::App& app, PackFlags& flags) {
-  const std::vector<std::string_view> dense = {"f32", "f16", "bf16", "q8_0"};
+  const std::vector<std::string_view> dense = {"f32", "f16", "bf16", "q8_0", "q4_0"};
   define_choice(app, "--embed", flags.embedding, "type of the embedding (a tied head too)", dense);
   define_choice(app, "--head", flags.head, "type of the output matrix", dense);
   define_choice(app, "--scales", flags.scales, "type of the scales", {"f32", "f16"});

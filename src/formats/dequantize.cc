@@ -175,27 +175,61 @@ constexpr auto kByValue = [](auto value) { return static_cast<float>(value); };
                           info(type).name));
 }
 
-void encode_q8_0(std::span<const float> src, std::span<std::byte> dst) {
+/// The place of a block's largest magnitude; every value must be finite.
+std::size_t largest_of(DType type, std::span<const float> w, std::size_t begin) {
+  std::size_t largest = 0;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    if (!std::isfinite(w[i])) throw_numeric(type, begin + i, w[i]);
+    if (std::fabs(w[i]) > std::fabs(w[largest])) largest = i;
+  }
+  return largest;
+}
+
+/// 1 / d, or 0 where that is infinite: d is then far below binary16's least value, and all weights
+/// read as zero.
+float inverse_of(float d) {
+  const float inverse = d == 0.0F ? 0.0F : 1.0F / d;
+  return std::isinf(inverse) ? 0.0F : inverse;
+}
+
+/// put(block, w, 1 / d) for every block, d = scale_of(its value of largest magnitude).
+template <class Block, class ScaleOf, class Put>
+void encode_blocks(DType type, std::span<const float> src, std::span<std::byte> dst,
+                   ScaleOf scale_of, Put put) {
   for (std::size_t begin = 0; begin < src.size(); begin += kQuantBlock) {
     const auto w = src.subspan(begin, kQuantBlock);
-    std::size_t largest = 0;
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      if (!std::isfinite(w[i])) throw_numeric(DType::kQ8_0, begin + i, w[i]);
-      if (std::fabs(w[i]) > std::fabs(w[largest])) largest = i;
-    }
-    const float d = std::fabs(w[largest]) / 127.0F;
-    float inverse = d == 0.0F ? 0.0F : 1.0F / d;
-    if (std::isinf(inverse)) inverse = 0.0F;  // d is far below binary16's least value: all zeros
-    BlockQ8_0 block = {};
+    const std::size_t largest = largest_of(type, w, begin);
+    const float d = scale_of(w[largest]);
+    Block block = {};
     block.d = f32_to_f16(d);
-    if (std::isinf(f16_to_f32(block.d))) {
-      throw_numeric(DType::kQ8_0, begin + largest, w[largest]);
-    }
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      block.qs[i] = static_cast<std::int8_t>(std::round(w[i] * inverse));
-    }
+    if (std::isinf(f16_to_f32(block.d))) throw_numeric(type, begin + largest, w[largest]);
+    put(block, w, inverse_of(d));
     std::memcpy(dst.data() + begin / kQuantBlock * sizeof block, &block, sizeof block);
   }
+}
+
+void encode_q8_0(std::span<const float> src, std::span<std::byte> dst) {
+  encode_blocks<BlockQ8_0>(
+      DType::kQ8_0, src, dst, [](float largest) { return std::fabs(largest) / 127.0F; },
+      [](BlockQ8_0& block, std::span<const float> w, float inverse) {
+        for (std::size_t i = 0; i < w.size(); ++i) {
+          block.qs[i] = static_cast<std::int8_t>(std::round(w[i] * inverse));
+        }
+      });
+}
+
+void encode_q4_0(std::span<const float> src, std::span<std::byte> dst) {
+  encode_blocks<BlockQ4_0>(
+      DType::kQ4_0, src, dst, [](float largest) { return largest / -8.0F; },
+      [](BlockQ4_0& block, std::span<const float> w, float inverse) {
+        // The largest gets q = 0; the opposite of it, 16, does not fit.
+        const auto nibble = [&](std::size_t i) {
+          return std::min(15, static_cast<int>(w[i] * inverse + 8.5F));
+        };
+        for (std::size_t i = 0; i < 16; ++i) {
+          block.qs[i] = static_cast<std::uint8_t>(nibble(i) | nibble(i + 16) << 4);
+        }
+      });
 }
 
 template <class Encode, class Decode>
@@ -254,13 +288,14 @@ void dequantize(DType type, std::span<const std::byte> src, std::span<float> dst
 }
 
 bool can_quantize(DType type) noexcept {
-  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16 || type == DType::kQ8_0;
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16 ||
+         type == DType::kQ8_0 || type == DType::kQ4_0;
 }
 
 void quantize(DType type, std::span<const float> src, std::span<std::byte> dst) {
   if (!can_quantize(type)) {
     throw Error(ErrorCode::kUnsupported,
-                fmt::format("element type: found {}, expected one of f32, f16, bf16, q8_0",
+                fmt::format("element type: found {}, expected one of f32, f16, bf16, q8_0, q4_0",
                             info(type).name));
   }
   ONEBIT_CHECK(src.size() % info(type).block_size == 0);
@@ -271,8 +306,10 @@ void quantize(DType type, std::span<const float> src, std::span<std::byte> dst) 
     encode_half(type, src, dst, f32_to_f16, f16_to_f32);
   } else if (type == DType::kBF16) {
     encode_half(type, src, dst, f32_to_bf16, bf16_to_f32);
-  } else {
+  } else if (type == DType::kQ8_0) {
     encode_q8_0(src, dst);
+  } else {
+    encode_q4_0(src, dst);
   }
 }
 

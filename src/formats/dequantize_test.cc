@@ -81,7 +81,7 @@ TEST(Quantize, BytesEqualPythonsGguf) {
       ASSERT_EQ(record.stored[i], actual[i]) << info(record.type).name << " byte " << i;
     }
   }
-  EXPECT_EQ(seen, (std::set{DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}));
+  EXPECT_EQ(seen, (std::set{DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}));
 }
 
 TEST(Quantize, OtherTypesAreUnsupported) {
@@ -120,6 +120,9 @@ TEST(Quantize, AValueThatDoesNotFitIsAnErrorNamingIt) {
            Case{DType::kQ8_0, 65520.0F * 127, false},
            Case{DType::kQ8_0, kInf, false},
            Case{DType::kQ8_0, kNan, false},
+           Case{DType::kQ4_0, -65519.0F * 8, true},
+           Case{DType::kQ4_0, 65520.0F * 8, false},
+           Case{DType::kQ4_0, kInf, false},
        }) {
     std::vector<float> values(64);
     values[37] = c.value;
@@ -139,7 +142,7 @@ TEST(Quantize, AValueThatDoesNotFitIsAnErrorNamingIt) {
 }
 
 TEST(Quantize, NothingIsNothing) {
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
     quantize(type, {}, {});
     dequantize(type, {}, {});
   }

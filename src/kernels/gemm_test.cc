@@ -314,33 +314,41 @@ TEST_P(Gemm, Q8_0) {
   }
 }
 
-TEST_P(Gemm, Q8_0Int8IsExact) {
+std::int32_t integer(const formats::BlockQ8_0& block, std::int64_t i) { return block.qs[i]; }
+std::int32_t integer(const formats::BlockQ4_0& block, std::int64_t i) {
+  return (i < 16 ? block.qs[i] % 16 : block.qs[i - 16] / 16) - 8;
+}
+
+/// Blocks over int8 activations by the definition in kernels.h.
+template <class Block>
+void check_blocks_int8(const KernelSet& k, formats::DType type) {
   Rng rng(18);
   // More columns than the kernels hold sums for, and all values at their extremes in the first.
   for (const std::int64_t in : {32, 64, 96, 576, 1504, 4096, 4128}) {
     SCOPED_TRACE(in);
-    DenseMatrix<formats::BlockQ8_0> w;
+    DenseMatrix<Block> w;
     make_dense(rng, kMaxRows * in, w);
     RandomInt8 x(rng, kMaxTokens, in);
     if (in == 32) {
       for (std::size_t r = 0; r < w.stored.size(); ++r) {
-        std::memset(w.stored[r].qs, r % 2 == 0 ? -128 : 127, sizeof(w.stored[r].qs));
+        std::memset(w.stored[r].qs, r % 2 == 0 ? 0x80 : 0x7F, sizeof(w.stored[r].qs));
       }
       for (std::int64_t t = 0; t < kMaxTokens; ++t) {
         std::memset(x.q.data() + t * QuantizedRows::stride(in), t % 2 == 0 ? -127 : 127, size(in));
       }
     }
-    const BlockMatrix packed(k(), w.stored.data(), kMaxRows, in);
+    const BlockMatrix packed(k, type, reinterpret_cast<const std::byte*>(w.stored.data()), kMaxRows,
+                             in);
     const std::int64_t blocks = in / formats::kQuantBlock;
     std::vector<float> want;
     for (std::int64_t t = 0; t < kMaxTokens; ++t) {
       for (std::int64_t r = 0; r < kMaxRows; ++r) {
         float sum = 0;
         for (std::int64_t b = 0; b < blocks; ++b) {
-          const formats::BlockQ8_0& block = w.stored[size(r * blocks + b)];
+          const Block& block = w.stored[size(r * blocks + b)];
           std::int32_t dot = 0;
           for (std::int64_t i = 0; i < formats::kQuantBlock; ++i) {
-            dot += block.qs[i] *
+            dot += integer(block, i) *
                    x.q[size(t * QuantizedRows::stride(in) + b * formats::kQuantBlock + i)];
           }
           const float scale = x.scales[size(t * QuantizedRows::blocks(in) +
@@ -353,11 +361,15 @@ TEST_P(Gemm, Q8_0Int8IsExact) {
     expect_everywhere(
         want, -77.25F,
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          k().gemm_q8_0_i8(packed.blocks(), x.rows(), tokens, y, ldy, begin, end);
+          packed.gemm()(packed.blocks(), x.rows(), tokens, y, ldy, begin, end);
         });
-    if (HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
   }
 }
+
+TEST_P(Gemm, Q8_0Int8IsExact) { check_blocks_int8<formats::BlockQ8_0>(k(), formats::DType::kQ8_0); }
+
+TEST_P(Gemm, Q4_0Int8IsExact) { check_blocks_int8<formats::BlockQ4_0>(k(), formats::DType::kQ4_0); }
 
 TEST_P(Gemm, Q4_1) {
   for (const std::int64_t in : kBlockCols) {

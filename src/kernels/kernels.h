@@ -81,20 +81,28 @@ struct SignLayout {
                       float* out) noexcept;
 };
 
-/// q8_0 weights as the int8 kernels of one set read them: in that set's BlockLayout.
+/// q8_0 or q4_0 weights as the int8 kernels of one set read them: in that set's BlockLayout.
 struct PackedBlocks {
   const std::byte* data;
   std::int64_t rows;
   std::int64_t cols;  ///< a multiple of 32
 };
 
-/// As SignLayout, of blocks stored row by row.
+/// As SignLayout, of the type's blocks stored row by row.
 struct BlockLayout {
   std::int64_t panel_rows;
   std::int64_t (*bytes)(std::int64_t rows, std::int64_t cols) noexcept;
-  void (*pack)(const formats::BlockQ8_0* w, std::int64_t rows, std::int64_t cols, std::byte* out,
+  void (*pack)(const std::byte* blocks, std::int64_t rows, std::int64_t cols, std::byte* out,
                std::int64_t row_begin, std::int64_t row_end) noexcept;
 };
+
+/// y[t, r] = Σ_c W[r, c] x[t, c] over int8 activations, equal on every ISA, bit for bit: with d[b]
+/// = Σ w q[t, c] of the 32 columns of block b, w the block's integers, an exact integer, a =
+/// fma(d[b] · scale, D[r, b], a) in f32 from a = 0 on in the order of the blocks, D the block's
+/// scale; y[t, r] = a, [T, ldy].
+using BlockGemm = void (*)(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens,
+                           float* y, std::int64_t ldy, std::int64_t row_begin,
+                           std::int64_t row_end) noexcept;
 
 /// Keys and values of one head: blocks as KvLayout has them, one after the other.
 struct KvHead {
@@ -175,14 +183,11 @@ struct KernelSet {
   DenseGemm<formats::BlockQ8_0> gemm_q8_0;  ///< in a multiple of 32; weights w = d q in f32
   DenseGemm<formats::BlockQ4_1> gemm_q4_1;  ///< likewise w = d q + m
 
-  /// Null: q8_0 blocks as they are stored.
+  /// Null: blocks as they are stored.
   const BlockLayout* q8_0;
-
-  /// q8_0 weights over int8 activations, equal on every ISA, bit for bit: with d[b] = Σ q[r, c]
-  /// q[t, c] of the 32 columns of block b, an exact integer, a = fma(d[b] · scale, w.d[r, b], a) in
-  /// f32 from a = 0 on in the order of the blocks; y[t, r] = a, [T, ldy].
-  void (*gemm_q8_0_i8)(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
-                       std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept;
+  const BlockLayout* q4_0;
+  BlockGemm gemm_q8_0_i8;  ///< w = q
+  BlockGemm gemm_q4_0_i8;  ///< w = q - 8
 
   // ---- attention ----
   Attend attend_f32;

@@ -163,21 +163,37 @@ ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
 #include "kernels/sign_gemm_inl.h"
 
 using Int32s = __m256i;
+using Bytes = __m256i;
 constexpr std::int32_t kFlip = 0;
 
+ONEBIT_INLINE Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+ONEBIT_INLINE Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+
 ONEBIT_INLINE Int32s sums_from(std::int32_t value) { return _mm256_set1_epi32(value); }
-ONEBIT_INLINE Int32s add_fours(Int32s sums, const std::byte* w, const std::int8_t* four) {
-  std::int32_t q;
-  __builtin_memcpy(&q, four, sizeof(q));
-  // vpmaddubsw wants one side unsigned: |w| and q with w's sign. Two products are at most 2 · 128 ·
-  // 127, which 16 bits hold.
-  const __m256i weights = load_bytes(w);
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights),
-                                             _mm256_sign_epi8(_mm256_set1_epi32(q), weights));
+/// Two products, of bytes up to 128 and activations within ±127, are what 16 bits hold.
+ONEBIT_INLINE Int32s add_products(Int32s sums, Bytes w, __m256i q) {
+  const __m256i pairs = _mm256_maddubs_epi16(w, q);
   return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
+ONEBIT_INLINE __m256i broadcast_four(const std::int8_t* four) {
+  std::int32_t q;
+  __builtin_memcpy(&q, four, sizeof(q));
+  return _mm256_set1_epi32(q);
+}
+ONEBIT_INLINE Int32s add_unsigned_fours(Int32s sums, Bytes w, const std::int8_t* four) {
+  return add_products(sums, w, broadcast_four(four));
+}
+/// vpmaddubsw wants one side unsigned: |w| and q with w's sign.
+ONEBIT_INLINE Int32s add_fours(Int32s sums, Bytes w, const std::int8_t* four) {
+  return add_products(sums, _mm256_abs_epi8(w), _mm256_sign_epi8(broadcast_four(four), w));
+}
 ONEBIT_INLINE V to_floats(Int32s sums) { return _mm256_cvtepi32_ps(sums); }
-ONEBIT_INLINE std::int32_t offset_of(const std::int8_t*) { return 0; }
+ONEBIT_INLINE std::int32_t sum_of_block(const std::int8_t* q) {
+  const __m256i sums = add_products(_mm256_setzero_si256(), _mm256_set1_epi8(1), load_bytes(q));
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
+}
 
 #include "kernels/dense_i8_inl.h"
 

@@ -123,24 +123,31 @@ ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
 #include "kernels/sign_gemm_inl.h"
 
 using Int32s = Int32x16;
+using Bytes = __m512i;
 constexpr std::int32_t kFlip = 0x80;
+
+ONEBIT_INLINE Bytes load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
+ONEBIT_INLINE Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+ONEBIT_INLINE Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 
 ONEBIT_INLINE Int32s sums_from(std::int32_t value) {
   return reinterpret_cast<Int32s>(_mm512_set1_epi32(value));
 }
-ONEBIT_INLINE Int32s add_fours(Int32s sums, const std::byte* w, const std::int8_t* four) {
+ONEBIT_INLINE Int32s add_unsigned_fours(Int32s sums, Bytes w, const std::int8_t* four) {
   std::int32_t q;
   __builtin_memcpy(&q, four, sizeof(q));
-  return add_products(sums, _mm512_loadu_si512(w), _mm512_set1_epi32(q));
+  return add_products(sums, w, _mm512_set1_epi32(q));
+}
+ONEBIT_INLINE Int32s add_fours(Int32s sums, Bytes w, const std::int8_t* four) {
+  return add_unsigned_fours(sums, w, four);
 }
 ONEBIT_INLINE V to_floats(Int32s sums) {
   return _mm512_cvtepi32_ps(reinterpret_cast<__m512i>(sums));
 }
-/// Weights are 128 too large.
-ONEBIT_INLINE std::int32_t offset_of(const std::int8_t* q) {
+ONEBIT_INLINE std::int32_t sum_of_block(const std::int8_t* q) {
   const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q));
   const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), block);
-  return -kFlip * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+  return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
 }
 
 #include "kernels/dense_i8_inl.h"

@@ -102,16 +102,18 @@ void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
   }
 }
 
-void fuzz_q8_0_i8(Bytes& bytes, const Case& c) {
+template <class Block>
+void fuzz_blocks_i8(Bytes& bytes, const Case& c, formats::DType type) {
   Rng rng(static_cast<std::uint64_t>(bytes.below(65536)));
-  DenseMatrix<formats::BlockQ8_0> w;
+  DenseMatrix<Block> w;
   make_dense(rng, c.rows * c.cols, w);
   const RandomInt8 x(rng, c.tokens, c.cols);
   std::vector<float> want;
   for (const KernelSet* k : available_kernels()) {
-    const BlockMatrix packed(*k, w.stored.data(), c.rows, c.cols);
+    const BlockMatrix packed(*k, type, reinterpret_cast<const std::byte*>(w.stored.data()), c.rows,
+                             c.cols);
     std::vector<float> y(size(c.tokens * c.rows), 5);
-    k->gemm_q8_0_i8(packed.blocks(), x.rows(), c.tokens, y.data(), c.rows, c.begin, c.end);
+    packed.gemm()(packed.blocks(), x.rows(), c.tokens, y.data(), c.rows, c.begin, c.end);
     if (want.empty()) want = y;
     require(y == want);
   }
@@ -269,7 +271,7 @@ void fuzz_quantize(Bytes& bytes, std::int64_t n) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
   using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
   Bytes bytes(data, n);
-  const std::int64_t op = bytes.below(10);
+  const std::int64_t op = bytes.below(11);
   Case c{};
   c.rows = 1 + bytes.below(40);
   c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
@@ -304,7 +306,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
       break;
     case 8:
       c.cols = (c.cols + 31) / 32 * 32;
-      fuzz_q8_0_i8(bytes, c);
+      fuzz_blocks_i8<formats::BlockQ8_0>(bytes, c, formats::DType::kQ8_0);
+      break;
+    case 9:
+      c.cols = (c.cols + 31) / 32 * 32;
+      fuzz_blocks_i8<formats::BlockQ4_0>(bytes, c, formats::DType::kQ4_0);
       break;
     default:
       fuzz_quantize(bytes, c.cols);

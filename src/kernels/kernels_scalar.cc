@@ -13,12 +13,14 @@ extern const KernelSet kernels_scalar;
 
 namespace {
 
+using formats::BlockQ4_0;
 using formats::BlockQ4_1;
 using formats::BlockQ8_0;
 using formats::kQuantBlock;
 
 constexpr const SignLayout* kSigns = nullptr;
 constexpr const BlockLayout* kPanelsQ8_0 = nullptr;
+constexpr const BlockLayout* kPanelsQ4_0 = nullptr;
 
 formats::Sign1View stored(const PackedSigns& s) noexcept {
   return {reinterpret_cast<const std::uint64_t*>(s.data), s.rows, s.cols};
@@ -219,9 +221,15 @@ void gemm_q4_1(const BlockQ4_1* w, std::int64_t in, const float* x, std::int64_t
   gemm_blocks(w, in, x, tokens, y, ldy, row_begin, row_end);
 }
 
-void gemm_q8_0_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
-                  std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
-  const auto* stored = reinterpret_cast<const BlockQ8_0*>(w.data);
+std::int32_t integer(const BlockQ8_0& block, std::int64_t i) noexcept { return block.qs[i]; }
+std::int32_t integer(const BlockQ4_0& block, std::int64_t i) noexcept {
+  return (i < 16 ? block.qs[i] & 15 : block.qs[i - 16] >> 4) - 8;
+}
+
+template <class Block>
+void gemm_blocks_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
+                    std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  const auto* stored = reinterpret_cast<const Block*>(w.data);
   const std::int64_t blocks = w.cols / kQuantBlock;
   for (std::int64_t t = 0; t < tokens; ++t) {
     const std::int8_t* q = x.q + t * QuantizedRows::stride(w.cols);
@@ -229,15 +237,27 @@ void gemm_q8_0_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t to
     for (std::int64_t r = row_begin; r < row_end; ++r) {
       float sum = 0.0F;
       for (std::int64_t b = 0; b < blocks; ++b) {
-        const BlockQ8_0& block = stored[r * blocks + b];
+        const Block& block = stored[r * blocks + b];
         std::int32_t dot = 0;
-        for (std::int64_t i = 0; i < kQuantBlock; ++i) dot += block.qs[i] * q[b * kQuantBlock + i];
+        for (std::int64_t i = 0; i < kQuantBlock; ++i) {
+          dot += integer(block, i) * q[b * kQuantBlock + i];
+        }
         const float scaled = static_cast<float>(dot) * scales[b * kQuantBlock / kActivationBlock];
         sum = std::fma(scaled, f16_to_f32(block.d), sum);
       }
       y[t * ldy + r] = sum;
     }
   }
+}
+
+void gemm_q8_0_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
+                  std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks_i8<BlockQ8_0>(w, x, tokens, y, ldy, row_begin, row_end);
+}
+
+void gemm_q4_0_i8(const PackedBlocks& w, const QuantizedRows& x, std::int64_t tokens, float* y,
+                  std::int64_t ldy, std::int64_t row_begin, std::int64_t row_end) noexcept {
+  gemm_blocks_i8<BlockQ4_0>(w, x, tokens, y, ldy, row_begin, row_end);
 }
 
 // ---- attention ----

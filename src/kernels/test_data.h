@@ -99,6 +99,18 @@ inline void make_dense(Rng& rng, std::int64_t n, DenseMatrix<formats::BlockQ8_0>
   }
 }
 
+inline void make_dense(Rng& rng, std::int64_t n, DenseMatrix<formats::BlockQ4_0>& m) {
+  m.stored.resize(size(n / formats::kQuantBlock));
+  for (formats::BlockQ4_0& b : m.stored) {
+    b.d = random_scale(rng);
+    for (std::uint8_t& q : b.qs) q = static_cast<std::uint8_t>(rng.below(256));
+    for (int i = 0; i < 32; ++i) {
+      const int q = i < 16 ? b.qs[i] % 16 : b.qs[i - 16] / 16;
+      m.values.push_back(f16_to_f32(b.d) * static_cast<float>(q - 8));
+    }
+  }
+}
+
 inline void make_dense(Rng& rng, std::int64_t n, DenseMatrix<formats::BlockQ4_1>& m) {
   m.stored.resize(size(n / formats::kQuantBlock));
   for (formats::BlockQ4_1& b : m.stored) {

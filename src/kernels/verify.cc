@@ -149,10 +149,20 @@ class Verifier {
     std::vector<std::int8_t> q(size(kTokens * QuantizedRows::stride(kBlockCols)));
     for (std::int8_t& v : q) v = static_cast<std::int8_t>(static_cast<int>(rng_.below(255)) - 127);
     const std::vector<float> scales = floats(kTokens * QuantizedRows::blocks(kBlockCols));
-    compare("gemm_q8_0_i8", kTokens * kRows, 0, [&](const KernelSet& k, float* y) {
-      const BlockMatrix packed(k, q8_0.data(), kRows, kBlockCols);
-      k.gemm_q8_0_i8(packed.blocks(), {q.data(), scales.data()}, kTokens, y, kRows, 0, kRows);
-    });
+    const auto test_blocks = [&](std::string_view function, formats::DType type,
+                                 const void* blocks) {
+      compare(function, kTokens * kRows, 0, [&](const KernelSet& k, float* y) {
+        const BlockMatrix packed(k, type, static_cast<const std::byte*>(blocks), kRows, kBlockCols);
+        packed.gemm()(packed.blocks(), {q.data(), scales.data()}, kTokens, y, kRows, 0, kRows);
+      });
+    };
+    test_blocks("gemm_q8_0_i8", formats::DType::kQ8_0, q8_0.data());
+    std::vector<formats::BlockQ4_0> q4_0(q8_0.size());
+    for (formats::BlockQ4_0& block : q4_0) {
+      block.d = scale;
+      for (std::uint8_t& v : block.qs) v = static_cast<std::uint8_t>(rng_.below(256));
+    }
+    test_blocks("gemm_q4_0_i8", formats::DType::kQ4_0, q4_0.data());
     test_gemm("gemm_q4_1", &KernelSet::gemm_q4_1, q4_1, kBlockCols, 1);
   }
 

@@ -19,7 +19,7 @@ using kernels::QuantizedRows;
 /// lines.
 constexpr std::int64_t kRowGrain = 64;
 
-/// Natural alignment of a type's elements, or 0 when no kernel multiplies by it.
+/// Natural alignment of a type's elements, or 0 when no kernel multiplies floats by it.
 std::size_t kernel_alignment(DType type) {
   switch (type) {
     case DType::kF32:
@@ -34,6 +34,11 @@ std::size_t kernel_alignment(DType type) {
     default:
       return 0;
   }
+}
+
+/// As its blocks want it, whose largest elements are 16-bit scales.
+bool is_aligned(const TensorView& blocks) {
+  return reinterpret_cast<std::uintptr_t>(blocks.data.data()) % alignof(std::uint16_t) == 0;
 }
 
 /// q4_0 and q5_0 are w = d (q - offset) in blocks of 32: the q8_0 block of the same d and the
@@ -143,15 +148,17 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
   }
   const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
-  DenseMatrix matrix = load_dense(checkpoint, role, layer, *stored);
   // Models of full precision stay exact.
-  if (int8_activations && checkpoint.provenance() && matrix.view.dtype == DType::kQ8_0) {
-    matrix.blocks.emplace(kernels,
-                          reinterpret_cast<const formats::BlockQ8_0*>(matrix.view.data.data()),
-                          matrix.view.rows(), matrix.view.cols(), &pool);
+  if (int8_activations && checkpoint.provenance() && !stored->permute_rows &&
+      kernels::BlockMatrix::supports(stored->view.dtype) && is_aligned(stored->view)) {
+    DenseMatrix matrix;
+    matrix.view = stored->view;
+    matrix.blocks.emplace(kernels, stored->view.dtype, stored->view.data.data(),
+                          stored->view.rows(), stored->view.cols(), &pool);
     if (matrix.blocks->is_copy()) checkpoint.release(role, layer);
+    return matrix;
   }
-  return matrix;
+  return load_dense(checkpoint, role, layer, *stored);
 }
 
 void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens) {
@@ -239,8 +246,8 @@ void LinearRunner::multiply_blocks(const kernels::BlockMatrix& blocks, std::int6
                                    std::int64_t end) const noexcept {
   const std::int64_t out = blocks.blocks().rows;
   float* parts = scratch.parts.data();
-  kernels_.gemm_q8_0_i8(blocks.blocks(), {scratch.q.data(), scratch.scales.data()}, 2 * tokens,
-                        parts, out, begin, end);
+  blocks.gemm()(blocks.blocks(), {scratch.q.data(), scratch.scales.data()}, 2 * tokens, parts, out,
+                begin, end);
   for (std::int64_t t = 0; t < tokens; ++t) {
     float* to = y + t * out + begin;
     std::copy_n(parts + 2 * t * out + begin, end - begin, to);

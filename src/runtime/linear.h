@@ -24,8 +24,8 @@ namespace onebit::runtime {
 struct DenseMatrix {
   formats::TensorView view;      ///< into the mapped file, or into `owned`
   std::vector<std::byte> owned;  ///< a copy, where the file's bytes cannot be used directly
-  /// Of a packed model's q8_0, where it multiplies int8 activations: `view` is then for reading
-  /// rows.
+  /// Of a packed model's q8_0 or q4_0, where it multiplies int8 activations: `view` is then for
+  /// reading rows.
   std::optional<kernels::BlockMatrix> blocks;
 
   DenseMatrix() = default;
@@ -66,8 +66,8 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: a packed model's 1-bit and q8_0 matrices multiply activations rounded
-  /// to int8.
+  /// `int8_activations`: a packed model's 1-bit, q8_0 and q4_0 matrices multiply activations
+  /// rounded to int8.
   LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
       : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
 
@@ -79,9 +79,9 @@ class LinearRunner {
  private:
   struct Scratch {
     Buffer<float> scaled;   ///< x ⊙ g, [tokens, in]; unused where there is no g
-    Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; of q8_0 two rows a token
+    Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; for blocks two rows a token
     Buffer<float> scales;
-    Buffer<float> parts;  ///< of q8_0: what each of those rows gives, [2 · tokens, out]
+    Buffer<float> parts;  ///< for blocks: what each of those rows gives, [2 · tokens, out]
   };
 
   /// x as the layer multiplies it: ⊙ g, rounded.

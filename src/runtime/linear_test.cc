@@ -122,7 +122,7 @@ TEST(LinearRunner, Q8_0TakesActivationsInTwoTerms) {
   for (const kernels::KernelSet* set : kernels::available_kernels()) {
     DenseMatrix matrix;
     matrix.view = {DType::kQ8_0, {kRows, kCols}, std::as_bytes(std::span(stored))};
-    matrix.blocks.emplace(*set, stored.data(), kRows, kCols);
+    matrix.blocks.emplace(*set, DType::kQ8_0, matrix.view.data.data(), kRows, kCols);
     const Linear linear = std::move(matrix);
     ThreadPool pool(2);
     LinearRunner runner(*set, pool, /*int8_activations=*/true);

@@ -131,7 +131,7 @@ class Quantize(CliTest):
         self.assertEqual(said[0]["matrices"], said[1]["matrices"])
 
     def test_types_of_what_stays_dense(self):
-        for embed in ("f32", "f16", "bf16", "q8_0"):
+        for embed in ("f32", "f16", "bf16", "q8_0", "q4_0"):
             info = self.onebit("info", packed(tiny(), "--embed", embed), "--json").json()
             self.assertEqual(info["types"].get(embed, 0), 6 if embed == "f32" else 1)
 

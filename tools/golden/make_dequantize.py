@@ -97,12 +97,16 @@ def main() -> None:
     with np.errstate(all="ignore"):
         w = weights(40)
         out += record("q8_0", "encode", quants.quantize(w, Type.Q8_0).tobytes(), w)
+        # q4_0: without rows whose scale no f32 inverts or no binary16 holds.
+        q4_0 = record("q4_0", "encode", quants.quantize(np.delete(w, [3, 5, 6, 7], 0), Type.Q4_0).tobytes(),
+                      np.delete(w, [3, 5, 6, 7], 0))
         w = np.concatenate([w.ravel(), np.array([np.inf, -np.inf, np.nan, -0.0, 1e-45, 1.00390625,
                                                  1.01171875, 3.3e38], dtype="<f4")])
         out += record("bf16", "encode", quants.quantize(w, Type.BF16).tobytes(), w)
         w = w[np.abs(w) < 65520]
         out += record("f16", "encode", quants.quantize(w, Type.F16).tobytes(), w)
         out += record("f32", "encode", w.tobytes(), w)
+        out += q4_0
 
     versions = " ".join(f"{p} {importlib.metadata.version(p)}" for p in ("gguf", "numpy"))
     OUT.parent.mkdir(parents=True, exist_ok=True)
