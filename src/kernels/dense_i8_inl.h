@@ -70,7 +70,7 @@ void q8_0_tile(const std::byte* panel, std::int64_t pairs, const Int8Tokens& x, 
     const std::byte* pair = panel + p * kPairBytes;
     ONEBIT_UNROLL
     for (std::int64_t i = 0; i < kPairBytes; i += 64) {
-      _mm_prefetch(pair + kPrefetchQ8 + i, _MM_HINT_T0);
+      __builtin_prefetch(pair + kPrefetchQ8 + i);
     }
     ONEBIT_UNROLL
     for (int b = 0; b < 2; ++b) {
