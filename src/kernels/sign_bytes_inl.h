@@ -19,7 +19,7 @@ static_assert(4 * ((1 << kLowBits) - 1) <= 255);
 /// Steps whose high entries' sum a byte holds.
 constexpr int kStepsPerHigh = 2;
 static_assert(kStepsPerHigh * 8 * ((1 << kHighBits) - 1) <= 255);
-// Sums and bias of a block are 16 bits: 64 nibbles of at most 1020, biased by 64 · 512.
+// Sums and bias of a block are 16 bits: 32 nibbles of at most 1020, biased by 32 · 512.
 static_assert(kBlockSteps * 8 * 1020 <= 65535);
 
 /// Sums of a panel that come from y and go back to it, times h where that is given, but for rows
