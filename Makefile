@@ -3,7 +3,7 @@ BUILD  ?= build/dev
 JOBS   ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
 
-.PHONY: all setup build demo test unit fuzz accept asan tsan cli-docs format-fix format-check tidy-check clean
+.PHONY: all setup build demo test unit fuzz accept asan tsan neon cli-docs format-fix format-check tidy-check clean
 
 all: build
 
@@ -35,6 +35,10 @@ asan: setup
 tsan: setup
 	@cmake --preset tsan >/dev/null && cmake --build build/tsan -j $(JOBS)
 	@ctest --test-dir build/tsan --output-on-failure
+
+neon: setup
+	@cmake --preset neon >/dev/null && cmake --build build/neon -j $(JOBS)
+	@ctest --preset neon -j $(JOBS)
 
 cli-docs: build
 	@tools/cli_docs.py $(BUILD)/bin/onebit $(BUILD)/bin/onebit-toolkit

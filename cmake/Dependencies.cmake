@@ -13,13 +13,6 @@ if(ONEBIT_BENCH)
   find_package(benchmark REQUIRED)
 endif()
 
-find_program(CCACHE ccache)
-if(CCACHE)
-  # A precompiled header is cacheable only with these two checks relaxed.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
-endif()
-
 if(ONEBIT_TORCH)
   pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
   pkg_check_modules(TCMALLOC REQUIRED IMPORTED_TARGET libtcmalloc_minimal)

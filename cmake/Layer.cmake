@@ -1,7 +1,7 @@
-# onebit_layer(<name> [TORCH] [DEPS layers…] [LIBS targets…]): one folder of src/ as a library
-# onebit_<name>, its *_test.cc as one GoogleTest program <name>_test, with ONEBIT_FUZZ each *_fuzz.cc
-# as a libFuzzer program, and with ONEBIT_BENCH its *_bench.cc as one google-benchmark program
-# <name>_bench.
+# onebit_layer(<name> [TORCH] [WITHOUT stems…] [DEPS layers…] [LIBS targets…]): one folder of src/ as a
+# library onebit_<name>, its *_test.cc as one GoogleTest program <name>_test, with ONEBIT_FUZZ each
+# *_fuzz.cc as a libFuzzer program, and with ONEBIT_BENCH its *_bench.cc as one google-benchmark program
+# <name>_bench. WITHOUT leaves out <stem>.cc and <stem>_test.cc.
 
 if(ONEBIT_FUZZ)
   add_custom_target(fuzzers)  # all of them, and only what they need
@@ -23,9 +23,12 @@ if(ONEBIT_FUZZ)
 endif()
 
 function(onebit_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 ARG "TORCH" "" "DEPS;LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "TORCH" "" "WITHOUT;DEPS;LIBS")
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc)
+  foreach(stem IN LISTS ARG_WITHOUT)
+    list(REMOVE_ITEM sources ${dir}/${stem}.cc ${dir}/${stem}_test.cc)
+  endforeach()
   set(tests ${sources})
   set(fuzzers ${sources})
   set(benches ${sources})

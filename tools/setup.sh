@@ -12,6 +12,7 @@ PACKAGES=(
   libsentencepiece-dev libarchive-dev libgloo-dev libgoogle-perftools-dev libgtest-dev libgmock-dev libbenchmark-dev
   gnuplot-nox
   clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+  g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user googletest  # the kernels for 64-bit Arm
 )
 
 missing=()

@@ -1,4 +1,4 @@
-// Tests of the small pieces of base: checks, arithmetic, files, hashing, threads, random numbers.
+// Tests of the small pieces of base: checks, arithmetic, files, threads, random numbers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "base/rng.h"
-#include "base/sha256.h"
 #include "base/test_paths.h"
 #include "base/thread_pool.h"
 #include "base/words.h"
@@ -138,12 +137,6 @@ TEST(MappedFile, ReleasedPagesReadTheSame) {
   file.release(0, ~std::size_t{0} / 2);
   file.release(200'000, 1);
   for (const std::byte b : file.bytes()) ASSERT_EQ(b, std::byte{'a'});
-}
-
-TEST(Sha256, StandardVector) {
-  Sha256 hash;
-  hash.update(std::as_bytes(std::span("abc", 3)));
-  EXPECT_EQ(hash.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(ThreadPool, EveryIndexOnceOnGrainBoundaries) {

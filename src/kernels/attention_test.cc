@@ -16,7 +16,7 @@ namespace onebit::kernels {
 namespace {
 
 constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kQ8_0};
-constexpr std::int64_t kDims[] = {1, 2, 8, 15, 16, 17, 32, 40, 64, 80, 128, 160};
+constexpr std::int64_t kDims[] = {1, 8, 15, 16, 33, 64, 80, 128};
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
@@ -144,7 +144,7 @@ TEST_P(Attention, AgainstDoublePrecision) {
       const Head head(k(), rng, type, dim, 2 * kKvBlock + 9);
       const std::vector<float> q = random_floats(rng, kMaxQueries * dim);
       for (const std::int64_t group : {1, 3, 48}) {
-        for (const std::int64_t position : {0, 1, 62, 63, 64, 65, 100}) {
+        for (const std::int64_t position : {0, 62, 63, 64, 100}) {
           for (const std::int64_t count : {1, 2, 5, 6, 7, 13, 48}) {
             const std::int64_t last = position + (count - 1) / group;
             if (last >= 2 * kKvBlock + 9 || count < group % 48) continue;

@@ -118,7 +118,7 @@ void blocks_tile(const std::byte* panel, std::int64_t pairs, const Int8Tokens& x
     const std::byte* pair = panel + p * Type::kPairBytes;
     ONEBIT_UNROLL
     for (std::int64_t i = 0; i < Type::kPairBytes; i += 64) {
-      _mm_prefetch(pair + kPrefetchBlocks + i, _MM_HINT_T0);
+      __builtin_prefetch(pair + kPrefetchBlocks + i);
     }
     ONEBIT_UNROLL
     for (int b = 0; b < 2; ++b) {

@@ -4,7 +4,7 @@
 //   V, kLanes                   vector of kLanes floats
 //   kTileTokens                 tokens whose accumulators fit the registers, four rows each
 //   load, load_part, store      n floats; load_part fills with zeros
-//   zero, fma, reduce4          reduce4: the sums of four vectors, as a __m128
+//   zero, fma, reduce4          reduce4: the sums of four vectors, as a Quad
 //   load_f16, load_bf16 (and _part), load_i8, load_u4     weights to f32
 //
 // The accumulators of an output y[t, r] are the kLanes lanes of one vector, summed over columns in
@@ -21,6 +21,8 @@ static_assert(kBlockTokens % kTileTokens == 0);
 /// Columns of a step of the inner loop: the block of the quantised types.
 constexpr std::int64_t kStep = formats::kQuantBlock;
 constexpr int kVectorsPerStep = static_cast<int>(kStep) / kLanes;
+/// Four floats, as every instruction set's own type of them.
+using Quad = float __attribute__((vector_size(16)));
 
 // ---- one row of each stored type: at(b, i) gives columns 32 b + i kLanes …, part(c, n) n columns
 // from c on, from(c) the row seen from column c (a multiple of 64) on ----
@@ -125,14 +127,17 @@ void gemm_tile(const Row* row_pointers, const float* x, std::int64_t ldx, std::i
   for (int t = 0; t < T; ++t) {
     ONEBIT_UNROLL
     for (int r = 0; r < R; r += 4) {
-      const __m128 four = reduce4(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3]);
+      Quad four = reduce4(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3]);
       float* out = y + t * ldy + r;
       if (r + 4 <= valid) {
-        _mm_storeu_ps(out, accumulate ? _mm_add_ps(_mm_loadu_ps(out), four) : four);
+        if (accumulate) {
+          Quad before;
+          __builtin_memcpy(&before, out, sizeof(before));
+          four = before + four;
+        }
+        __builtin_memcpy(out, &four, sizeof(four));
       } else {
-        alignas(16) float values[4];
-        _mm_store_ps(values, four);
-        for (int i = 0; r + i < valid; ++i) out[i] = accumulate ? out[i] + values[i] : values[i];
+        for (int i = 0; r + i < valid; ++i) out[i] = accumulate ? out[i] + four[i] : four[i];
       }
     }
   }

@@ -9,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace onebit::kernels {
@@ -24,6 +26,8 @@ constexpr CpuFeatures kNeeds_scalar = 0;
 constexpr CpuFeatures kNeeds_avx2 = kCpuAvx2 | kCpuFma | kCpuF16c;
 constexpr CpuFeatures kNeeds_avx512 = kNeeds_avx2 | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl |
                                       kCpuAvx512dq | kCpuAvx512vnni | kCpuAvx512vbmi;
+#elif defined(__aarch64__)
+constexpr CpuFeatures kNeeds_neon = kCpuDotprod;
 #endif
 
 struct Isa {
@@ -71,6 +75,8 @@ CpuFeatures detect_cpu() noexcept {
   if ((cpu & kCpuAvx2) != 0 && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0) {
     cpu |= kCpuF16c;
   }
+#elif defined(__aarch64__)
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) cpu |= kCpuDotprod;
 #endif
   return cpu;
 }

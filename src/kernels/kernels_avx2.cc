@@ -146,19 +146,13 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 32;
-
-/// Byte j of every row, then byte j + 1.
-ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
-  for (std::int64_t j = 0; j < 4; ++j) {
-    for (std::int64_t r = 0; r < kSignPanelRows; ++r) {
-      out[j * kSignPanelRows + r] = static_cast<std::byte>(dwords[r] >> (8 * j));
-    }
-  }
-}
+constexpr bool kSignsByBytes = true;
 
 #include "kernels/sign_panels_inl.h"
 //
 #include "kernels/sign_tables_avx2_inl.h"
+//
+#include "kernels/sign_bytes_inl.h"
 //
 #include "kernels/sign_gemm_inl.h"
 

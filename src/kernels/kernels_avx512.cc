@@ -111,10 +111,7 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 64;
-
-ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
-  __builtin_memcpy(out, dwords, kSignPanelRows * sizeof(*dwords));
-}
+constexpr bool kSignsByBytes = false;
 
 #include "kernels/sign_panels_inl.h"
 //

@@ -117,6 +117,16 @@ TEST(Dispatch, ASetThatTheCpuLacksIsAnError) {
     }
   }
 }
+#elif defined(__aarch64__)
+TEST(Dispatch, SetsOfACpu) {
+  EXPECT_EQ(names(available_kernels(kCpuDotprod)), (std::vector<std::string>{"neon", "scalar"}));
+  EXPECT_EQ(kernels_by_name("neon", kCpuDotprod).name, "neon");
+}
+
+TEST(Dispatch, ASetThatTheCpuLacksIsAnError) {
+  EXPECT_THAT(unsupported_message("neon", 0),
+              AllOf(HasSubstr("'neon'"), HasSubstr("this CPU lacks it"), HasSubstr("scalar")));
+}
 #endif
 
 }  // namespace

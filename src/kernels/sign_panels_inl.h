@@ -3,7 +3,8 @@
 // inside a target region and an unnamed namespace, after the vector functions and
 //
 //   kSignPanelRows              rows that lie together
-//   put_step(dwords, out)       a step of a panel, 4 bytes a row, as the tiles want it
+//   kSignsByBytes               whether byte 0 of every row of a step lies before byte 1, so that a
+//                               vector is one byte of many rows; else a row's four lie together
 //
 // and followed by the set's tables and tiles, and by sign_gemm_inl.h.
 //
@@ -30,6 +31,19 @@ ONEBIT_INLINE std::int64_t steps_of(std::int64_t cols) {
 
 std::int64_t sign_bytes(std::int64_t rows, std::int64_t cols) noexcept {
   return round_up(rows, kSignPanelRows) / kSignPanelRows * steps_of(cols) * kStepBytes;
+}
+
+/// A step of a panel, a dword a row.
+ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
+  if constexpr (kSignsByBytes) {
+    for (std::int64_t j = 0; j < 4; ++j) {
+      for (std::int64_t r = 0; r < kSignPanelRows; ++r) {
+        out[j * kSignPanelRows + r] = static_cast<std::byte>(dwords[r] >> (8 * j));
+      }
+    }
+  } else {
+    __builtin_memcpy(out, dwords, kSignPanelRows * sizeof(*dwords));
+  }
 }
 
 void pack_signs(const formats::Sign1View& s, std::byte* out, std::int64_t row_begin,
@@ -87,7 +101,7 @@ struct PanelBlock {
     const std::byte* to = step + kAhead < steps ? p + (step + kAhead) * kStepBytes
                                                 : next + (step + kAhead - steps) * kStepBytes;
     ONEBIT_UNROLL
-    for (std::int64_t i = 0; i < kStepBytes; i += 64) _mm_prefetch(to + i, _MM_HINT_T0);
+    for (std::int64_t i = 0; i < kStepBytes; i += 64) __builtin_prefetch(to + i);
   }
 };
 

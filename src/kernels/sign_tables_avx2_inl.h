@@ -1,42 +1,14 @@
-// Tables and tiles of S for AVX2; see sign_panels_inl.h. A vector holds one byte, eight columns, of
-// 32 rows. Included by kernels_avx2.cc.
+// Tables of S for AVX2; see sign_panels_inl.h, and sign_bytes_inl.h for the tiles. A vector holds
+// one byte, eight columns, of 32 rows. Included by kernels_avx2.cc.
 
 constexpr int kTileTokens8 = 1;
 constexpr int kTileTokensF = 2;
 /// Vectors of sums of a panel.
 constexpr int kQuarters = 4;
+static_assert(kQuarters * kLanes == kSignPanelRows);
 
 ONEBIT_INLINE __m256i load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-
-/// Sums of a panel that come from y and go back to it, times h where that is given, but for rows
-/// that are not the tile's.
-ONEBIT_INLINE void load_sums(const TileOutput& out, int t, V (&sums)[kQuarters]) {
-  alignas(32) float values[kSignPanelRows] = {};
-  if (!out.is_first) {
-    for (std::int64_t r = out.rows.begin; r < out.rows.end; ++r) values[r] = out.y[t * out.ldy + r];
-  }
-  ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) sums[k] = load(values + k * kLanes);
-}
-
-ONEBIT_INLINE void store_sums(const V (&sums)[kQuarters], const TileOutput& out, int t) {
-  float* y = out.y + t * out.ldy;
-  if (out.rows.begin == 0 && out.rows.end == kSignPanelRows) {
-    ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      const V sum = out.h != nullptr ? mul(sums[k], load(out.h + k * kLanes)) : sums[k];
-      store(y + k * kLanes, sum);
-    }
-    return;
-  }
-  alignas(32) float values[kSignPanelRows];
-  ONEBIT_UNROLL
-  for (int k = 0; k < kQuarters; ++k) store(values + k * kLanes, sums[k]);
-  for (std::int64_t r = out.rows.begin; r < out.rows.end; ++r) {
-    y[r] = out.h != nullptr ? values[r] * out.h[r] : values[r];
-  }
 }
 
 // ---- int8: minus the sum of four ± q is 10 bits once 512 is added: six low ones and four high
@@ -48,12 +20,7 @@ constexpr std::int64_t kNibbleTable8 = 32;
 constexpr std::int64_t kStepTable8 = 8 * kNibbleTable8;
 constexpr std::int16_t kBias = 512;
 constexpr int kLowBits = 6;
-/// Of a step, two bytes of each row: what a byte holds the low bits' sum of, 4 · 63 = 252.
-constexpr int kHalves = 2;
-/// High bits, each at most 15: 16 nibbles, two steps.
-constexpr int kStepsPerHigh = 2;
-// Sums and bias of a block are 16 bits: 64 nibbles of at most 1020, biased by 64 · 512.
-static_assert(kBlockSteps * 8 * 1020 <= 65535);
+constexpr int kHighBits = 10 - kLowBits;
 
 void build_tables(const std::int8_t* q, std::int64_t steps, std::uint8_t* out) {
   const __m256i entry = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -82,22 +49,31 @@ ONEBIT_INLINE __m256i look_up(const std::uint8_t* table, __m256i index) {
       _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
 }
 
+using Bytes = __m256i;
+ONEBIT_INLINE Bytes no_bytes() { return _mm256_setzero_si256(); }
+ONEBIT_INLINE Bytes add_bytes(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
+
 /// Low and high bits of half a step, two bytes of 32 rows, added up.
+template <int T>
 struct HalfStep {
-  __m256i low;
-  __m256i high;
-  ONEBIT_INLINE HalfStep(const std::byte* bits, const std::uint8_t* tables)
-      : low(_mm256_setzero_si256()), high(_mm256_setzero_si256()) {
+  Bytes low[T];
+  Bytes high[T];
+  ONEBIT_INLINE HalfStep(const std::byte* bits, const std::uint8_t* tables, std::int64_t stride) {
     const __m256i nibble = _mm256_set1_epi8(15);
+    ONEBIT_UNROLL
+    for (int t = 0; t < T; ++t) low[t] = high[t] = no_bytes();
     ONEBIT_UNROLL
     for (int j = 0; j < 2; ++j) {
       const __m256i bytes = load_bytes(bits + j * kSignPanelRows);
-      const std::uint8_t* own = tables + j * 2 * kNibbleTable8;
       const __m256i a = _mm256_and_si256(bytes, nibble);
       const __m256i b = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
-      low = _mm256_add_epi8(low, _mm256_add_epi8(look_up(own, a), look_up(own + kNibbleTable8, b)));
-      high = _mm256_add_epi8(
-          high, _mm256_add_epi8(look_up(own + 16, a), look_up(own + kNibbleTable8 + 16, b)));
+      ONEBIT_UNROLL
+      for (int t = 0; t < T; ++t) {
+        const std::uint8_t* own = tables + t * stride + j * 2 * kNibbleTable8;
+        low[t] = add_bytes(low[t], add_bytes(look_up(own, a), look_up(own + kNibbleTable8, b)));
+        high[t] = add_bytes(high[t],
+                            add_bytes(look_up(own + 16, a), look_up(own + kNibbleTable8 + 16, b)));
+      }
     }
   }
 };
@@ -127,67 +103,6 @@ struct Sums16 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_sub_epi16(bias, eight)));
   }
 };
-
-/// One block of a panel for a token.
-template <int T>
-void sign1_i8_tile(const PanelBlock& s, const Tables8& x, const TileOutput& out) {
-  static_assert(T == 1);
-  V sums[kQuarters];
-  load_sums(out, 0, sums);
-  const float* scale = x.scales;
-  for (std::int64_t begin = 0; begin < s.steps; begin += kBlockSteps, ++scale) {
-    const std::int64_t end = s.steps - begin < kBlockSteps ? s.steps : begin + kBlockSteps;
-    Sums16 block;
-    for (std::int64_t step = begin; step < end; step += kStepsPerHigh) {
-      // Rows have an even number of steps.
-      __m256i high = _mm256_setzero_si256();
-      ONEBIT_UNROLL
-      for (int i = 0; i < kStepsPerHigh; ++i) {
-        s.prefetch(step + i);
-        ONEBIT_UNROLL
-        for (int half = 0; half < kHalves; ++half) {
-          const HalfStep sum(s.at(step + i) + half * 2 * kSignPanelRows,
-                             x.tables + (step + i) * kStepTable8 + half * (kStepTable8 / kHalves));
-          high = _mm256_add_epi8(high, sum.high);
-          block.add_low(sum.low);
-        }
-      }
-      block.add_high(high);
-    }
-    const V by = set1(*scale);
-    ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      sums[k] = fma(block.dots((end - begin) * 8, k), by, sums[k]);
-    }
-  }
-  store_sums(sums, out, 0);
-}
-
-/// The same where every group of columns has a scale of its own: `scales` points to this panel's of
-/// the block's first group.
-void grouped_tile(const PanelBlock& s, const Tables8& x, const float* scales,
-                  std::int64_t group_size, const TileOutput& out) {
-  V sums[kQuarters];
-  load_sums(out, 0, sums);
-  const std::int64_t halves = s.steps * kHalves;
-  const std::int64_t group_halves = group_size * kHalves / kStepCols;
-  for (std::int64_t begin = 0; begin < halves; begin += group_halves, scales += kSignPanelRows) {
-    const std::int64_t end = halves - begin < group_halves ? halves : begin + group_halves;
-    Sums16 group;
-    for (std::int64_t half = begin; half < end; ++half) {
-      const HalfStep sum(s.p + half * 2 * kSignPanelRows,
-                         x.tables + half * (kStepTable8 / kHalves));
-      group.add_low(sum.low);
-      group.add_high(sum.high);
-    }
-    const V by = set1(x.scales[begin / (kBlockSteps * kHalves)]);
-    ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      sums[k] = fma(mul(group.dots((end - begin) * 4, k), by), load(scales + k * kLanes), sums[k]);
-    }
-  }
-  store_sums(sums, out, 0);
-}
 
 // ---- f32: a byte's eight columns as three, three and two, each the index into eight sums, which
 // is what vpermps looks up ----
@@ -236,45 +151,4 @@ ONEBIT_INLINE void add_byte(const std::byte* bits, int j, const float* tables,
       }
     }
   }
-}
-
-/// One block of a panel for T tokens.
-template <int T>
-void sign1_f32_tile(const PanelBlock& s, const TablesF& x, const TileOutput& out) {
-  V sums[T][kQuarters];
-  ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) load_sums(out, t, sums[t]);
-  for (std::int64_t step = 0; step < s.steps; ++step) {
-    s.prefetch(step);
-    ONEBIT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      add_byte(s.at(step), j, x.tables + step * kStepTableF, x.stride, sums);
-    }
-  }
-  ONEBIT_UNROLL
-  for (int t = 0; t < T; ++t) store_sums(sums[t], out, t);
-}
-
-/// The same for one token where every group of columns has a scale of its own: `scales` points to
-/// this panel's of the block's first group.
-void grouped_tile(const PanelBlock& s, const TablesF& x, const float* scales,
-                  std::int64_t group_size, const TileOutput& out) {
-  V sums[kQuarters];
-  load_sums(out, 0, sums);
-  const std::int64_t group_bytes = group_size / 8;
-  const std::int64_t bytes = s.steps * 4;
-  for (std::int64_t begin = 0; begin < bytes; begin += group_bytes, scales += kSignPanelRows) {
-    const std::int64_t end = bytes - begin < group_bytes ? bytes : begin + group_bytes;
-    V part[1][kQuarters];
-    ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) part[0][k] = zero();
-    for (std::int64_t j = begin; j < end; ++j) {
-      add_byte(s.p + j * kSignPanelRows, 0, x.tables + j * kByteTableF, 0, part);
-    }
-    ONEBIT_UNROLL
-    for (int k = 0; k < kQuarters; ++k) {
-      sums[k] = fma(part[0][k], load(scales + k * kLanes), sums[k]);
-    }
-  }
-  store_sums(sums, out, 0);
 }
