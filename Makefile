@@ -44,10 +44,10 @@ cli-docs: build
 	@tools/cli_docs.py $(BUILD)/bin/onebit $(BUILD)/bin/onebit-toolkit
 
 format-fix:
-	@git ls-files 'src/*.h' 'src/*.cc' 'tests/*.cc' 'bench/*.cc' | xargs clang-format-14 -i
+	@git ls-files 'src/*.h' 'src/*.cc' 'src/*.cu' 'src/*.cuh' 'tests/*.cc' 'bench/*.cc' 'bench/*.cu' | xargs clang-format-14 -i
 
 format-check:
-	@git ls-files 'src/*.h' 'src/*.cc' 'tests/*.cc' 'bench/*.cc' | xargs clang-format-14 --dry-run -Werror
+	@git ls-files 'src/*.h' 'src/*.cc' 'src/*.cu' 'src/*.cuh' 'tests/*.cc' 'bench/*.cc' 'bench/*.cu' | xargs clang-format-14 --dry-run -Werror
 
 tidy-check: setup
 	@cmake --preset tidy >/dev/null && cmake --build build/tidy -j $(JOBS)

@@ -18,3 +18,7 @@ if(ONEBIT_TORCH)
   pkg_check_modules(TCMALLOC REQUIRED IMPORTED_TARGET libtcmalloc_minimal)
   include(Torch)
 endif()
+
+if(ONEBIT_CUDA)
+  include(Cuda)
+endif()

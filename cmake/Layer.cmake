@@ -10,12 +10,15 @@ endif()
 add_library(onebit_flags INTERFACE)
 target_include_directories(onebit_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(onebit_flags INTERFACE ONEBIT_VERSION="${PROJECT_VERSION}")
+# nvcc knows none of these options: cmake/Cuda.cmake has its own.
 target_compile_options(onebit_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -fno-math-errno
-  $<$<BOOL:${ONEBIT_WERROR}>:-Werror>)
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual>"
+  "$<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno>"
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ONEBIT_WERROR}>>:-Werror>)
 if(ONEBIT_SANITIZE)
-  target_compile_options(onebit_flags INTERFACE -fsanitize=${ONEBIT_SANITIZE}
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(onebit_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${ONEBIT_SANITIZE};-fno-sanitize-recover=all>"
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>)
   target_link_options(onebit_flags INTERFACE -fsanitize=${ONEBIT_SANITIZE})
 endif()
 if(ONEBIT_FUZZ)

@@ -19,7 +19,7 @@ NAMES_IN_FILE = re.compile(r"((?:`[^`\n]+`, )*`[^`\n]+`) \(`([^`\n]+)`\)")
 PLACEHOLDER = re.compile(r"[<>{}…]|\b(?:foo|NAME|OUT|FILE|MODEL|snake_case|UpperCamel|x_)")
 RULE = re.compile(r"(?m)^\*\*Rule\*\*:(?:.+\n)+")  # binds what is still to come
 FOLDERS = ("src", "tests", "tools", "docs", "cmake", ".ci", ".deps", "build", "bench", "demo")
-FILE_NAME = re.compile(r"[\w./-]*\.(?:h|cc|inc|py|sh|md|cmake|txt)")
+FILE_NAME = re.compile(r"[\w./-]*\.(?:h|cc|cu|cuh|inc|py|sh|md|cmake|txt)")
 IDENTIFIER = re.compile(r"(?:\w+::)*[A-Za-z_]\w*\*?(?:\(\))?")
 MADE = ("build", ".deps", "demo")  # not part of the tree
 
@@ -43,7 +43,8 @@ class Checker:
                       for path in (root / folder).rglob("*") if path.is_file()]
         self.files += [path.relative_to(root) for path in root.iterdir() if path.is_file()]
         self.code = "\n".join((root / path).read_text(errors="replace") for path in self.files
-                              if path.suffix in {".h", ".cc", ".inc", ".py", ".sh", ".cmake", ".txt"}
+                              if path.suffix in {".h", ".cc", ".cu", ".cuh", ".inc", ".py", ".sh", ".cmake",
+                                                 ".txt"}
                               and "golden" not in path.parts[1:2] and path.name != pathlib.Path(__file__).name)
         self.checked = 0
 
