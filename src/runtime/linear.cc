@@ -19,6 +19,30 @@ using kernels::QuantizedRows;
 /// lines.
 constexpr std::int64_t kRowGrain = 64;
 
+/// From so many tokens on, they are shared out too: whole tiles of every kernel, and enough of them
+/// that a kernel's tables and decoded rows are worth making.
+constexpr std::int64_t kTokenGrain = 48;
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+/// A product with many tokens as tasks of equal size: several for each thread, so that one that
+/// comes late leaves less to wait for. Tokens are divided before rows are, since a kernel's tables
+/// are made anew for every part of the rows.
+struct Tasks {
+  std::int64_t token_part;
+  std::int64_t token_parts;
+  std::int64_t row_part;
+  std::int64_t row_parts;
+
+  Tasks(std::int64_t rows, std::int64_t tokens, int threads) {
+    const std::int64_t wanted = std::int64_t{4} * threads;
+    token_part = std::min(2 * kTokenGrain, round_up((tokens + wanted - 1) / wanted, kTokenGrain));
+    token_parts = (tokens + token_part - 1) / token_part;
+    row_part = round_up(std::min(rows, std::max(rows * token_parts / wanted, kRowGrain)), kRowGrain);
+    row_parts = (rows + row_part - 1) / row_part;
+  }
+};
+
 /// Natural alignment of a type's elements, or 0 when no kernel multiplies floats by it.
 std::size_t kernel_alignment(DType type) {
   switch (type) {
@@ -175,14 +199,27 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
       split_inputs(*dense.blocks, x, tokens, scratch_[j]);
     }
   }
-  pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+  const auto multiply = [&](Tokens of, std::int64_t begin, std::int64_t end) {
     std::int64_t start = 0;
     for (std::size_t j = 0; j < jobs.size(); start = ends[j], ++j) {
       const std::int64_t first = std::max(begin - start, std::int64_t{0});
       const std::int64_t last = std::min(end - start, out_features(*jobs[j].weight));
-      if (first < last) multiply_rows(jobs[j], x, tokens, scratch_[j], first, last);
+      if (first < last) multiply_rows(jobs[j], x, of, scratch_[j], first, last);
     }
-  });
+  };
+  if (tokens < kTokenGrain) {
+    pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      multiply({0, tokens}, begin, end);
+    });
+  } else {
+    const Tasks tasks(rows, tokens, pool_.threads());
+    pool_.parallel_tasks(tasks.token_parts * tasks.row_parts, [&](std::int64_t task, int) {
+      const std::int64_t token = task / tasks.row_parts * tasks.token_part;
+      const std::int64_t row = task % tasks.row_parts * tasks.row_part;
+      multiply({token, std::min(tasks.token_part, tokens - token)}, row,
+               std::min(rows, row + tasks.row_part));
+    });
+  }
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
       norm_outputs(*layer, jobs[j].y, tokens);
@@ -241,52 +278,55 @@ void LinearRunner::split_inputs(const kernels::BlockMatrix& blocks, const float*
   });
 }
 
-void LinearRunner::multiply_blocks(const kernels::BlockMatrix& blocks, std::int64_t tokens,
-                                   Scratch& scratch, float* y, std::int64_t begin,
-                                   std::int64_t end) const noexcept {
+void LinearRunner::multiply_blocks(const kernels::BlockMatrix& blocks, Tokens of, Scratch& scratch,
+                                   float* y, std::int64_t begin, std::int64_t end) const noexcept {
   const std::int64_t out = blocks.blocks().rows;
   float* parts = scratch.parts.data();
-  blocks.gemm()(blocks.blocks(), {scratch.q.data(), scratch.scales.data()}, 2 * tokens, parts, out,
-                begin, end);
-  for (std::int64_t t = 0; t < tokens; ++t) {
+  blocks.gemm()(blocks.blocks(), scratch.rounded(blocks.blocks().cols, 2 * of.first), 2 * of.count,
+                parts + 2 * of.first * out, out, begin, end);
+  for (std::int64_t t = of.first; t < of.first + of.count; ++t) {
     float* to = y + t * out + begin;
     std::copy_n(parts + 2 * t * out + begin, end - begin, to);
     kernels_.add(parts + (2 * t + 1) * out + begin, to, end - begin);
   }
 }
 
-void LinearRunner::multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens,
-                                 Scratch& scratch, std::int64_t begin,
-                                 std::int64_t end) const noexcept {
+void LinearRunner::multiply_rows(const LinearJob& job, const float* x, Tokens of, Scratch& scratch,
+                                 std::int64_t begin, std::int64_t end) const noexcept {
   const std::int64_t in = in_features(*job.weight);
   const std::int64_t out = out_features(*job.weight);
+  float* y = job.y + of.first * out;
   if (const auto* layer = std::get_if<OneBitLayer>(job.weight)) {
-    const arch::OneBitMatrix& m = layer->matrix;
-    const float* scaled = m.g.empty() ? x : scratch.scaled.data();
-    const QuantizedRows rounded{scratch.q.data(), scratch.scales.data()};
+    const bool is_grouped = layer->matrix.group_size > 0;
     const kernels::PackedSigns& signs = layer->signs.signs();
-    const float* h = m.h.data();
-    if (m.group_size > 0 && int8_) {
-      kernels_.gemm_sign1_grouped_i8(layer->signs.grouped(), rounded, tokens, job.y, out, begin,
-                                     end);
-    } else if (m.group_size > 0) {
-      kernels_.gemm_sign1_grouped_f32(layer->signs.grouped(), scaled, tokens, job.y, out, begin,
-                                      end);
-    } else if (int8_) {
-      kernels_.gemm_sign1_i8(signs, h, rounded, tokens, job.y, out, begin, end);
+    const float* h = layer->matrix.h.data();
+    if (int8_) {
+      const QuantizedRows rounded = scratch.rounded(in, of.first);
+      if (is_grouped) {
+        kernels_.gemm_sign1_grouped_i8(layer->signs.grouped(), rounded, of.count, y, out, begin,
+                                       end);
+      } else {
+        kernels_.gemm_sign1_i8(signs, h, rounded, of.count, y, out, begin, end);
+      }
+      return;
+    }
+    const float* scaled = (layer->matrix.g.empty() ? x : scratch.scaled.data()) + of.first * in;
+    if (is_grouped) {
+      kernels_.gemm_sign1_grouped_f32(layer->signs.grouped(), scaled, of.count, y, out, begin, end);
     } else {
-      kernels_.gemm_sign1_f32(signs, h, scaled, tokens, job.y, out, begin, end);
+      kernels_.gemm_sign1_f32(signs, h, scaled, of.count, y, out, begin, end);
     }
     return;
   }
   const DenseMatrix& dense = *std::get_if<DenseMatrix>(job.weight);
   if (dense.blocks) {
-    multiply_blocks(*dense.blocks, tokens, scratch, job.y, begin, end);
+    multiply_blocks(*dense.blocks, of, scratch, job.y, begin, end);
     return;
   }
   const TensorView& view = dense.view;
   const auto multiply = [&]<class Weight>(kernels::DenseGemm<Weight> gemm) {
-    gemm(reinterpret_cast<const Weight*>(view.data.data()), in, x, tokens, job.y, out, begin, end);
+    gemm(reinterpret_cast<const Weight*>(view.data.data()), in, x + of.first * in, of.count, y, out,
+         begin, end);
   };
   switch (view.dtype) {
     case DType::kF16:

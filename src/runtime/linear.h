@@ -82,6 +82,19 @@ class LinearRunner {
     Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; for blocks two rows a token
     Buffer<float> scales;
     Buffer<float> parts;  ///< for blocks: what each of those rows gives, [2 · tokens, out]
+
+    /// Rows of q from `row` on.
+    kernels::QuantizedRows rounded(std::int64_t in, std::int64_t row) const noexcept {
+      using kernels::QuantizedRows;
+      return {q.data() + row * QuantizedRows::stride(in),
+              scales.data() + row * QuantizedRows::blocks(in)};
+    }
+  };
+
+  /// Of a call's tokens.
+  struct Tokens {
+    std::int64_t first;
+    std::int64_t count;
   };
 
   /// x as the layer multiplies it: ⊙ g, rounded.
@@ -89,9 +102,9 @@ class LinearRunner {
                     Scratch& scratch);
   void split_inputs(const kernels::BlockMatrix& blocks, const float* x, std::int64_t tokens,
                     Scratch& scratch);
-  void multiply_blocks(const kernels::BlockMatrix& blocks, std::int64_t tokens, Scratch& scratch,
-                       float* y, std::int64_t begin, std::int64_t end) const noexcept;
-  void multiply_rows(const LinearJob& job, const float* x, std::int64_t tokens, Scratch& scratch,
+  void multiply_blocks(const kernels::BlockMatrix& blocks, Tokens of, Scratch& scratch, float* y,
+                       std::int64_t begin, std::int64_t end) const noexcept;
+  void multiply_rows(const LinearJob& job, const float* x, Tokens of, Scratch& scratch,
                      std::int64_t begin, std::int64_t end) const noexcept;
   void norm_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens);
 

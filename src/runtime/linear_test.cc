@@ -79,7 +79,7 @@ TEST(LinearRunner, Int8ProductsAreExact) {
         const RandomLayer a(*set, 1, cols, false, 1);
         const RandomLayer b(*set, 33, cols, false, 2);
         const RandomLayer c(*set, 97, cols, false, 3);
-        for (const std::int64_t tokens : {1, 2, 9}) {
+        for (const std::int64_t tokens : {1, 2, 9, 100}) {  // the last in parts
           const std::vector<float> x = random_floats(tokens * cols, 4);
           std::vector<float> y[] = {std::vector<float>(static_cast<std::size_t>(tokens * 1)),
                                     std::vector<float>(static_cast<std::size_t>(tokens * 33)),
@@ -109,7 +109,7 @@ TEST(LinearRunner, Int8ProductsAreExact) {
 TEST(LinearRunner, Q8_0TakesActivationsInTwoTerms) {
   constexpr std::int64_t kRows = 100;
   constexpr std::int64_t kCols = 160;
-  constexpr std::int64_t kTokens = 3;
+  constexpr std::int64_t kTokens = 50;
   constexpr auto kBlocks = static_cast<std::size_t>(kRows * kCols / formats::kQuantBlock);
   Rng rng(11);
   std::vector<formats::BlockQ8_0> stored(kBlocks);

@@ -111,6 +111,17 @@ class Teacher(CliTest):
                                              "KL p99 = 0.000000", "Same top = 100.000 %"])
         self.assertRegex(result.lines[-1], FINAL)
 
+    def test_rounded_keys_and_values(self):
+        """What is measured is exact unless it is asked for otherwise; what it is compared with always."""
+        text = self.write("text.txt", PROSE)
+        kl = {kind: self.onebit("perplexity", tiny(), "-f", text, "-c", "32", "--kl-teacher", tiny(),
+                                "--kv-type", kind, "--json").json()["kl_mean"]
+              for kind in ("f32", "f16", "q8_0")}
+        self.assertEqual(kl["f32"], 0)
+        self.assertGreater(kl["f16"], 0)
+        self.assertGreater(kl["q8_0"], kl["f16"])
+        self.assertLess(kl["q8_0"], 1e-3)
+
     def test_packed_student(self):
         text = self.write("text.txt", PROSE)
         said = self.onebit("perplexity", packed(tiny()), "-f", text, "-c", "32", "--kl-teacher",

@@ -64,6 +64,12 @@ class Complete(CliTest):
                 self.onebit("run", packed(tiny(), "--form", form), "-p", "abc", "-n", "5",
                             "--activations", activations)
 
+    def test_kinds_of_keys_and_values(self):
+        for kind in ("f32", "f16", "q8_0"):
+            self.onebit("run", tiny(), "-p", "abc", "-n", "5", "--kv-type", kind)
+        self.fails("run", tiny(), "-p", "abc", "--kv-type", "q4_0", expect=2,
+                   says=["--kv-type", "q4_0", "f32, f16, q8_0"])
+
     @needs(STORIES)
     def test_story(self):
         for model in (STORIES, STORIES_FOLDER):
