@@ -211,6 +211,9 @@ struct KernelSet {
   /// SwiGLU: y = silu(gate) ⊙ up, silu(v) = v / (1 + e^-v); y may be gate or up.
   /// Relative error of silu under 2^-21, or absolute under 2^-120 (v < -87).
   void (*swiglu)(const float* gate, const float* up, float* y, std::int64_t n) noexcept;
+  /// y = x where it is finite, else -inf; y may be x. Returns the largest y, -inf for n = 0. Equal
+  /// on every ISA.
+  float (*keep_finite)(const float* x, float* y, std::int64_t n) noexcept;
   /// In place: x = e^(x - max) / Σ. n >= 1; -inf is allowed (gives 0) beside one finite value.
   void (*softmax)(float* x, std::int64_t n) noexcept;
 };

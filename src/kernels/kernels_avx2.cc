@@ -49,6 +49,11 @@ ONEBIT_INLINE V round(V v) {
   return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+/// v - v is NaN unless v is finite.
+ONEBIT_INLINE V finite_or(V v, V other) {
+  return _mm256_blendv_ps(v, other, _mm256_cmp_ps(v, sub(v, v), _CMP_UNORD_Q));
+}
+
 /// v 2^n in two steps, n in [-150, 128], so that a subnormal result rounds once.
 ONEBIT_INLINE V scale2(V v, V n) {
   const __m256i whole = _mm256_cvtps_epi32(n);

@@ -46,6 +46,10 @@ ONEBIT_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 ONEBIT_INLINE V round(V v) {
   return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+ONEBIT_INLINE V finite_or(V v, V other) {
+  const __mmask16 infinite = _mm512_fpclass_ps_mask(v, 0x01 | 0x08 | 0x10 | 0x80);
+  return _mm512_mask_mov_ps(v, infinite, other);
+}
 ONEBIT_INLINE V scale2(V v, V n) { return _mm512_scalef_ps(v, n); }
 ONEBIT_INLINE float sum(V v) { return _mm512_reduce_add_ps(v); }
 ONEBIT_INLINE float max_of(V v) { return _mm512_reduce_max_ps(v); }

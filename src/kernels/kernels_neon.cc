@@ -52,6 +52,11 @@ ONEBIT_INLINE V max(V a, V b) { return vmaxq_f32(a, b); }
 ONEBIT_INLINE V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 ONEBIT_INLINE V round(V v) { return vrndnq_f32(v); }
 
+/// v - v is 0 unless v is infinite or NaN.
+ONEBIT_INLINE V finite_or(V v, V other) {
+  return vbslq_f32(vceqq_f32(sub(v, v), zero()), v, other);
+}
+
 /// v 2^n in two steps, n in [-150, 128], so that a subnormal result rounds once.
 ONEBIT_INLINE V scale2(V v, V n) {
   const int32x4_t whole = vcvtq_s32_f32(n);

@@ -343,6 +343,16 @@ void swiglu_row(const float* gate, const float* up, float* y, std::int64_t n) no
   for (std::int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
 }
 
+float keep_finite(const float* x, float* y, std::int64_t n) noexcept {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  float largest = kNone;
+  for (std::int64_t i = 0; i < n; ++i) {
+    y[i] = std::isfinite(x[i]) ? x[i] : kNone;
+    largest = std::max(largest, y[i]);
+  }
+  return largest;
+}
+
 void softmax(float* x, std::int64_t n) noexcept {
   const float max = *std::max_element(x, x + n);
   float sum = 0.0F;

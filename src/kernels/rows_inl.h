@@ -1,7 +1,7 @@
 // Row operations for one instruction set. Included as dense_inl.h is, and after it;
 // beside that header's vector functions it needs add, sub, mul, div, min, max (a NaN in the second
-// operand wins), round, scale2 (v 2^n), set1, sum, max_of, store_part, and for integers
-// max_magnitude, magnitude_bits and store_i8.
+// operand wins), finite_or (v where it is finite, else another), round, scale2 (v 2^n), set1, sum,
+// max_of, store_part, and for integers max_magnitude, magnitude_bits and store_i8.
 
 /// e^v within 2 ulp; 0 below -104, inf above 88.73, NaN for NaN. v = n ln 2 + r, |r| <= ln 2 / 2;
 /// the polynomial for e^r is that of Cephes' expf, ln 2 is split so that n · kLn2High is exact.
@@ -102,6 +102,23 @@ void swiglu_row(const float* gate, const float* up, float* y, std::int64_t n) no
   if (i < n) {
     store_part(y + i, swiglu(load_part(gate + i, n - i), load_part(up + i, n - i)), n - i);
   }
+}
+
+float keep_finite(const float* x, float* y, std::int64_t n) noexcept {
+  const V none = set1(-__builtin_inff());
+  V largest = none;
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V kept = finite_or(load(x + i), none);
+    store(y + i, kept);
+    largest = max(kept, largest);
+  }
+  float result = max_of(largest);
+  for (; i < n; ++i) {
+    y[i] = __builtin_isfinite(x[i]) ? x[i] : -__builtin_inff();
+    result = y[i] > result ? y[i] : result;
+  }
+  return result;
 }
 
 void softmax(float* x, std::int64_t n) noexcept {

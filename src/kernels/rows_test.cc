@@ -342,5 +342,30 @@ TEST_P(Rows, SoftmaxOfMaskedAndExtremeRows) {
   }
 }
 
+// ---- keep_finite ----
+
+TEST_P(Rows, KeepFinite) {
+  Rng rng(27);
+  for (const std::int64_t n : kSizes) {
+    std::vector<float> x = random_floats(rng, n);
+    for (std::size_t i = 0; i < x.size(); i += 3)
+      x[i] = i % 2 == 0 ? kNan : i % 4 == 1 ? kInf : -kInf;
+    std::vector<float> want;
+    float largest = -kInf;
+    for (const float v : x) {
+      want.push_back(std::isfinite(v) ? v : -kInf);
+      largest = std::max(largest, want.back());
+    }
+    Output y(n);
+    EXPECT_EQ(k().keep_finite(x.data(), y.data(), n), largest) << n;
+    EXPECT_TRUE(y.intact());
+    y.values.pop_back();
+    EXPECT_EQ(y.values, want);
+    EXPECT_EQ(k().keep_finite(x.data(), x.data(), n), largest);
+    EXPECT_EQ(x, want);
+  }
+  EXPECT_EQ(k().keep_finite(nullptr, nullptr, 0), -kInf);
+}
+
 }  // namespace
 }  // namespace onebit::kernels

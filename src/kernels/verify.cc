@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -217,6 +218,12 @@ class Verifier {
             [&](const KernelSet& k, float* y) { k.layer_norm(a, 1e-5F, y, kCols); });
     compare("swiglu", kCols, kBound,
             [&](const KernelSet& k, float* y) { k.swiglu(a, b, y, kCols); });
+    compare("keep_finite", kCols + 1, 0, [&](const KernelSet& k, float* y) {
+      std::copy_n(a, kCols, y);
+      y[kCols / 2] = std::numeric_limits<float>::infinity();
+      y[kCols] = k.keep_finite(y, y, kCols);
+      std::replace(y, y + kCols, -std::numeric_limits<float>::infinity(), 99.0F);
+    });
     compare("softmax", kCols, kBound, [&](const KernelSet& k, float* y) {
       std::copy_n(a, kCols, y);
       k.softmax(y, kCols);

@@ -38,7 +38,8 @@ struct Tasks {
     const std::int64_t wanted = std::int64_t{4} * threads;
     token_part = std::min(2 * kTokenGrain, round_up((tokens + wanted - 1) / wanted, kTokenGrain));
     token_parts = (tokens + token_part - 1) / token_part;
-    row_part = round_up(std::min(rows, std::max(rows * token_parts / wanted, kRowGrain)), kRowGrain);
+    row_part =
+        round_up(std::min(rows, std::max(rows * token_parts / wanted, kRowGrain)), kRowGrain);
     row_parts = (rows + row_part - 1) / row_part;
   }
 };

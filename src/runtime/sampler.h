@@ -42,27 +42,36 @@ class Sampler {
   /// times the highest probability. The draw is from softmax(logit / temperature).
   text::TokenId sample(std::span<const float> logits, std::span<const text::TokenId> history);
 
+  /// The id of the highest finite logit, the lowest on a tie, whatever the options. Error{kNumeric}
+  /// when none is finite.
+  text::TokenId likeliest(std::span<const float> logits);
+
  private:
   using Candidate = std::pair<float, text::TokenId>;
 
+  float keep_finite(std::span<const float> logits);
+  text::TokenId first_of(float logit) const;
   bool draws_among_all() const noexcept;
   void penalise(std::span<const text::TokenId> history);
-  void keep_top_k();
-  void keep_top_p();
+  template <class Float>
+  void take_above(Float least);
+  void take_best(std::size_t count);
+  bool keep_top_p(double total = 0);
+  void take_top_p(float top);
+  double least_for_min_p(float top) const;
   void keep_min_p();
-  text::TokenId draw_candidate();
+  text::TokenId draw_candidate(float top);
   std::size_t draw();
 
   SamplerOptions options_;
   const kernels::KernelSet* kernels_;
   Rng rng_;
+  std::vector<float> logits_;  ///< the finite ones, penalised; -inf elsewhere
+  std::vector<float> maxima_;  ///< of blocks of logits_
   std::vector<Candidate> candidates_;
   std::vector<text::TokenId> penalised_;
   std::vector<double> weights_;
   std::vector<float> scores_;  ///< (logit - highest) / temperature of what is drawn from
 };
-
-/// The id of the highest finite logit, the lowest on a tie. Error{kNumeric} when none is finite.
-text::TokenId argmax(std::span<const float> logits);
 
 }  // namespace onebit::runtime

@@ -1,5 +1,6 @@
 #include "runtime/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <gtest/gtest.h>
@@ -111,6 +112,63 @@ TEST(Sampler, MinPIsRelativeToTheHighestAndPrecedesTheTemperature) {
   EXPECT_EQ(support(options, logits), (std::set<TokenId>{0, 1, 2}));
   options.min_p = 1;
   EXPECT_EQ(support(options, logits), (std::set<TokenId>{0}));
+}
+
+/// What the filters keep, by their definition over all logits sorted.
+std::set<TokenId> kept_by(const SamplerOptions& options, const std::vector<float>& logits) {
+  std::vector<std::pair<double, TokenId>> best;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (std::isfinite(logits[i])) best.emplace_back(-logits[i], static_cast<TokenId>(i));
+  }
+  std::sort(best.begin(), best.end());
+  if (options.top_k > 0) {
+    best.resize(std::min(best.size(), static_cast<std::size_t>(options.top_k)));
+  }
+  double total = 0;
+  for (const auto& [minus, id] : best) total += std::exp(-minus);
+  std::set<TokenId> kept;
+  double sum = 0;
+  for (const auto& [minus, id] : best) {
+    if (options.top_p < 1 && sum >= static_cast<double>(options.top_p) * total) break;
+    sum += std::exp(-minus);
+    if (std::exp(best[0].first - minus) >= static_cast<double>(options.min_p)) kept.insert(id);
+  }
+  return kept;
+}
+
+/// More logits than are looked at together, in every combination of filters.
+TEST(Sampler, KeepsWhatTheDefinitionKeeps) {
+  Rng rng(3);
+  for (const std::size_t vocab : {1U, 63U, 64U, 65U, 1000U, 3001U}) {
+    std::vector<float> logits(vocab);
+    // Few enough levels that there are ties, and one token in 97 that has no finite logit.
+    for (float& v : logits) v = static_cast<float>(rng.below(300)) / 37.0F;
+    for (std::size_t i = 5; i < vocab; i += 97) {
+      logits[i] = std::numeric_limits<float>::quiet_NaN();
+    }
+    for (const std::int64_t top_k : {0, 1, 3, 40, 5000}) {
+      for (const float top_p : {1.0F, 0.9F, 0.3F}) {
+        for (const float min_p : {0.0F, 0.05F, 0.4F}) {
+          SamplerOptions options = plain(vocab);
+          options.top_k = top_k;
+          options.top_p = top_p;
+          options.min_p = min_p;
+          const std::set<TokenId> kept = kept_by(options, logits);
+          // Flat, so that what is kept comes up.
+          options.temperature = 1000;
+          Sampler sampler(options, kernels::best_kernels());
+          std::set<TokenId> seen;
+          for (int i = 0; i < 200; ++i) seen.insert(sampler.sample(logits, {}));
+          EXPECT_TRUE(std::includes(kept.begin(), kept.end(), seen.begin(), seen.end()))
+              << vocab << " top-k " << top_k << " top-p " << top_p << " min-p " << min_p;
+          // All of a few; of many, n draws miss a share of e^(-n / kept).
+          const double share = 1 - std::exp(-200.0 / static_cast<double>(kept.size()));
+          EXPECT_GE(static_cast<double>(seen.size()),
+                    0.7 * share * static_cast<double>(kept.size()) - 1);
+        }
+      }
+    }
+  }
 }
 
 TEST(Sampler, RepeatPenaltyDividesOrMultipliesOnceAToken) {

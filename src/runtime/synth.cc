@@ -125,7 +125,7 @@ void Synthesizer::advance(Sequence& s, std::span<const float> logits) const {
   if (s.run < s.tokens.size()) return;
   const bool greedy = s.greedy > 0;
   logits = choices_.of(logits, s.scratch);
-  const TokenId token = greedy ? argmax(logits) : s.sampler.sample(logits, s.tokens);
+  const TokenId token = greedy ? s.sampler.likeliest(logits) : s.sampler.sample(logits, s.tokens);
   s.greedy -= greedy ? 1 : 0;
   s.tokens.push_back(token);
   s.ended = tokenizer_.is_end(token) || std::ssize(s.tokens) == options_.length;
