@@ -25,13 +25,15 @@ constexpr int kVectorsPerStep = static_cast<int>(kStep) / kLanes;
 using Quad = float __attribute__((vector_size(16)));
 
 // ---- one row of each stored type: at(b, i) gives columns 32 b + i kLanes …, part(c, n) n columns
-// from c on, from(c) the row seen from column c (a multiple of 64) on ----
+// from c on, from(c) the row seen from column c (a multiple of 64) on, step(b) where at(b, 0) lies
+// ----
 
 struct F32Row {
   const float* p;
   ONEBIT_INLINE V at(std::int64_t b, int i) const { return load(p + b * kStep + i * kLanes); }
   ONEBIT_INLINE V part(std::int64_t c, std::int64_t n) const { return load_part(p + c, n); }
   ONEBIT_INLINE F32Row from(std::int64_t c) const { return {p + c}; }
+  ONEBIT_INLINE const float* step(std::int64_t b) const { return p + b * kStep; }
 };
 
 struct F16Row {
@@ -39,6 +41,7 @@ struct F16Row {
   ONEBIT_INLINE V at(std::int64_t b, int i) const { return load_f16(p + b * kStep + i * kLanes); }
   ONEBIT_INLINE V part(std::int64_t c, std::int64_t n) const { return load_f16_part(p + c, n); }
   ONEBIT_INLINE F16Row from(std::int64_t c) const { return {p + c}; }
+  ONEBIT_INLINE const f16_bits* step(std::int64_t b) const { return p + b * kStep; }
 };
 
 struct BF16Row {
@@ -46,6 +49,7 @@ struct BF16Row {
   ONEBIT_INLINE V at(std::int64_t b, int i) const { return load_bf16(p + b * kStep + i * kLanes); }
   ONEBIT_INLINE V part(std::int64_t c, std::int64_t n) const { return load_bf16_part(p + c, n); }
   ONEBIT_INLINE BF16Row from(std::int64_t c) const { return {p + c}; }
+  ONEBIT_INLINE const bf16_bits* step(std::int64_t b) const { return p + b * kStep; }
 };
 
 struct Q8_0Row {
@@ -55,6 +59,7 @@ struct Q8_0Row {
   }
   ONEBIT_INLINE V part(std::int64_t, std::int64_t) const { return zero(); }  // whole blocks only
   ONEBIT_INLINE Q8_0Row from(std::int64_t c) const { return {p + c / kStep}; }
+  ONEBIT_INLINE const formats::BlockQ8_0* step(std::int64_t b) const { return p + b; }
 };
 
 struct Q4_1Row {
@@ -65,6 +70,7 @@ struct Q4_1Row {
   }
   ONEBIT_INLINE V part(std::int64_t, std::int64_t) const { return zero(); }  // whole blocks only
   ONEBIT_INLINE Q4_1Row from(std::int64_t c) const { return {p + c / kStep}; }
+  ONEBIT_INLINE const formats::BlockQ4_1* step(std::int64_t b) const { return p + b; }
 };
 
 /// A matrix in memory: row(r).
@@ -83,10 +89,11 @@ template <>
 constexpr std::int64_t kPanelTokens<F32Row> = 32;
 
 /// sums[t, r] of R rows and T tokens over n columns go to y[t · ldy + r], r < valid; added to what
-/// is there if `accumulate`.
+/// is there if `accumulate`. One token reads each row once: what lies `ahead` elements further on
+/// is asked for, for the next tile.
 template <int R, int T, class Row>
-void gemm_tile(const Row* row_pointers, const float* x, std::int64_t ldx, std::int64_t n, float* y,
-               std::int64_t ldy, std::int64_t valid, bool accumulate) {
+void gemm_tile(const Row* row_pointers, std::int64_t ahead, const float* x, std::int64_t ldx,
+               std::int64_t n, float* y, std::int64_t ldy, std::int64_t valid, bool accumulate) {
   Row rows[R];
   ONEBIT_UNROLL
   for (int r = 0; r < R; ++r) rows[r] = row_pointers[r];
@@ -98,6 +105,14 @@ void gemm_tile(const Row* row_pointers, const float* x, std::int64_t ldx, std::i
   }
   const std::int64_t steps = n / kStep;
   for (std::int64_t b = 0; b < steps; ++b) {
+    if constexpr (T == 1) {
+      ONEBIT_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const auto* next = rows[r].step(b) + ahead;
+        __builtin_prefetch(next, 0, 2);
+        if constexpr (kStep * sizeof(*next) == 128) __builtin_prefetch(next + kStep / 2, 0, 2);
+      }
+    }
     ONEBIT_UNROLL
     for (int i = 0; i < kVectorsPerStep; ++i) {
       V w[R];
@@ -153,7 +168,7 @@ void gemm_rows(const Matrix<Row, Stored>& w, std::int64_t k, const float* x, std
     const std::int64_t valid = row_end - r < R ? row_end - r : R;
     Row rows[R];
     for (std::int64_t i = 0; i < R; ++i) rows[i] = w.row(r + (i < valid ? i : valid - 1)).from(k);
-    gemm_tile<R, T>(rows, x, ldx, n, y + r, ldy, valid, accumulate);
+    gemm_tile<R, T>(rows, R * w.stride, x, ldx, n, y + r, ldy, valid, accumulate);
   }
 }
 

@@ -52,8 +52,8 @@ TEST(Allocations, NoneForATokenOnceAsMuchWasSeen) {
   for (const char* name : {"full.gguf", "packed.gguf"}) {
     for (const Activations activations : {Activations::kF32, Activations::kI8}) {
       for (const KvType kv : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
-        Model model =
-            Model::load(dir / name, {.threads = 2, .activations = activations, .kv = kv, .isa = {}});
+        Model model = Model::load(dir / name,
+                                  {.threads = 2, .activations = activations, .kv = kv, .isa = {}});
         KvCache cache = model.make_cache(100);
         Sampler sampler({}, model.kernels());
         const std::vector<text::TokenId> prompt(70, 3);
