@@ -1,5 +1,5 @@
 // Tables of S for AVX2; see sign_panels_inl.h, and sign_bytes_inl.h for the tiles. A vector holds
-// one byte, eight columns, of 32 rows. Included by kernels_avx2.cc.
+// one byte, eight columns, of 32 rows. Included by avx2_inl.h.
 
 constexpr int kTileTokens8 = 1;
 constexpr int kTileTokensF = 2;
