@@ -136,7 +136,11 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 32;
-constexpr bool kSignsByBytes = true;
+/// A vector is one byte of every row, in an order in which shifts of its 32-bit lanes give rows 0 …
+/// 7, 8 … 15 and so on.
+constexpr std::int64_t sign_byte(std::int64_t row, int j) {
+  return j * kSignPanelRows + row % kLanes * 4 + row / kLanes;
+}
 
 #include "kernels/sign_panels_inl.h"
 //
