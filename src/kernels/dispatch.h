@@ -21,7 +21,8 @@ inline constexpr CpuFeatures kCpuAvx512vl = 1U << 5;
 inline constexpr CpuFeatures kCpuAvx512dq = 1U << 6;
 inline constexpr CpuFeatures kCpuAvx512vnni = 1U << 7;
 inline constexpr CpuFeatures kCpuAvx512vbmi = 1U << 8;
-inline constexpr CpuFeatures kCpuDotprod = 1U << 9;
+inline constexpr CpuFeatures kCpuAvxVnni = 1U << 9;
+inline constexpr CpuFeatures kCpuDotprod = 1U << 10;
 
 /// What this CPU and its operating system (saved registers) support.
 CpuFeatures detect_cpu() noexcept;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <limits>
+#include <span>
 #include <string>
 
 #include "kernels/block_matrix.h"
@@ -17,18 +18,46 @@ namespace onebit::kernels {
 namespace {
 
 constexpr std::int64_t kMaxRows = 133;
-constexpr std::int64_t kMaxTokens = 64;
-constexpr std::int64_t kCols[] = {1, 2, 63, 64, 65, 127, 128, 129, 576, 1531, 1536, 3109};
-constexpr std::int64_t kBlockCols[] = {32, 64, 96, 576, 1504, 1536, 3104};
-constexpr std::int64_t kTokens[] = {1, 2, 3, 5, 8, 17, 64};
+/// Around vectors, steps, words, blocks of activations, and the columns that kernels treat at a
+/// time: 1024, 1536 and 4096.
+constexpr std::int64_t kCols[] = {1,   2,   31,   32,   33,   63,   64,   65,   127,  128,
+                                  129, 576, 1023, 1024, 1025, 1536, 1537, 4095, 4096, 4097};
+constexpr std::int64_t kGroupedCols[] = {1,   31,  33,   63,   64,   65,   127,  128,
+                                         129, 576, 1023, 1024, 1025, 4095, 4096, 4097};
+constexpr std::int64_t kBlockCols[] = {32,  64,   96,   128,  160,  576,
+                                       992, 1024, 1536, 1568, 4096, 4128};
 
 struct RowRange {
   std::int64_t begin;
   std::int64_t end;
 };
-/// Of 133 rows: sizes 1, 2, 3, 7, 16, 64, 133, starts and ends on and off every tile and panel.
-constexpr RowRange kRanges[] = {{0, 133}, {0, 1},   {132, 133}, {5, 7},     {0, 3},   {1, 8},
-                                {7, 23},  {64, 80}, {13, 13},   {128, 131}, {1, 132}, {60, 68}};
+
+/// The numbers of tokens, in rising order, and ranges of kMaxRows rows that a matrix is tested
+/// with.
+struct Cover {
+  std::span<const std::int64_t> tokens;
+  std::span<const RowRange> ranges;
+
+  std::int64_t most_tokens() const { return tokens.back(); }
+};
+
+/// All that may matter where a product is quick, the rest with what its blocks need. Ranges have
+/// sizes 1, 2, 3, 7, 16, 64, 133, and start and end on and off every tile and panel.
+Cover cover(std::int64_t cols) {
+  static constexpr std::int64_t kTokens[] = {1, 2, 3, 5, 8, 17, 65};
+  static constexpr RowRange kRanges[] = {{0, 133}, {0, 1},     {132, 133}, {5, 7},
+                                         {0, 3},   {1, 8},     {7, 23},    {64, 80},
+                                         {13, 13}, {128, 131}, {1, 132},   {60, 68}};
+  static constexpr std::int64_t kFewTokens[] = {1, 3, 17};
+  static constexpr RowRange kFewRanges[] = {{0, 133}, {7, 23}, {128, 131}};
+  return cols < 200 ? Cover{kTokens, kRanges} : Cover{kFewTokens, kFewRanges};
+}
+
+/// The smallest and the largest will do where there are many columns.
+std::span<const std::int64_t> group_sizes(std::int64_t cols) {
+  static constexpr std::int64_t kSizes[] = {16, 128, 32, 64};
+  return {kSizes, cols < 1000 ? std::size(kSizes) : 2U};
+}
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
@@ -44,12 +73,13 @@ INSTANTIATE_TEST_SUITE_P(Isa, Gemm, ::testing::ValuesIn(isa_names()),
                          [](const auto& isa) { return isa.param; });
 
 /// Calls gemm(tokens, y, ldy, begin, end) for every number of tokens and range of rows, and expects
-/// `want` [kMaxTokens, kMaxRows] bit for bit inside the range and untouched canaries elsewhere.
+/// `want` [most tokens, kMaxRows] bit for bit inside the range and untouched canaries elsewhere.
 template <class T, class Call>
-void expect_everywhere(const std::vector<T>& want, T canary, const Call& call) {
+void expect_everywhere(const Cover& covered, const std::vector<T>& want, T canary,
+                       const Call& call) {
   constexpr std::int64_t kLdy = kMaxRows + 3;
-  for (const std::int64_t tokens : kTokens) {
-    for (const RowRange range : kRanges) {
+  for (const std::int64_t tokens : covered.tokens) {
+    for (const RowRange range : covered.ranges) {
       std::vector<T> y(size((tokens + 1) * kLdy), canary);
       call(tokens, y.data(), kLdy, range.begin, range.end);
       for (std::int64_t t = 0; t <= tokens; ++t) {
@@ -77,9 +107,11 @@ double bound(std::int64_t in, double sum_of_magnitudes) {
 template <class Weight, class Call>
 void check_float(std::int64_t in, const std::vector<float>& x, const Weight& weight,
                  const Call& call) {
-  std::vector<float> y(size(kMaxTokens * kMaxRows));
-  call(kMaxTokens, y.data(), kMaxRows, 0, kMaxRows);
-  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+  const Cover covered = cover(in);
+  const std::int64_t tokens = covered.most_tokens();
+  std::vector<float> y(size(tokens * kMaxRows));
+  call(tokens, y.data(), kMaxRows, 0, kMaxRows);
+  for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = 0; r < kMaxRows; ++r) {
       double sum = 0;
       double magnitudes = 0;
@@ -92,7 +124,7 @@ void check_float(std::int64_t in, const std::vector<float>& x, const Weight& wei
           << "in " << in << ", token " << t << ", row " << r;
     }
   }
-  expect_everywhere(y, -77.25F, call);
+  expect_everywhere(covered, y, -77.25F, call);
 }
 
 TEST_P(Gemm, Sign1F32) {
@@ -100,7 +132,7 @@ TEST_P(Gemm, Sign1F32) {
   for (const std::int64_t cols : kCols) {
     const RandomSigns s(rng, kMaxRows, cols);
     const SignMatrix w(k(), s.view, {}, 0);
-    const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
+    const std::vector<float> x = random_floats(rng, cover(cols).most_tokens() * cols);
     const std::vector<float> scales = random_floats(rng, kMaxRows);
     for (const float* h : {static_cast<const float*>(nullptr), scales.data()}) {
       SCOPED_TRACE(testing::Message() << cols << (h != nullptr ? " columns, scaled" : " columns"));
@@ -120,14 +152,14 @@ TEST_P(Gemm, Sign1F32) {
 
 TEST_P(Gemm, Sign1GroupedF32) {
   Rng rng(16);
-  for (const std::int64_t cols : {1, 63, 65, 129, 576, 3109}) {
-    for (const std::int64_t group : {16, 32, 64, 128}) {
+  for (const std::int64_t cols : kGroupedCols) {
+    for (const std::int64_t group : group_sizes(cols)) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
       const RandomSigns s(rng, kMaxRows, cols);
       const std::int64_t groups = (cols + group - 1) / group;
       const std::vector<float> h = random_floats(rng, kMaxRows * groups);
       const SignMatrix w(k(), s.view, h, group);
-      const std::vector<float> x = random_floats(rng, kMaxTokens * cols);
+      const std::vector<float> x = random_floats(rng, cover(cols).most_tokens() * cols);
       check_float(
           cols, x,
           [&](std::int64_t r, std::int64_t c) {
@@ -150,13 +182,13 @@ std::int32_t dot(const RandomSigns& s, std::int64_t r, const std::int8_t* q, std
   return sum;
 }
 
-/// y [kMaxTokens, kMaxRows] by the definitions of gemm_sign1_i8 and gemm_sign1_grouped_i8: groups
+/// y [most tokens, kMaxRows] by the definitions of gemm_sign1_i8 and gemm_sign1_grouped_i8: groups
 /// of `group` columns, term(sum, dot, scale, row, group) the next sum.
 template <class Term>
 std::vector<float> int8_reference(const RandomSigns& s, const RandomInt8& x, std::int64_t cols,
                                   std::int64_t group, const Term& term) {
   std::vector<float> want;
-  for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+  for (std::int64_t t = 0; t < cover(cols).most_tokens(); ++t) {
     for (std::int64_t r = 0; r < kMaxRows; ++r) {
       float sum = 0;
       for (std::int64_t c = 0; c < cols; c += group) {
@@ -177,19 +209,19 @@ TEST_P(Gemm, Sign1Int8IsExact) {
     SCOPED_TRACE(cols);
     const RandomSigns s(rng, kMaxRows, cols);
     const SignMatrix w(k(), s.view, {}, 0);
-    const RandomInt8 x(rng, kMaxTokens, cols);
+    const RandomInt8 x(rng, cover(cols).most_tokens(), cols);
     const std::vector<float> h = random_floats(rng, kMaxRows);
     std::vector<float> want = int8_reference(
         s, x, cols, kActivationBlock,
         [](float sum, float dot, float scale, auto, auto) { return std::fma(dot, scale, sum); });
     expect_everywhere(
-        want, -77.25F,
+        cover(cols), want, -77.25F,
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
           k().gemm_sign1_i8(w.signs(), nullptr, x.rows(), tokens, y, ldy, begin, end);
         });
     for (std::size_t i = 0; i < want.size(); ++i) want[i] *= h[i % size(kMaxRows)];
     expect_everywhere(
-        want, -77.25F,
+        cover(cols), want, -77.25F,
         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
           k().gemm_sign1_i8(w.signs(), h.data(), x.rows(), tokens, y, ldy, begin, end);
         });
@@ -199,25 +231,79 @@ TEST_P(Gemm, Sign1Int8IsExact) {
 
 TEST_P(Gemm, Sign1GroupedInt8IsExact) {
   Rng rng(17);
-  for (const std::int64_t cols : {1, 63, 65, 129, 576, 3109}) {
-    for (const std::int64_t group : {16, 32, 64, 128}) {
+  for (const std::int64_t cols : kGroupedCols) {
+    for (const std::int64_t group : group_sizes(cols)) {
       SCOPED_TRACE(testing::Message() << cols << " in groups of " << group);
       const RandomSigns s(rng, kMaxRows, cols);
       const std::int64_t groups = (cols + group - 1) / group;
       const std::vector<float> h = random_floats(rng, kMaxRows * groups);
       const SignMatrix w(k(), s.view, h, group);
-      const RandomInt8 x(rng, kMaxTokens, cols);
+      const RandomInt8 x(rng, cover(cols).most_tokens(), cols);
       const std::vector<float> want =
           int8_reference(s, x, cols, group,
                          [&](float sum, float dot, float scale, std::int64_t r, std::int64_t g) {
                            return std::fma(dot * scale, h[size(r * groups + g)], sum);
                          });
-      expect_everywhere(want, -77.25F,
+      expect_everywhere(cover(cols), want, -77.25F,
                         [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin,
                             std::int64_t end) {
                           k().gemm_sign1_grouped_i8(w.grouped(), x.rows(), tokens, y, ldy, begin,
                                                     end);
                         });
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(Gemm, Sign1OfAnyNumberOfRows) {
+  // Matrices whose last panel has any of its rows: against the scalar set, which has no panels.
+  const KernelSet& scalar = kernels_by_name("scalar");
+  Rng rng(19);
+  constexpr std::int64_t kTokens = 3;
+  constexpr std::int64_t kGroup = 32;
+  for (const std::int64_t cols : {33, 129}) {
+    const std::int64_t groups = (cols + kGroup - 1) / kGroup;
+    const std::vector<float> x = random_floats(rng, kTokens * cols);
+    const RandomInt8 q(rng, kTokens, cols);
+    for (const std::int64_t rows : {1,  2,  15,  16,  17,  31,   32,   33,   47,   63,   64,
+                                    65, 95, 127, 128, 129, 1023, 1024, 1025, 4095, 4096, 4097}) {
+      SCOPED_TRACE(testing::Message() << rows << " x " << cols);
+      const RandomSigns s(rng, rows, cols);
+      const std::vector<float> h = random_floats(rng, rows * groups);
+      // With |x| <= 3 and |h| <= 3, twice the bound of kernels.h.
+      const double bound =
+          2.0 * static_cast<double>(cols) * 0x1p-23 * 9 * static_cast<double>(cols);
+      const auto compare = [&](double tolerance, auto call) {
+        std::vector<float> want(size(kTokens * rows));
+        call(scalar, want.data(), std::int64_t{0}, rows);
+        // All rows, the last one, and all but the first and the last.
+        for (const RowRange range : {RowRange{0, rows}, {rows - 1, rows}, {1, rows - 1}}) {
+          if (range.begin > range.end) continue;
+          std::vector<float> y(size(kTokens * rows), -77.25F);
+          call(k(), y.data(), range.begin, range.end);
+          for (std::int64_t i = 0; i < kTokens * rows; ++i) {
+            if (i % rows >= range.begin && i % rows < range.end) {
+              ASSERT_NEAR(y[size(i)], want[size(i)], tolerance) << i / rows << ", row " << i % rows;
+            } else {
+              ASSERT_EQ(y[size(i)], -77.25F) << i / rows << ", row " << i % rows;
+            }
+          }
+        }
+      };
+      const auto signs = [&](const KernelSet& set) { return SignMatrix(set, s.view, {}, 0); };
+      const auto grouped = [&](const KernelSet& set) { return SignMatrix(set, s.view, h, kGroup); };
+      compare(bound, [&](const KernelSet& set, float* y, std::int64_t begin, std::int64_t end) {
+        set.gemm_sign1_f32(signs(set).signs(), h.data(), x.data(), kTokens, y, rows, begin, end);
+      });
+      compare(0, [&](const KernelSet& set, float* y, std::int64_t begin, std::int64_t end) {
+        set.gemm_sign1_i8(signs(set).signs(), h.data(), q.rows(), kTokens, y, rows, begin, end);
+      });
+      compare(bound, [&](const KernelSet& set, float* y, std::int64_t begin, std::int64_t end) {
+        set.gemm_sign1_grouped_f32(grouped(set).grouped(), x.data(), kTokens, y, rows, begin, end);
+      });
+      compare(0, [&](const KernelSet& set, float* y, std::int64_t begin, std::int64_t end) {
+        set.gemm_sign1_grouped_i8(grouped(set).grouped(), q.rows(), kTokens, y, rows, begin, end);
+      });
       if (HasFatalFailure()) return;
     }
   }
@@ -268,7 +354,7 @@ void check_dense(DenseGemm<W> gemm, std::int64_t in, const Make& make) {
   Rng rng(static_cast<std::uint64_t>(in));
   DenseMatrix<W> w;
   make(rng, kMaxRows * in, w);
-  const std::vector<float> x = random_floats(rng, kMaxTokens * in);
+  const std::vector<float> x = random_floats(rng, cover(in).most_tokens() * in);
   check_float(
       in, x, [&](std::int64_t r, std::int64_t c) { return w.values[size(r * in + c)]; },
       [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
@@ -323,17 +409,18 @@ std::int32_t integer(const formats::BlockQ4_0& block, std::int64_t i) {
 template <class Block>
 void check_blocks_int8(const KernelSet& k, formats::DType type) {
   Rng rng(18);
-  // More columns than the kernels hold sums for, and all values at their extremes in the first.
-  for (const std::int64_t in : {32, 64, 96, 576, 1504, 4096, 4128}) {
+  // All values at their extremes in the first.
+  for (const std::int64_t in : kBlockCols) {
     SCOPED_TRACE(in);
+    const std::int64_t tokens = cover(in).most_tokens();
     DenseMatrix<Block> w;
     make_dense(rng, kMaxRows * in, w);
-    RandomInt8 x(rng, kMaxTokens, in);
+    RandomInt8 x(rng, tokens, in);
     if (in == 32) {
       for (std::size_t r = 0; r < w.stored.size(); ++r) {
         std::memset(w.stored[r].qs, r % 2 == 0 ? 0x80 : 0x7F, sizeof(w.stored[r].qs));
       }
-      for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+      for (std::int64_t t = 0; t < tokens; ++t) {
         std::memset(x.q.data() + t * QuantizedRows::stride(in), t % 2 == 0 ? -127 : 127, size(in));
       }
     }
@@ -341,7 +428,7 @@ void check_blocks_int8(const KernelSet& k, formats::DType type) {
                              in);
     const std::int64_t blocks = in / formats::kQuantBlock;
     std::vector<float> want;
-    for (std::int64_t t = 0; t < kMaxTokens; ++t) {
+    for (std::int64_t t = 0; t < tokens; ++t) {
       for (std::int64_t r = 0; r < kMaxRows; ++r) {
         float sum = 0;
         for (std::int64_t b = 0; b < blocks; ++b) {
@@ -359,9 +446,9 @@ void check_blocks_int8(const KernelSet& k, formats::DType type) {
       }
     }
     expect_everywhere(
-        want, -77.25F,
-        [&](std::int64_t tokens, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
-          packed.gemm()(packed.blocks(), x.rows(), tokens, y, ldy, begin, end);
+        cover(in), want, -77.25F,
+        [&](std::int64_t count, float* y, std::int64_t ldy, std::int64_t begin, std::int64_t end) {
+          packed.gemm()(packed.blocks(), x.rows(), count, y, ldy, begin, end);
         });
     if (::testing::Test::HasFatalFailure()) return;
   }
@@ -409,7 +496,7 @@ TEST_P(Gemm, ExtremeFloats) {
     make_dense(rng, kMaxRows * in, w);
     for (float& v : w.values) v = v < 0 ? -1.0F : 1.0F;
     w.stored = w.values;
-    std::vector<float> x = random_floats(rng, kMaxTokens * in);
+    std::vector<float> x = random_floats(rng, cover(in).most_tokens() * in);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? 0.0F : x[i] * 0.01F * magnitude;
     check_float(
         in, x, [&](std::int64_t r, std::int64_t c) { return w.values[size(r * in + c)]; },

@@ -24,6 +24,7 @@ namespace {
 constexpr CpuFeatures kNeeds_scalar = 0;
 #if defined(__x86_64__)
 constexpr CpuFeatures kNeeds_avx2 = kCpuAvx2 | kCpuFma | kCpuF16c;
+constexpr CpuFeatures kNeeds_avxvnni = kNeeds_avx2 | kCpuAvxVnni;
 constexpr CpuFeatures kNeeds_avx512 = kNeeds_avx2 | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl |
                                       kCpuAvx512dq | kCpuAvx512vnni | kCpuAvx512vbmi;
 #elif defined(__aarch64__)
@@ -67,13 +68,19 @@ CpuFeatures detect_cpu() noexcept {
   if (__builtin_cpu_supports("avx512dq")) cpu |= kCpuAvx512dq;
   if (__builtin_cpu_supports("avx512vnni")) cpu |= kCpuAvx512vnni;
   if (__builtin_cpu_supports("avx512vbmi")) cpu |= kCpuAvx512vbmi;
-  // clang 14 has no name for F16C, which needs no register state beyond AVX2's: ask cpuid.
+  // The compilers have no name for AVX-VNNI, clang 14 none for F16C; neither needs register state
+  // beyond AVX2's: ask cpuid.
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
   if ((cpu & kCpuAvx2) != 0 && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0) {
     cpu |= kCpuF16c;
+  }
+  constexpr unsigned kAvxVnni = 1U << 4;  // of leaf 7, 1; leaf 7, 0 says whether there is one
+  if ((cpu & kCpuAvx2) != 0 && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && a >= 1 &&
+      __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0) {
+    cpu |= kCpuAvxVnni;
   }
 #elif defined(__aarch64__)
   if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) cpu |= kCpuDotprod;

@@ -115,7 +115,8 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 64;
-constexpr bool kSignsByBytes = false;
+/// A vector is the dwords of 16 rows.
+constexpr std::int64_t sign_byte(std::int64_t row, int j) { return row * 4 + j; }
 
 #include "kernels/sign_panels_inl.h"
 //

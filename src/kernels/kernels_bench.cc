@@ -5,7 +5,9 @@
 #include <cmath>
 #include <string>
 
+#include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
+#include "kernels/kv_blocks.h"
 #include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
 
@@ -132,6 +134,67 @@ void bench_dense(benchmark::State& state, const KernelSet* k, DenseGemm<W> Kerne
   set_counters(state, shape, static_cast<double>(w.stored.size() * sizeof(W)));
 }
 
+template <class Block>
+void bench_blocks_i8(benchmark::State& state, const KernelSet* k, formats::DType type,
+                     Shape shape) {
+  Rng rng(1);
+  DenseMatrix<Block> w;
+  make_dense(rng, shape.rows * shape.cols, w);
+  const auto* stored = reinterpret_cast<const std::byte*>(w.stored.data());
+  const BlockMatrix packed(*k, type, stored, shape.rows, shape.cols);
+  const RandomInt8 x(rng, shape.tokens, shape.cols);
+  std::vector<float> y(size(shape.rows * shape.tokens));
+  for (auto _ : state) {
+    packed.gemm()(packed.blocks(), x.rows(), shape.tokens, y.data(), shape.rows, 0, shape.rows);
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  const BlockMatrix reference(kernels_by_name("scalar"), type, stored, shape.rows, shape.cols);
+  if (!agrees(shape, y, 0, [&](std::int64_t tokens, float* want, std::int64_t rows) {
+        reference.gemm()(reference.blocks(), x.rows(), tokens, want, shape.rows, 0, rows);
+      })) {
+    state.SkipWithError("differs from the scalar kernel");
+  }
+  set_counters(state, shape, static_cast<double>(w.stored.size() * sizeof(Block)));
+}
+
+/// A head of 64 columns, 3 query heads to a key/value head, as SmolLM2 has them: the queries of one
+/// token, or of 16, at the end of 1024 positions.
+void bench_attention(benchmark::State& state, const KernelSet* k, KvType type,
+                     std::int64_t tokens) {
+  constexpr std::int64_t kDim = 64;
+  constexpr std::int64_t kGroup = 3;
+  constexpr std::int64_t kPositions = 1024;
+  Rng rng(1);
+  const KvLayout layout{type, kDim};
+  constexpr std::int64_t kBlocks = kPositions / kKvBlock;
+  Buffer<std::byte> keys;
+  Buffer<std::byte> values;
+  keys.reserve(kBlocks * layout.key_bytes());
+  values.reserve(kBlocks * layout.value_bytes());
+  for (std::int64_t p = 0; p < kPositions; ++p) {
+    layout.store(*k, p % kKvBlock, random_floats(rng, kDim).data(), random_floats(rng, kDim).data(),
+                 keys.data() + p / kKvBlock * layout.key_bytes(),
+                 values.data() + p / kKvBlock * layout.value_bytes());
+  }
+  const std::int64_t count = tokens * kGroup;
+  const std::vector<float> q = random_floats(rng, count * kDim);
+  const Attend attend = type == KvType::kF32   ? k->attend_f32
+                        : type == KvType::kF16 ? k->attend_f16
+                                               : k->attend_q8_0;
+  Buffer<float> scratch;
+  scratch.reserve(attend_scratch(kDim));
+  std::vector<float> out(size(count * kDim));
+  for (auto _ : state) {
+    attend({keys.data(), values.data(), kDim}, {q.data(), count, kGroup, kPositions - tokens},
+           scratch.data(), out.data(), kGroup * kDim);
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  set_counters(state, {2 * kDim, kPositions, count},
+               static_cast<double>(kBlocks * (layout.key_bytes() + layout.value_bytes())));
+}
+
 std::string bench_name(const KernelSet* k, const std::string& op, const Shape& shape) {
   return op + "/" + std::string(k->name) + "/" + std::to_string(shape.rows) + "x" +
          std::to_string(shape.cols) + "x" + std::to_string(shape.tokens);
@@ -153,6 +216,15 @@ void register_all() {
       add("bf16", bench_dense<bf16_bits, DenseType::kBF16>, &KernelSet::gemm_bf16);
       add("q8_0", bench_dense<formats::BlockQ8_0, DenseType::kQ8_0>, &KernelSet::gemm_q8_0);
       add("q4_1", bench_dense<formats::BlockQ4_1, DenseType::kQ4_1>, &KernelSet::gemm_q4_1);
+      add("q8_0_i8", bench_blocks_i8<formats::BlockQ8_0>, formats::DType::kQ8_0);
+      add("q4_0_i8", bench_blocks_i8<formats::BlockQ4_0>, formats::DType::kQ4_0);
+    }
+    for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+      for (const std::int64_t tokens : {1, 16}) {
+        const std::string name = "attention_" + std::string(word_of(type)) + "/" +
+                                 std::string(k->name) + "/" + std::to_string(tokens);
+        benchmark::RegisterBenchmark(name.c_str(), bench_attention, k, type, tokens);
+      }
     }
   }
 }

@@ -1,12 +1,15 @@
 // Differential fuzzing: random shapes, ranges of rows and bytes, every instruction set against the
 // scalar kernels: integers bit for bit, floats within twice the bound of kernels.h.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 
+#include "base/buffer.h"
 #include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
+#include "kernels/kv_blocks.h"
 #include "kernels/sign_matrix.h"
 #include "kernels/test_data.h"
 
@@ -265,13 +268,109 @@ void fuzz_quantize(Bytes& bytes, std::int64_t n) {
   }
 }
 
+/// Keys and values of any size, the later ones hidden from the first queries.
+void fuzz_attention(Bytes& bytes) {
+  const std::int64_t dim = 1 + bytes.below(80);
+  const KvType type = Words<KvType>::kAll[bytes.below(3)].value;
+  const KvLayout layout{type, dim};
+  const Queries shape{nullptr, 1 + bytes.below(kMaxQueries), 1 + bytes.below(12), bytes.below(150)};
+  const std::int64_t positions = shape.position + (shape.count - 1) / shape.group + 1;
+  const std::int64_t blocks = (positions + kKvBlock - 1) / kKvBlock;
+  Rng rng(static_cast<std::uint64_t>(bytes.below(65536)));
+  const auto scaled_floats = [&] {
+    // f16 and the scales of q8_0 hold what is below 2^16; random_floats() are within 3.
+    const float factor = std::ldexp(1.0F, static_cast<int>(bytes.below(70)) - 56);
+    std::vector<float> v = random_floats(rng, positions * dim);
+    for (float& x : v) x *= factor;
+    return v;
+  };
+  std::vector<float> keys = scaled_floats();
+  std::vector<float> values = scaled_floats();
+  Buffer<std::byte> key_blocks;
+  Buffer<std::byte> value_blocks;
+  key_blocks.reserve(blocks * layout.key_bytes());
+  value_blocks.reserve(blocks * layout.value_bytes());
+  // What no position has written is not to be used: NaN.
+  std::memset(key_blocks.data(), 0xFF, size(key_blocks.size()));
+  std::memset(value_blocks.data(), 0xFF, size(value_blocks.size()));
+  for (std::int64_t p = 0; p < positions; ++p) {
+    float* key = keys.data() + p * dim;
+    float* value = values.data() + p * dim;
+    std::byte* key_block = key_blocks.data() + p / kKvBlock * layout.key_bytes();
+    std::byte* value_block = value_blocks.data() + p / kKvBlock * layout.value_bytes();
+    layout.store(best_kernels(), p % kKvBlock, key, value, key_block, value_block);
+    layout.load(p % kKvBlock, key_block, value_block, key, value);
+  }
+  const std::vector<float> q = floats(bytes, shape.count * dim);
+  const Queries queries{q.data(), shape.count, shape.group, shape.position};
+  const std::int64_t stride = shape.group * dim + 3;
+  Buffer<float> scratch;
+  scratch.reserve(attend_scratch(dim));
+  const auto attend = [&](const KernelSet& k) {
+    std::vector<float> out(size(((shape.count - 1) / shape.group + 1) * stride), 5.0F);
+    const Attend function = type == KvType::kF32   ? k.attend_f32
+                            : type == KvType::kF16 ? k.attend_f16
+                                                   : k.attend_q8_0;
+    function({key_blocks.data(), value_blocks.data(), dim}, queries, scratch.data(), out.data(),
+             stride);
+    return out;
+  };
+  std::vector<double> bounds;
+  for (std::int64_t i = 0; i < shape.count; ++i) {
+    double magnitudes = 0;
+    double largest = 0;
+    const std::int64_t seen = shape.position + i / shape.group + 1;
+    for (std::int64_t p = 0; p < seen; ++p) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < dim; ++c) {
+        sum += std::abs(static_cast<double>(q[size(i * dim + c)]) * keys[size(p * dim + c)]);
+        largest = std::max(largest, std::abs(static_cast<double>(values[size(p * dim + c)])));
+      }
+      magnitudes = std::max(magnitudes, sum);
+    }
+    // kernels.h, once for each set, and what subnormal products lose.
+    const double s = static_cast<double>(dim) * 0x1p-23 * magnitudes;
+    const auto terms = static_cast<double>(seen);
+    bounds.push_back(2 * ((2 * s + 0x1p-22 * terms) * largest + terms * 0x1p-149));
+  }
+  const std::vector<const KernelSet*> sets = available_kernels();
+  const std::vector<float> want = attend(*sets.back());
+  for (const KernelSet* k : sets) {
+    std::vector<float> out = attend(*k);
+    for (std::int64_t i = 0; i < shape.count; ++i) {
+      for (std::int64_t c = 0; c < dim; ++c) {
+        const std::size_t at = size(i / shape.group * stride + i % shape.group * dim + c);
+        require(std::abs(static_cast<double>(out[at]) - want[at]) <= bounds[size(i)]);
+        out[at] = 5.0F;
+      }
+    }
+    for (const float v : out) require(v == 5.0F);  // nothing else was written
+  }
+}
+
+void fuzz_to_f16(Bytes& bytes, std::int64_t n) {
+  std::vector<float> x(size(n));
+  bytes.fill(x.data(), x.size() * sizeof(float));
+  const auto is_nan = [](f16_bits h) { return (h & 0x7FFFU) > 0x7C00U; };
+  for (const KernelSet* k : available_kernels()) {
+    std::vector<f16_bits> y(size(n + 1), 0x1234);
+    k->to_f16(x.data(), y.data(), n);
+    require(y.back() == 0x1234);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const f16_bits want = f32_to_f16(x[i]);
+      require(y[i] == want || (is_nan(y[i]) && is_nan(want)));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace onebit::kernels
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
   using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
+  namespace formats = onebit::formats;
   Bytes bytes(data, n);
-  const std::int64_t op = bytes.below(11);
+  const std::int64_t op = bytes.below(13);
   Case c{};
   c.rows = 1 + bytes.below(40);
   c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
@@ -311,6 +410,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
     case 9:
       c.cols = (c.cols + 31) / 32 * 32;
       fuzz_blocks_i8<formats::BlockQ4_0>(bytes, c, formats::DType::kQ4_0);
+      break;
+    case 10:
+      fuzz_attention(bytes);
+      break;
+    case 11:
+      fuzz_to_f16(bytes, c.cols);
       break;
     default:
       fuzz_quantize(bytes, c.cols);

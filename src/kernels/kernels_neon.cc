@@ -132,7 +132,8 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 16;
-constexpr bool kSignsByBytes = true;
+/// A vector is one byte of every row.
+constexpr std::int64_t sign_byte(std::int64_t row, int j) { return j * kSignPanelRows + row; }
 
 #include "kernels/sign_panels_inl.h"
 //

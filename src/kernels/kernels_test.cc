@@ -34,6 +34,7 @@ std::string unsupported_message(const std::string& name, CpuFeatures cpu) {
 }
 
 constexpr CpuFeatures kAvx2Cpu = kCpuAvx2 | kCpuFma | kCpuF16c;
+constexpr CpuFeatures kAvxVnniCpu = kAvx2Cpu | kCpuAvxVnni;
 constexpr CpuFeatures kAvx512Cpu = kAvx2Cpu | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512vl |
                                    kCpuAvx512dq | kCpuAvx512vnni | kCpuAvx512vbmi;
 
@@ -90,8 +91,8 @@ TEST(Verify, AWrongResultIsNamed) {
                                      std::int64_t) noexcept {};
               }),
               HasSubstr("gemm_sign1_i8"));
-  EXPECT_THAT(message([](KernelSet& k) { k.attend_q8_0 = k.attend_f32; }),
-              HasSubstr("attend_q8_0"));
+  // Blocks of q8_0 are the smaller ones: read as such, those of f32 are not left.
+  EXPECT_THAT(message([](KernelSet& k) { k.attend_f32 = k.attend_q8_0; }), HasSubstr("attend_f32"));
   EXPECT_THAT(message([](KernelSet& k) { k.softmax = [](float*, std::int64_t) noexcept {}; }),
               HasSubstr("softmax"));
 }
@@ -100,8 +101,13 @@ TEST(Verify, AWrongResultIsNamed) {
 TEST(Dispatch, SetsOfACpu) {
   EXPECT_EQ(names(available_kernels(kAvx512Cpu)),
             (std::vector<std::string>{"avx512", "avx2", "scalar"}));
+  EXPECT_EQ(names(available_kernels(kAvx512Cpu | kCpuAvxVnni)),
+            (std::vector<std::string>{"avx512", "avxvnni", "avx2", "scalar"}));
+  EXPECT_EQ(names(available_kernels(kAvxVnniCpu)),
+            (std::vector<std::string>{"avxvnni", "avx2", "scalar"}));
   EXPECT_EQ(names(available_kernels(kAvx2Cpu)), (std::vector<std::string>{"avx2", "scalar"}));
   EXPECT_EQ(kernels_by_name("avx2", kAvx2Cpu).name, "avx2");
+  EXPECT_EQ(kernels_by_name("avxvnni", kAvxVnniCpu).name, "avxvnni");
   EXPECT_EQ(kernels_by_name("avx512", kAvx512Cpu).name, "avx512");
 }
 
@@ -110,10 +116,16 @@ TEST(Dispatch, ASetThatTheCpuLacksIsAnError) {
       unsupported_message("avx512", kAvx2Cpu),
       AllOf(HasSubstr("'avx512'"), HasSubstr("this CPU lacks it"), HasSubstr("avx2, scalar")));
   // Every single feature counts.
-  for (CpuFeatures bit = 1; bit <= kCpuAvx512vbmi; bit <<= 1) {
-    EXPECT_THAT(unsupported_message("avx512", kAvx512Cpu & ~bit), HasSubstr("lacks"));
+  for (CpuFeatures bit = 1; bit <= kCpuAvxVnni; bit <<= 1) {
+    const CpuFeatures cpu = (kAvx512Cpu | kCpuAvxVnni) & ~bit;
+    if ((kAvx512Cpu & bit) != 0) {
+      EXPECT_THAT(unsupported_message("avx512", cpu), HasSubstr("lacks"));
+    }
+    if ((kAvxVnniCpu & bit) != 0) {
+      EXPECT_THAT(unsupported_message("avxvnni", cpu), HasSubstr("lacks"));
+    }
     if ((kAvx2Cpu & bit) != 0) {
-      EXPECT_THAT(unsupported_message("avx2", kAvx512Cpu & ~bit), HasSubstr("lacks"));
+      EXPECT_THAT(unsupported_message("avx2", cpu), HasSubstr("lacks"));
     }
   }
 }

@@ -1,5 +1,5 @@
 // Tiles of S for the sets whose vectors hold one byte, eight columns, of many rows
-// (kSignsByBytes in sign_panels_inl.h). Included after the set's tables, which are
+// (sign_byte of sign_panels_inl.h). Included after the set's tables, which are
 //
 //   kQuarters                 vectors of sums of a panel
 //   Bytes, no_bytes, add_bytes   a byte of each row of a panel

@@ -3,8 +3,7 @@
 // inside a target region and an unnamed namespace, after the vector functions and
 //
 //   kSignPanelRows              rows that lie together
-//   kSignsByBytes               whether byte 0 of every row of a step lies before byte 1, so that a
-//                               vector is one byte of many rows; else a row's four lie together
+//   sign_byte(r, j)             where byte j of a step's dword of row r lies among those of a panel
 //
 // and followed by the set's tables and tiles, and by sign_gemm_inl.h.
 //
@@ -35,14 +34,9 @@ std::int64_t sign_bytes(std::int64_t rows, std::int64_t cols) noexcept {
 
 /// A step of a panel, a dword a row.
 ONEBIT_INLINE void put_step(const std::uint32_t* dwords, std::byte* out) {
-  if constexpr (kSignsByBytes) {
-    for (std::int64_t j = 0; j < 4; ++j) {
-      for (std::int64_t r = 0; r < kSignPanelRows; ++r) {
-        out[j * kSignPanelRows + r] = static_cast<std::byte>(dwords[r] >> (8 * j));
-      }
-    }
-  } else {
-    __builtin_memcpy(out, dwords, kSignPanelRows * sizeof(*dwords));
+  for (std::int64_t r = 0; r < kSignPanelRows; ++r) {
+    ONEBIT_UNROLL
+    for (int j = 0; j < 4; ++j) out[sign_byte(r, j)] = static_cast<std::byte>(dwords[r] >> (8 * j));
   }
 }
 

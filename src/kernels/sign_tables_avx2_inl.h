@@ -1,5 +1,5 @@
 // Tables of S for AVX2; see sign_panels_inl.h, and sign_bytes_inl.h for the tiles. A vector holds
-// one byte, eight columns, of 32 rows. Included by kernels_avx2.cc.
+// one byte, eight columns, of 32 rows. Included by avx2_inl.h.
 
 constexpr int kTileTokens8 = 1;
 constexpr int kTileTokensF = 2;
@@ -78,7 +78,7 @@ struct HalfStep {
   }
 };
 
-/// 16-bit sums of 32 rows: of the even ones, of the odd ones.
+/// 16-bit sums of 32 rows: of those of the even bytes, of the odd ones.
 struct Sums16 {
   __m256i even;
   __m256i odd;
@@ -92,15 +92,11 @@ struct Sums16 {
     even = _mm256_add_epi16(even, _mm256_slli_epi16(_mm256_andnot_si256(upper, bytes), kLowBits));
     odd = _mm256_add_epi16(odd, _mm256_srli_epi16(upper, 8 - kLowBits));
   }
-  /// Σ ± q of rows 8 k to 8 k + 7 over `nibbles`. Interleaved, the low half of a lane has the first
-  /// eight of its 16 rows.
+  /// Σ ± q of rows 8 k to 8 k + 7 over `nibbles`.
   ONEBIT_INLINE V dots(std::int64_t nibbles, int k) const {
-    const __m256i pairs =
-        (k & 1) == 0 ? _mm256_unpacklo_epi16(even, odd) : _mm256_unpackhi_epi16(even, odd);
-    const __m128i eight =
-        k < 2 ? _mm256_castsi256_si128(pairs) : _mm256_extracti128_si256(pairs, 1);
-    const __m128i bias = _mm_set1_epi16(static_cast<std::int16_t>(nibbles * kBias));
-    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_sub_epi16(bias, eight)));
+    const __m256i bias = _mm256_set1_epi16(static_cast<std::int16_t>(nibbles * kBias));
+    const __m256i two = _mm256_sub_epi16(bias, k % 2 == 0 ? even : odd);
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(k < 2 ? _mm256_slli_epi32(two, 16) : two, 16));
   }
 };
 
@@ -136,14 +132,13 @@ template <int T>
 ONEBIT_INLINE void add_byte(const std::byte* bits, int j, const float* tables,
                             std::int64_t table_stride, V (&sums)[T][kQuarters]) {
   const float* table = tables + j * kByteTableF;
+  const __m256i bytes = load_bytes(bits + j * kSignPanelRows);
   ONEBIT_UNROLL
   for (int k = 0; k < kQuarters; ++k) {
-    const __m256i byte = _mm256_cvtepu8_epi32(
-        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(bits + j * kSignPanelRows + k * kLanes)));
     ONEBIT_UNROLL
     for (int third = 0; third < 3; ++third) {
       // vpermps looks at three bits of a lane and at no more.
-      const __m256i index = _mm256_srli_epi32(byte, 3 * third);
+      const __m256i index = _mm256_srli_epi32(bytes, 8 * k + 3 * third);
       ONEBIT_UNROLL
       for (int t = 0; t < T; ++t) {
         const V entries = load(table + t * table_stride + third * kLanes);
