@@ -1,7 +1,7 @@
 // Our 1-bit and ternary products and, where it is linked, those of llama.cpp's ggml, in turns on
 // one machine: a matrix that no cache holds, as a token meets it, or many tokens. Beside them what
 // the memory delivers to a plain read of the same matrices, and the most int8 products that the
-// cores can do.
+// cores can do. Every round measures all of them, with every number of threads and of tokens.
 //
 // A product takes in what a user of it pays: activations are rounded and tables built inside, from
 // other activations each time. Usage: see --help.
@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,29 +39,45 @@ using kernels::QuantizedRows;
 struct Options {
   std::int64_t rows = 4096;
   std::int64_t cols = 4096;
-  std::int64_t tokens = 1;
+  std::vector<std::int64_t> tokens = {1};
   std::int64_t megabytes = 1024;
   std::vector<int> threads = {1, 2};
   int rounds = 7;
   std::string isa;
+  bool alone = false;
+  bool json = false;
 
-  /// Distinct matrices of so many bytes that together no cache holds them; a few for many tokens,
-  /// which do not wait for memory.
-  std::int64_t matrices(double bytes) const {
+  /// Distinct matrices of so many bytes that together no cache holds them; fewer the more tokens
+  /// there are, which wait for memory less and take longer.
+  std::int64_t matrices(double bytes, std::int64_t of_tokens) const {
     const double all = static_cast<double>(megabytes << 20);
-    return tokens > 16
-               ? 3
-               : std::max(std::int64_t{1}, static_cast<std::int64_t>(std::ceil(all / bytes)));
+    const auto wanted =
+        std::max(std::int64_t{1}, static_cast<std::int64_t>(std::ceil(all / bytes)));
+    const std::int64_t enough = std::max(std::int64_t{3}, 1024 / of_tokens);
+    return of_tokens > 16 ? std::min(wanted, enough) : wanted;
+  }
+  std::int64_t most_tokens() const { return *std::max_element(tokens.begin(), tokens.end()); }
+  double operations(std::int64_t of_tokens) const {
+    return 2.0 * static_cast<double>(rows * cols * of_tokens);
   }
 };
 
-/// One side: run() multiplies by all its matrices and gives the seconds of one.
+constexpr const char* kRead = "reading alone";
+constexpr const char* kPeak = "int8 peak";
+
+/// One product, or a limit of the machine: run() gives the seconds of one matrix.
 struct Side {
   std::string name;
-  double bytes;  ///< of a matrix
+  std::int64_t tokens;
+  double bytes;  ///< of a matrix; 0 where none is read
   std::function<double(int threads)> run;
-  std::function<bool()> is_right = {};  ///< what the last run left; empty: not asked
-  std::vector<double> seconds = {};
+  std::function<bool()> is_right = [] { return true; };  ///< what run() computed last
+};
+
+struct Series {
+  const Side* side;
+  int threads;
+  std::vector<double> seconds = {};  ///< one a round
 };
 
 double elapsed(const std::function<void()>& work) {
@@ -72,15 +89,16 @@ double elapsed(const std::function<void()>& work) {
 /// Rows that a thread takes at least.
 constexpr std::int64_t kGrain = 64;
 
-/// work(matrix, its x, pool) for all matrices, the i-th with x + i; the seconds of one.
+/// work(matrix, its x, pool) for the first `count` matrices, the i-th with x + i; the seconds of
+/// one.
 template <class Matrix, class Work>
-double seconds_of_one(const std::vector<Matrix>& matrices, const std::vector<float>& x, int threads,
-                      const Work& work) {
+double seconds_of_one(const std::vector<Matrix>& matrices, std::int64_t count,
+                      const std::vector<float>& x, int threads, const Work& work) {
   ThreadPool pool(threads);
   const double seconds = elapsed([&] {
-    for (std::size_t i = 0; i < matrices.size(); ++i) work(matrices[i], x.data() + i, pool);
+    for (std::int64_t i = 0; i < count; ++i) work(matrices[kernels::size(i)], x.data() + i, pool);
   });
-  return seconds / static_cast<double>(matrices.size());
+  return seconds / static_cast<double>(count);
 }
 
 /// Activations of all tokens rounded to int8.
@@ -89,8 +107,8 @@ class Rounded {
   Rounded(const KernelSet& kernels, const Options& options)
       : k_(kernels),
         o_(options),
-        q_(kernels::size(o_.tokens * QuantizedRows::stride(o_.cols))),
-        scales_(kernels::size(o_.tokens * QuantizedRows::blocks(o_.cols))) {}
+        q_(kernels::size(o_.most_tokens() * QuantizedRows::stride(o_.cols))),
+        scales_(kernels::size(o_.most_tokens() * QuantizedRows::blocks(o_.cols))) {}
 
   void round(const float* x, std::int64_t token) {
     k_.quantize_i8(x + token * o_.cols, nullptr, o_.cols,
@@ -115,44 +133,47 @@ class OurProducts {
   OurProducts(const KernelSet& kernels, const Options& options)
       : k_(kernels), o_(options), rng_(1), signs_(rng_, o_.rows, o_.cols), rounded_(k_, o_) {
     const std::int64_t bytes = o_.rows * formats::sign1_row_bytes(o_.cols);
-    for (std::int64_t i = 0; i < o_.matrices(static_cast<double>(bytes)); ++i) {
+    const std::int64_t fewest = *std::min_element(o_.tokens.begin(), o_.tokens.end());
+    const std::int64_t most = o_.most_tokens();
+    for (std::int64_t i = 0; i < o_.matrices(static_cast<double>(bytes), fewest); ++i) {
       matrices_.emplace_back(k_, signs_.view, std::span<const float>{}, 0);
     }
-    x_ = kernels::random_floats(rng_, o_.tokens * o_.cols + count());
+    x_ = kernels::random_floats(rng_, most * o_.cols + static_cast<std::int64_t>(matrices_.size()));
     h_ = kernels::random_floats(rng_, o_.rows);
-    y_.resize(kernels::size(o_.tokens * o_.rows));
+    y_.resize(kernels::size(most * o_.rows));
   }
 
-  std::int64_t count() const { return static_cast<std::int64_t>(matrices_.size()); }
   double bytes() const {
     return static_cast<double>(k_.signs == nullptr ? o_.rows * formats::sign1_row_bytes(o_.cols)
                                                    : k_.signs->bytes(o_.rows, o_.cols));
   }
 
-  double int8(int threads) {
-    return each(threads, [&](const kernels::SignMatrix& w, const float* x, ThreadPool& pool) {
-      pool.parallel_for(o_.tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
-        for (std::int64_t t = begin; t < end; ++t) rounded_.round(x, t);
-      });
-      pool.parallel_for(o_.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-        k_.gemm_sign1_i8(w.signs(), h_.data(), rounded_.rows(), o_.tokens, y_.data(), o_.rows,
-                         begin, end);
-      });
-    });
+  double int8(std::int64_t tokens, int threads) {
+    return each(
+        tokens, threads, [&](const kernels::SignMatrix& w, const float* x, ThreadPool& pool) {
+          pool.parallel_for(tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
+            for (std::int64_t t = begin; t < end; ++t) rounded_.round(x, t);
+          });
+          pool.parallel_for(o_.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+            k_.gemm_sign1_i8(w.signs(), h_.data(), rounded_.rows(), tokens, y_.data(), o_.rows,
+                             begin, end);
+          });
+        });
   }
 
-  double f32(int threads) {
-    return each(threads, [&](const kernels::SignMatrix& w, const float* x, ThreadPool& pool) {
-      pool.parallel_for(o_.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-        k_.gemm_sign1_f32(w.signs(), h_.data(), x, o_.tokens, y_.data(), o_.rows, begin, end);
-      });
-    });
+  double f32(std::int64_t tokens, int threads) {
+    return each(
+        tokens, threads, [&](const kernels::SignMatrix& w, const float* x, ThreadPool& pool) {
+          pool.parallel_for(o_.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+            k_.gemm_sign1_f32(w.signs(), h_.data(), x, tokens, y_.data(), o_.rows, begin, end);
+          });
+        });
   }
 
-  double read(int threads) {
+  double read(std::int64_t tokens, int threads) {
     std::vector<std::uint64_t> totals(kernels::size(threads));
     const double seconds =
-        each(threads, [&](const kernels::SignMatrix& w, const float*, ThreadPool& pool) {
+        each(tokens, threads, [&](const kernels::SignMatrix& w, const float*, ThreadPool& pool) {
           using Line = std::uint64_t __attribute__((vector_size(64)));
           const auto* lines = reinterpret_cast<const Line*>(w.signs().data);
           pool.parallel_for(static_cast<std::int64_t>(bytes()) / 64, 8,
@@ -174,13 +195,13 @@ class OurProducts {
   }
 
   /// The last product's first rows and tokens against the scalar kernels'.
-  bool is_right(bool rounded) {
+  bool is_right(std::int64_t of_tokens, bool rounded) {
     constexpr std::int64_t kRows = 8;
-    const std::int64_t tokens = std::min<std::int64_t>(o_.tokens, 3);
+    const std::int64_t tokens = std::min<std::int64_t>(of_tokens, 3);
     const KernelSet& scalar = kernels::kernels_by_name("scalar");
     const kernels::SignMatrix w(scalar, signs_.view, {}, 0);
     std::vector<float> want(kernels::size(tokens * kRows));
-    const float* x = x_.data() + count() - 1;
+    const float* x = x_.data() + count(of_tokens) - 1;
     if (rounded) {
       scalar.gemm_sign1_i8(w.signs(), h_.data(), rounded_.rows(), tokens, want.data(), kRows, 0,
                            kRows);
@@ -204,9 +225,13 @@ class OurProducts {
   /// What the reading asks for ahead of its use, as the kernels do: 4 KiB.
   static constexpr std::int64_t kLinesAhead = 64;
 
+  std::int64_t count(std::int64_t tokens) const {
+    return o_.matrices(static_cast<double>(o_.rows * formats::sign1_row_bytes(o_.cols)), tokens);
+  }
+
   template <class Work>
-  double each(int threads, const Work& work) {
-    return seconds_of_one(matrices_, x_, threads, work);
+  double each(std::int64_t tokens, int threads, const Work& work) {
+    return seconds_of_one(matrices_, count(tokens), x_, threads, work);
   }
 
   const KernelSet& k_;
@@ -231,14 +256,15 @@ class TernaryProducts {
     }
     h_ = kernels::random_floats(rng, o_.rows);
     ThreadPool pool(*std::max_element(o_.threads.begin(), o_.threads.end()));
-    for (std::int64_t i = 0; i < o_.matrices(bytes()); ++i) {
+    const std::int64_t fewest = *std::min_element(o_.tokens.begin(), o_.tokens.end());
+    const std::int64_t most = o_.most_tokens();
+    for (std::int64_t i = 0; i < o_.matrices(bytes(), fewest); ++i) {
       matrices_.emplace_back(k_, codes_, o_.rows, o_.cols, h_, &pool);
     }
-    x_ = kernels::random_floats(rng,
-                                o_.tokens * o_.cols + static_cast<std::int64_t>(matrices_.size()));
-    q_.resize(kernels::size(o_.tokens * QuantizedRows::stride(twice())));
-    scales_.resize(kernels::size(o_.tokens * QuantizedRows::blocks(twice())));
-    y_.resize(kernels::size(o_.tokens * o_.rows));
+    x_ = kernels::random_floats(rng, most * o_.cols + static_cast<std::int64_t>(matrices_.size()));
+    q_.resize(kernels::size(most * QuantizedRows::stride(twice())));
+    scales_.resize(kernels::size(most * QuantizedRows::blocks(twice())));
+    y_.resize(kernels::size(most * o_.rows));
   }
 
   double bytes() const {
@@ -246,10 +272,11 @@ class TernaryProducts {
                                                    : k_.signs->bytes(o_.rows, twice()));
   }
 
-  double run(int threads) {
+  double run(std::int64_t tokens, int threads) {
     return seconds_of_one(
-        matrices_, x_, threads, [&](const TernaryMatrix& w, const float* x, ThreadPool& pool) {
-          pool.parallel_for(o_.tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
+        matrices_, o_.matrices(bytes(), tokens), x_, threads,
+        [&](const TernaryMatrix& w, const float* x, ThreadPool& pool) {
+          pool.parallel_for(tokens, 1, [&](std::int64_t begin, std::int64_t end, int) {
             for (std::int64_t t = begin; t < end; ++t) {
               rounded_.round(x, t);
               TernaryMatrix::repeat(rounded_.rows(t), o_.cols, 1,
@@ -258,15 +285,15 @@ class TernaryProducts {
             }
           });
           pool.parallel_for(o_.rows, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-            w.gemm_i8({q_.data(), scales_.data()}, o_.tokens, y_.data(), o_.rows, begin, end);
+            w.gemm_i8({q_.data(), scales_.data()}, tokens, y_.data(), o_.rows, begin, end);
           });
         });
   }
 
   /// The last product's first rows and tokens against the scalar kernels'.
-  bool is_right() const {
+  bool is_right(std::int64_t of_tokens) const {
     constexpr std::int64_t kRows = 8;
-    const std::int64_t tokens = std::min<std::int64_t>(o_.tokens, 3);
+    const std::int64_t tokens = std::min<std::int64_t>(of_tokens, 3);
     const std::span<const std::int8_t> codes(codes_.data(), kernels::size(kRows * o_.cols));
     const std::span<const float> h(h_.data(), kernels::size(kRows));
     const TernaryMatrix w(kernels::kernels_by_name("scalar"), codes, kRows, o_.cols, h);
@@ -301,65 +328,109 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void print(const Options& o, const std::vector<Side>& sides, int threads, double int8_peak) {
-  const double read = sides.front().bytes / median(sides.front().seconds);
-  const double ops = 2.0 * static_cast<double>(o.rows * o.cols * o.tokens);
-  for (const Side& side : sides) {
-    const double seconds = median(side.seconds);
-    const double fastest = *std::min_element(side.seconds.begin(), side.seconds.end());
-    std::printf("| %lld x %lld, %lld | %-22s | %d | %10.1f | %10.1f | %6.2f | %6.2f | %3.0f ",
-                static_cast<long long>(o.rows), static_cast<long long>(o.cols),
-                static_cast<long long>(o.tokens), side.name.c_str(), threads, seconds * 1e6,
-                fastest * 1e6, side.bytes / 1e6, side.bytes / seconds / 1e9,
-                100 * side.bytes / seconds / read);
-    if (&side == &sides.front()) {
-      std::printf("| - | - |\n");
-    } else if (int8_peak > 0) {
-      std::printf("| %6.0f | %3.0f |\n", ops / seconds / 1e9, 100 * ops / seconds / int8_peak);
-    } else {
-      std::printf("| %6.0f | - |\n", ops / seconds / 1e9);
+std::vector<Side> make_sides(const Options& o, OurProducts& ours, TernaryProducts* ternary) {
+  std::vector<Side> sides;
+  for (const std::int64_t tokens : o.tokens) {
+    sides.push_back(
+        {kRead, tokens, ours.bytes(), [&ours, tokens](int n) { return ours.read(tokens, n); }});
+    if (int8_peak(1) > 0) {
+      sides.push_back({kPeak, tokens, 0, [ops = o.operations(tokens)](int threads) {
+                         return ops / int8_peak(threads);
+                       }});
     }
+    sides.push_back({"onebit int8", tokens, ours.bytes(),
+                     [&ours, tokens](int n) { return ours.int8(tokens, n); },
+                     [&ours, tokens] { return ours.is_right(tokens, /*rounded=*/true); }});
+    sides.push_back({"onebit f32", tokens, ours.bytes(),
+                     [&ours, tokens](int n) { return ours.f32(tokens, n); },
+                     [&ours, tokens] { return ours.is_right(tokens, /*rounded=*/false); }});
+    if (ternary != nullptr) {
+      sides.push_back({"onebit ternary", tokens, ternary->bytes(),
+                       [ternary, tokens](int n) { return ternary->run(tokens, n); },
+                       [ternary, tokens] { return ternary->is_right(tokens); }});
+    }
+#ifdef ONEBIT_GGML
+    for (const GgmlType& type : ggml_types()) {
+      if (o.alone) continue;
+      auto product = std::make_shared<GgmlProducts>(
+          type, o.rows, o.cols, tokens,
+          o.matrices(ggml_matrix_bytes(type, o.rows, o.cols), tokens));
+      sides.push_back({"ggml " + type.name, tokens, product->bytes(),
+                       [product](int n) { return product->run(n); }});
+    }
+#endif
+  }
+  return sides;
+}
+
+/// The median of a limit with the same threads and tokens; 0 where it was not measured.
+double limit(const std::vector<Series>& all, const char* name, const Series& of) {
+  for (const Series& s : all) {
+    if (s.side->name == name && s.threads == of.threads && s.side->tokens == of.side->tokens) {
+      return median(s.seconds);
+    }
+  }
+  return 0;
+}
+
+void print_table(const Options& o, const std::vector<Series>& all, const std::string& isa) {
+  std::printf(
+      "| rows x cols, tokens | product, %s | threads | us, median | us, least | MB | GB/s | %% of "
+      "read | Gop/s | %% of int8 peak |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+      isa.c_str());
+  for (const Series& s : all) {
+    const Side& side = *s.side;
+    const double seconds = median(s.seconds);
+    std::printf("| %lld x %lld, %lld | %-14s | %d | %10.1f | %10.1f ",
+                static_cast<long long>(o.rows), static_cast<long long>(o.cols),
+                static_cast<long long>(side.tokens), side.name.c_str(), s.threads, seconds * 1e6,
+                *std::min_element(s.seconds.begin(), s.seconds.end()) * 1e6);
+    if (side.bytes > 0) {
+      std::printf("| %6.2f | %6.2f | %3.0f ", side.bytes / 1e6, side.bytes / seconds / 1e9,
+                  100 * side.bytes / all.front().side->bytes * limit(all, kRead, s) / seconds);
+    } else {
+      std::printf("| - | - | - ");
+    }
+    if (side.name == kRead) {
+      std::printf("| - | - |\n");
+    } else {
+      std::printf("| %6.0f | %3.0f |\n", o.operations(side.tokens) / seconds / 1e9,
+                  100 * limit(all, kPeak, s) / seconds);
+    }
+  }
+}
+
+void print_json(const Options& o, const std::vector<Series>& all, const std::string& isa) {
+  for (const Series& s : all) {
+    const nlohmann::ordered_json line = {
+        {"rows", o.rows},         {"cols", o.cols},      {"tokens", s.side->tokens},
+        {"threads", s.threads},   {"isa", isa},          {"product", s.side->name},
+        {"bytes", s.side->bytes}, {"seconds", s.seconds}};
+    std::printf("%s\n", line.dump().c_str());
   }
 }
 
 int run(const Options& o) {
   const KernelSet& k = o.isa.empty() ? kernels::best_kernels() : kernels::kernels_by_name(o.isa);
   OurProducts ours(k, o);
-  TernaryProducts ternary(k, o);
-  const std::string name(k.name);
-  std::printf(
-      "| rows x cols, tokens | product | threads | us, median | us, least | MB | GB/s | %% of read "
-      "| "
-      "Gop/s | %% of int8 peak |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+  std::unique_ptr<TernaryProducts> ternary;
+  if (!o.alone) ternary = std::make_unique<TernaryProducts>(k, o);
+  const std::vector<Side> sides = make_sides(o, ours, ternary.get());
+  std::vector<Series> all;
   for (const int threads : o.threads) {
-    std::vector<Side> sides = {
-        {"reading alone", ours.bytes(), [&](int n) { return ours.read(n); }},
-        {"onebit int8, " + name, ours.bytes(), [&](int n) { return ours.int8(n); },
-         [&] { return ours.is_right(/*rounded=*/true); }},
-        {"onebit f32, " + name, ours.bytes(), [&](int n) { return ours.f32(n); },
-         [&] { return ours.is_right(/*rounded=*/false); }},
-        {"onebit ternary, " + name, ternary.bytes(), [&](int n) { return ternary.run(n); },
-         [&] { return ternary.is_right(); }}};
-#ifdef ONEBIT_GGML
-    for (const GgmlType& type : ggml_types()) {
-      auto product = std::make_shared<GgmlProducts>(
-          type, o.rows, o.cols, o.tokens, o.matrices(ggml_matrix_bytes(type, o.rows, o.cols)));
-      sides.push_back(
-          {"ggml " + type.name, product->bytes(), [product](int n) { return product->run(n); }});
-    }
-#endif
-    for (int round = 0; round <= o.rounds; ++round) {
-      for (Side& side : sides) {
-        const double seconds = side.run(threads);
-        if (round > 0) side.seconds.push_back(seconds);  // the first warms up
-        if (side.is_right && !side.is_right()) {
-          std::fprintf(stderr, "%s: differs from the scalar kernel\n", side.name.c_str());
-          return 1;
-        }
+    for (const Side& side : sides) all.push_back({&side, threads});
+  }
+  for (int round = 0; round <= o.rounds; ++round) {
+    for (Series& s : all) {
+      const double seconds = s.side->run(s.threads);
+      if (round > 0) s.seconds.push_back(seconds);  // the first warms up
+      if (!s.side->is_right()) {
+        std::fprintf(stderr, "%s: differs from the scalar kernel\n", s.side->name.c_str());
+        return 1;
       }
     }
-    print(o, sides, threads, int8_peak(threads));
   }
+  (o.json ? print_json : print_table)(o, all, std::string(k.name));
   return 0;
 }
 
@@ -373,13 +444,15 @@ int main(int argc, char** argv) {
       "machine's limits.");
   app.add_option("--rows", options.rows)->capture_default_str();
   app.add_option("--cols", options.cols)->capture_default_str();
-  app.add_option("--tokens", options.tokens)->capture_default_str();
+  app.add_option("--tokens", options.tokens, "numbers of tokens")->delimiter(',');
   app.add_option("--megabytes", options.megabytes, "distinct matrices of a side")
       ->capture_default_str();
   app.add_option("--threads", options.threads, "numbers of threads")->delimiter(',');
   app.add_option("--rounds", options.rounds, "turns of every side, of which the median counts")
       ->capture_default_str();
   app.add_option("--isa", options.isa, "our kernels; default: the best");
+  app.add_flag("--alone", options.alone, "1-bit products and limits only");
+  app.add_flag("--json", options.json, "one JSON object a line, with the seconds of every round");
   CLI11_PARSE(app, argc, argv);
   return onebit::bench::run(options);
 }

@@ -4,8 +4,9 @@
 # Usage: tools/accept.sh [POINT…]   (all points when none is named; -l lists them with their scripts)
 #
 # A point's figures are also in build/accept/<point>.txt and its messages in build/accept/<point>.log.
-# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), FRESH (where the point `fresh`,
-# which needs root, makes and keeps its Debian; a temporary folder when unset).
+# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), ROUNDS and PROMPT (tools/accept/
+# products.py and speed.py say what they are), FRESH (where the point `fresh`, which needs root, makes and
+# keeps its Debian; a temporary folder when unset).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export BUILD=${BUILD:-build/dev}
@@ -15,7 +16,8 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext llama.cpp svid training sizes kill processes step demo packed asan fuzz fresh)
+POINTS=(logits tokenizers wikitext llama.cpp svid training sizes kill processes step products speed demo
+        packed int8 asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
@@ -27,8 +29,11 @@ declare -A SCRIPTS=(
   [kill]=tools/accept/kill.py             # runs killed and resumed against unbroken ones
   [processes]=tools/accept/processes.py   # two processes against one, and one lost
   [step]=tools/accept/step.py             # speed and memory of a training step against eager PyTorch
+  [products]=tools/accept/products.py     # 1-bit products against ggml's and the machine's limits
+  [speed]=tools/accept/speed.py           # whole models against llama.cpp
   [demo]=tools/accept/demo.py             # held-out divergence of the demo, three seeds
   [packed]=tools/accept/packed.py         # the packed students in the runtime against libtorch
+  [int8]=tools/accept/int8.py             # int8 activations, f16 and q8_0 keys and values against exact
   [asan]=tools/accept/asan.py             # the whole suite under AddressSanitizer and UBSan
   [fuzz]=tools/accept/fuzz.py             # every fuzz target for minutes
   [fresh]=tools/fresh_install.sh          # a fresh Debian 12

@@ -35,10 +35,16 @@ struct Measurement {
   double bytes_per_second() const { return mean() * static_cast<double>(bytes_per_token); }
 };
 
-struct Bandwidth {
+/// What one number of threads is measured with beside its tests.
+struct Setting {
   int threads = 0;
-  double bytes_per_second = 0;
+  double load_seconds = 0;      ///< until the model could take its first token
+  double bytes_per_second = 0;  ///< that the memory delivers
 };
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 /// Every repetition must compute the same: a bench of a wrong result measures nothing.
 class ResultCheck {
@@ -96,28 +102,33 @@ class Bench final : public Command {
       threads_.push_back(static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
     }
     std::vector<Measurement> results;
+    std::vector<Setting> settings;
     std::string kernels;
     for (const int threads : threads_) {
       runtime_.threads = threads;
+      const auto begin = std::chrono::steady_clock::now();
       runtime::Model model = load_model(context, runtime_);
+      settings.push_back({threads, seconds_since(begin)});
       kernels = model.kernels().name;
       model_bytes_ = model.checkpoint().file_bytes();
+      kv_bytes_ = runtime::KvCache::bytes(model.config(), longest_test(), runtime_.kv);
       const auto progress =
           context.console.progress(fmt::format("bench, threads {}", threads), "tokens");
       measure(model, results, *progress, context.interrupts.token());
     }
     const std::uint64_t peak = peak_memory();  // before the probe's buffer
-    std::vector<Bandwidth> bandwidths;
-    for (const int threads : threads_) bandwidths.push_back({threads, read_bandwidth(threads)});
-    print(context.console, results, bandwidths, peak, kernels);
-    print_json(context.console, results, bandwidths, peak, kernels);
+    for (Setting& s : settings) s.bytes_per_second = read_bandwidth(s.threads);
+    print(context.console, results, settings, peak, kernels);
+    print_json(context.console, results, settings, peak, kernels);
   }
 
  private:
+  std::int64_t longest_test() const { return std::max(prompt_, generate_); }
+
   void measure(runtime::Model& model, std::vector<Measurement>& results, Progress& progress,
                const std::stop_token& stop) const {
     const arch::ModelConfig& config = model.config();
-    const std::int64_t longest = std::max(prompt_, generate_);
+    const std::int64_t longest = longest_test();
     if (longest > config.context) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("{}: found a test of {} tokens, expected at most {}, the model's "
@@ -153,10 +164,8 @@ class Bench final : public Command {
           logits = model.forward(all.subspan(i, step), cache);
           progress.update(done += step, total, result.test);
         }
-        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        if (run > 0) {
-          result.tokens_per_second.push_back(static_cast<double>(count) / seconds.count());
-        }
+        const double seconds = seconds_since(begin);
+        if (run > 0) result.tokens_per_second.push_back(static_cast<double>(count) / seconds);
         check.add(result.test, logits);
       }
       results.push_back(std::move(result));
@@ -165,15 +174,15 @@ class Bench final : public Command {
     test("tg", generate_, /*one_by_one=*/true);
   }
 
-  static double of_threads(const std::vector<Bandwidth>& bandwidths, int threads) {
-    for (const Bandwidth& b : bandwidths) {
-      if (b.threads == threads) return b.bytes_per_second;
+  static double bandwidth_of(const std::vector<Setting>& settings, int threads) {
+    for (const Setting& s : settings) {
+      if (s.threads == threads) return s.bytes_per_second;
     }
     return 0;
   }
 
   void print(Console& console, const std::vector<Measurement>& results,
-             const std::vector<Bandwidth>& bandwidths, std::uint64_t peak,
+             const std::vector<Setting>& settings, std::uint64_t peak,
              const std::string& kernels) const {
     console.print(
         "| model | size | kernels | threads | test | tokens/s | GB/s | % of bandwidth |\n"
@@ -182,29 +191,39 @@ class Bench final : public Command {
       std::string read = "| |";
       if (m.bytes_per_token != 0) {
         read = fmt::format("{:.2f} | {:.1f} |", m.bytes_per_second() / 1e9,
-                           100 * m.bytes_per_second() / of_threads(bandwidths, m.threads));
+                           100 * m.bytes_per_second() / bandwidth_of(settings, m.threads));
       }
       console.print(fmt::format("| {} | {} | {} | {} | {} | {:.2f} ± {:.2f} | {}\n", runtime_.model,
                                 bytes_text(model_bytes_), kernels, m.threads, m.test, m.mean(),
                                 m.deviation(), read));
     }
+    std::string loaded;
     std::string measured;
-    for (const Bandwidth& b : bandwidths) {
-      measured += fmt::format("{}{:.2f} GB/s with {}", measured.empty() ? "" : ", ",
-                              b.bytes_per_second / 1e9,
-                              b.threads == 1 ? "1 thread" : fmt::format("{} threads", b.threads));
+    for (const Setting& s : settings) {
+      const char* separator = measured.empty() ? "" : ", ";
+      const std::string with =
+          s.threads == 1 ? "with 1 thread" : fmt::format("with {} threads", s.threads);
+      loaded += fmt::format("{}{:.2f} s {}", separator, s.load_seconds, with);
+      measured += fmt::format("{}{:.2f} GB/s {}", separator, s.bytes_per_second / 1e9, with);
     }
-    console.print(
-        fmt::format("\nmemory reads at {}; peak memory {}\n", measured, bytes_text(peak)));
+    console.print(fmt::format("\nloaded in {}\nmemory reads at {}; peak memory {}\n", loaded,
+                              measured, bytes_text(peak)));
   }
 
   void print_json(Console& console, const std::vector<Measurement>& results,
-                  const std::vector<Bandwidth>& bandwidths, std::uint64_t peak,
+                  const std::vector<Setting>& settings, std::uint64_t peak,
                   const std::string& kernels) const {
-    Json object = {{"model", runtime_.model},     {"file_bytes", model_bytes_},
-                   {"kernels", kernels},          {"activations", word_of(runtime_.activations)},
-                   {"repetitions", repetitions_}, {"peak_bytes", peak},
-                   {"results", Json::array()},    {"bandwidth", Json::array()}};
+    Json object = {{"model", runtime_.model},
+                   {"file_bytes", model_bytes_},
+                   {"kernels", kernels},
+                   {"activations", word_of(runtime_.activations)},
+                   {"kv_type", word_of(runtime_.kv)},
+                   {"kv_bytes", kv_bytes_},
+                   {"repetitions", repetitions_},
+                   {"peak_bytes", peak},
+                   {"results", Json::array()},
+                   {"load", Json::array()},
+                   {"bandwidth", Json::array()}};
     for (const Measurement& m : results) {
       Json entry = {{"test", m.test},
                     {"threads", m.threads},
@@ -214,13 +233,14 @@ class Bench final : public Command {
       if (m.bytes_per_token != 0) {
         entry["bytes_per_token"] = m.bytes_per_token;
         entry["bytes_per_second"] = m.bytes_per_second();
-        entry["bandwidth_share"] = m.bytes_per_second() / of_threads(bandwidths, m.threads);
+        entry["bandwidth_share"] = m.bytes_per_second() / bandwidth_of(settings, m.threads);
       }
       object["results"].push_back(entry);
     }
-    for (const Bandwidth& b : bandwidths) {
+    for (const Setting& s : settings) {
+      object["load"].push_back({{"threads", s.threads}, {"load_seconds", s.load_seconds}});
       object["bandwidth"].push_back(
-          {{"threads", b.threads}, {"bytes_per_second", b.bytes_per_second}});
+          {{"threads", s.threads}, {"bytes_per_second", s.bytes_per_second}});
     }
     console.print_json(object);
   }
@@ -232,6 +252,7 @@ class Bench final : public Command {
   std::int64_t repetitions_ = 5;
   std::string output_ = "md";
   std::uint64_t model_bytes_ = 0;
+  std::uint64_t kv_bytes_ = 0;
 };
 
 }  // namespace

@@ -20,6 +20,7 @@ class Bench(CliTest):
             pattern = r"\A\d+\.\d+\Z" if row[4] == "tg4" else r"\A\Z"
             self.assertRegex(row[6], pattern)
             self.assertRegex(row[7], pattern)
+        self.assertRegex(lines[-2], r"\Aloaded in \d+\.\d\d s with 1 thread, \d+\.\d\d s with 2 threads\Z")
         self.assertRegex(lines[-1], r"\Amemory reads at .* with 1 thread, .* with 2 threads; peak "
                                     r"memory .* MB\Z")
 
@@ -38,6 +39,18 @@ class Bench(CliTest):
                 delta=1e-6 * generation["bytes_per_second"])
             self.assertLess(generation["bytes_per_token"], said["file_bytes"])
             self.assertEqual(said["bandwidth"][0]["threads"], 1)
+            self.assertEqual([entry["threads"] for entry in said["load"]], [1])
+            self.assertGreater(said["load"][0]["load_seconds"], 0)
+
+    def test_kv_type(self):
+        kept = {}
+        for word in ("f32", "f16", "q8_0"):
+            said = self.onebit("bench", tiny(), *QUICK, "-t", "1", "--kv-type", word, "--json").json()
+            self.assertEqual(said["kv_type"], word)
+            kept[word] = said["kv_bytes"]
+        self.assertEqual(kept["f32"], 2 * kept["f16"])
+        self.assertLess(kept["q8_0"], kept["f16"])
+        self.assertEqual(self.onebit("bench", tiny(), *QUICK, "-t", "1", "--json").json()["kv_type"], "f16")
 
     def test_one_kind_alone(self):
         said = self.onebit("bench", tiny(), "-p", "0", "-n", "2", "-r", "1", "-t", "1", "--json")

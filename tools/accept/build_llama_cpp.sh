@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds a tool of llama.cpp, once, in .deps, and prints where it is; an interrupted build goes on.
-# `make accept` compares perplexities with it, bench/peers.sh speeds. The sources are those inside the
+# `make accept` compares perplexities and speeds with it. The sources are those inside the
 # source distribution of llama-cpp-python; the program never uses them.
 # Usage: [JOBS=N] tools/accept/build_llama_cpp.sh [avx512|avx2] [TARGET]
 #

@@ -47,11 +47,18 @@ class Report:
         print(f"{self.point:<10} | {figure:<52} | {value:>12} | {bound:<20} | {verdict}", flush=True)
 
 
-def run_json(*arguments):
+def run_json(*arguments, program=ONEBIT):
     """The JSON object that ends a command's output; its messages go to our standard error."""
-    done = subprocess.run([ONEBIT, *map(str, arguments), "--json"], check=True,
+    done = subprocess.run([program, *map(str, arguments), "--json"], check=True,
                           stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def llama_cpp_tool(*arguments):
+    """The tool of llama.cpp that build_llama_cpp.sh builds for these arguments."""
+    builder = ROOT / "tools/accept/build_llama_cpp.sh"
+    done = subprocess.run([builder, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return ROOT / done.stdout.strip()
 
 
 def test_properties(program, pattern):

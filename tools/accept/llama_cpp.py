@@ -16,13 +16,11 @@ import figures  # noqa: E402
 
 WINDOW = 512
 PERCENT = 1.0
-BUILDER = figures.ROOT / "tools/accept/build_llama_cpp.sh"
 
 
 def main():
     report = figures.Report("llama.cpp")
-    tool = figures.ROOT / subprocess.run([BUILDER], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    done = subprocess.run([tool, "-m", figures.SMOLLM2, "-f", figures.WIKITEXT, "-c", str(WINDOW)],
+    done = subprocess.run([figures.llama_cpp_tool(), "-m", figures.SMOLLM2, "-f", figures.WIKITEXT, "-c", str(WINDOW)],
                           check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     theirs = float(re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout)[1])
     windows = int(re.search(r"perplexity over (\d+) chunks", done.stdout)[1])
