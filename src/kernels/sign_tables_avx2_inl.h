@@ -137,7 +137,8 @@ ONEBIT_INLINE void add_byte(const std::byte* bits, int j, const float* tables,
   for (int k = 0; k < kQuarters; ++k) {
     ONEBIT_UNROLL
     for (int third = 0; third < 3; ++third) {
-      // vpermps looks at three bits of a lane and at no more.
+      // vpermps looks at three bits of a lane and at no more. The last third has two columns: its
+      // third bit, another row's, chooses between entries that are equal but for a zero's sign.
       const __m256i index = _mm256_srli_epi32(bytes, 8 * k + 3 * third);
       ONEBIT_UNROLL
       for (int t = 0; t < T; ++t) {
