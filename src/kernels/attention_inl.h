@@ -215,24 +215,24 @@ void attend_q8_0(const KvHead& head, const Queries& x, float* scratch, float* ou
       head.dim, x, scratch, out, stride,
       [&](std::int64_t b) {
         const std::byte* block = head.keys + b * layout.key_bytes();
-        const auto* scales = reinterpret_cast<const f16_bits*>(block);
+        const auto* scales = reinterpret_cast<const bf16_bits*>(block);
         const auto* q = reinterpret_cast<const std::int8_t*>(block + layout.scale_bytes());
         for (std::int64_t i = 0; i < head.dim; ++i) {
           for (std::int64_t p = 0; p < kKvBlock; p += kLanes) {
-            store(decoded + i * kKvBlock + p,
-                  mul(load_f16(scales + i / kGroup * kKvBlock + p), load_i8(q + i * kKvBlock + p)));
+            store(decoded + i * kKvBlock + p, mul(load_bf16(scales + i / kGroup * kKvBlock + p),
+                                                  load_i8(q + i * kKvBlock + p)));
           }
         }
         return F32Block{decoded, kKvBlock};
       },
       [&](std::int64_t b, std::int64_t rows) {
         const std::byte* block = head.values + b * layout.value_bytes();
-        const auto* scales = reinterpret_cast<const f16_bits*>(block);
+        const auto* scales = reinterpret_cast<const bf16_bits*>(block);
         const auto* q = reinterpret_cast<const std::int8_t*>(block + layout.scale_bytes());
         float* to = decoded + head.dim * kKvBlock;
         for (std::int64_t p = 0; p < rows; ++p) {
           for (std::int64_t c = 0; c < padded; c += kLanes) {
-            const V d = broadcast_f16(scales[p * layout.groups() + c / kGroup]);
+            const V d = set1(bf16_to_f32(scales[p * layout.groups() + c / kGroup]));
             store(to + p * padded + c, mul(d, load_i8(q + p * padded + c)));
           }
         }

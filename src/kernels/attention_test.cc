@@ -259,10 +259,10 @@ TEST(KvLayout, WhatIsStoredIsRead) {
         layout.load(slot, keys.data(), values.data(), read.data(), read.data() + dim);
         for (std::int64_t i = 0; i < 2 * dim; ++i) {
           const float x = rows[size(slot)][size(i)];
-          // The group's largest is below 3; half a step of 1/127 of it, and d's rounding to f16.
+          // The group's largest is below 3; half a step of 1/127 of it, and d's rounding to bf16.
           const double bound = type == KvType::kF32   ? 0
                                : type == KvType::kF16 ? std::abs(x) * 0x1p-11 + 0x1p-25
-                                                      : 3.0 / 127 * (0.5 + 127 * 0x1p-11);
+                                                      : 3.0 / 127 * 0.5 * (1 + 0x1p-7);
           ASSERT_NEAR(read[size(i)], x, bound);
         }
       }
@@ -284,10 +284,14 @@ TEST(KvLayout, Q8_0OfExtremes) {
   };
   const float inf = std::numeric_limits<float>::infinity();
   EXPECT_EQ(stored({0, -0.0F, 0, 0}), std::vector<float>(4, 0.0F));
-  EXPECT_EQ(stored({1e-9F, 0, 0, 0}), std::vector<float>(4, 0.0F));
+  EXPECT_EQ(stored({1e-39F, 0, 0, 0}), std::vector<float>(4, 0.0F));
   EXPECT_EQ(stored({-127, 1, 2.5F, 3.5F}), (std::vector<float>{-127, 1, 2, 4}));  // ties to even
-  // The smallest d, 2^-24, where max / 127 is 1.4 of it: kept within a byte.
-  EXPECT_EQ(stored({127 * 1.4F * 0x1p-24F, 0, 0, 0})[0], 127 * 0x1p-24F);
+  for (const float size : {1e-30F, 1e-7F, 1e-4F, 1.0F, 1e38F}) {
+    const std::vector<float> read = stored({size, -0.7F * size, 0.3F * size, 0});
+    EXPECT_NEAR(read[0] / size, 1, 0.5 / 127 * (1 + 0x1p-7)) << size;
+    EXPECT_NEAR(read[1] / size, -0.7, 0.5 / 127 * (1 + 0x1p-7)) << size;
+    EXPECT_NEAR(read[2] / size, 0.3, 0.5 / 127 * (1 + 0x1p-7)) << size;
+  }
   EXPECT_TRUE(std::isnan(stored({1, inf, 0, 0})[0]));
   EXPECT_TRUE(std::isnan(stored({1, std::nanf(""), 0, 0})[2]));
 }

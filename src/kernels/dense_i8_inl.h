@@ -34,9 +34,11 @@ struct PanelQ8_0 {
   static constexpr std::int32_t kExcess = kFlip;
 
   static void put(const Block& block, int b, std::int64_t row, std::byte* weights) {
-    for (std::int64_t c = 0; c < formats::kQuantBlock; ++c) {
-      weights[((b * 8 + c / 4) * kLanes + row) * 4 + c % 4] =
-          static_cast<std::byte>(static_cast<std::uint8_t>(block.qs[c]) ^ kFlip);
+    for (std::int64_t four = 0; four < 8; ++four) {
+      std::uint32_t q;
+      __builtin_memcpy(&q, block.qs + 4 * four, sizeof(q));
+      q ^= kFlip * 0x01010101U;
+      __builtin_memcpy(weights + ((b * 8 + four) * kLanes + row) * 4, &q, sizeof(q));
     }
   }
   static ONEBIT_INLINE Bytes load(const std::byte* weights, int b, int four) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 
 #include "base/half.h"
 #include "kernels/kernels.h"
@@ -41,26 +40,34 @@ void store_f16(const KernelSet& kernels, const float* x, std::int64_t n, const P
   }
 }
 
-/// A group that holds a NaN or an infinity reads as NaN.
-void store_q8_0(const float* x, std::int64_t n, const Place& at, f16_bits* scales,
+/// To bf16, away from zero; a NaN for what is not finite.
+bf16_bits round_up(float magnitude) noexcept {
+  constexpr bf16_bits kNan = 0x7FC0;
+  const auto bits = std::bit_cast<std::uint32_t>(magnitude);
+  if (bits >= 0x7F800000U) return kNan;
+  return static_cast<bf16_bits>((bits + 0xFFFFU) >> 16);
+}
+
+/// A group that holds a NaN or an infinity reads as NaN, one whose largest value's 1 / d would be
+/// infinite as zeros.
+void store_q8_0(const float* x, std::int64_t n, const Place& at, bf16_bits* scales,
                 std::int8_t* elements) noexcept {
+  constexpr float kLeastScale = 0x1p-120F;
   for (std::int64_t begin = 0; begin < n; begin += kGroup) {
     const std::int64_t count = std::min(kGroup, n - begin);
     std::uint32_t largest = 0;  // magnitudes compare as integers, NaN above all others
     for (std::int64_t i = 0; i < count; ++i) {
       largest = std::max(largest, std::bit_cast<std::uint32_t>(x[begin + i]) & 0x7FFFFFFFU);
     }
-    const f16_bits bits = f32_to_f16(std::bit_cast<float>(largest) / 127.0F);
+    const bf16_bits bits = round_up(std::bit_cast<float>(largest) / 127.0F);
     scales[at.first_scale + begin / kGroup * at.scale_step] = bits;
-    const float d = f16_to_f32(bits);
-    const bool is_usable = d > 0 && d <= std::numeric_limits<float>::max();
-    const float inverse = is_usable ? 1.0F / d : 0.0F;
+    const float d = bf16_to_f32(bits);
+    const float inverse = d >= kLeastScale ? 1.0F / d : 0.0F;
     for (std::int64_t i = 0; i < count; ++i) {
-      // Added and taken away, 1.5 · 2^23 leaves the nearest integer, ties to even. A subnormal d
-      // may be much smaller than max / 127.
+      // Added and taken away, 1.5 · 2^23 leaves the nearest integer, ties to even; within ±127.
       const float q = x[begin + i] * inverse + 0x1.8p23F - 0x1.8p23F;
       elements[at.first + (begin + i) * at.step] =
-          is_usable ? static_cast<std::int8_t>(std::clamp(q, -127.0F, 127.0F)) : std::int8_t{0};
+          inverse > 0 ? static_cast<std::int8_t>(q) : std::int8_t{0};
     }
   }
 }
@@ -78,7 +85,7 @@ void store_one(const KernelSet& kernels, const KvLayout& layout, const float* x,
       store_f16(kernels, x, layout.dim, at, reinterpret_cast<f16_bits*>(elements));
       break;
     case KvType::kQ8_0:
-      store_q8_0(x, layout.dim, at, reinterpret_cast<f16_bits*>(block),
+      store_q8_0(x, layout.dim, at, reinterpret_cast<bf16_bits*>(block),
                  reinterpret_cast<std::int8_t*>(elements));
       break;
   }
@@ -96,8 +103,8 @@ void load_one(const KvLayout& layout, const std::byte* block, const Place& at, f
         x[i] = f16_to_f32(reinterpret_cast<const f16_bits*>(elements)[element]);
         break;
       case KvType::kQ8_0: {
-        const auto* scales = reinterpret_cast<const f16_bits*>(block);
-        const float d = f16_to_f32(scales[at.first_scale + i / kGroup * at.scale_step]);
+        const auto* scales = reinterpret_cast<const bf16_bits*>(block);
+        const float d = bf16_to_f32(scales[at.first_scale + i / kGroup * at.scale_step]);
         x[i] = d * static_cast<float>(reinterpret_cast<const std::int8_t*>(elements)[element]);
         break;
       }

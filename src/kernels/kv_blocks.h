@@ -14,16 +14,18 @@ struct KernelSet;
 
 /// How keys and values are stored.
 enum class KvType : std::uint8_t {
-  kF32,   ///< exact
-  kF16,   ///< rounded to nearest even
-  kQ8_0,  ///< x ≈ d q for every 32 values of a position: d = max|x| / 127 in f16, q = round(x / d)
+  kF32,  ///< exact
+  kF16,  ///< rounded to nearest even
+  /// x ≈ d q for every 32 values of a position: d = max|x| / 127 rounded up to bf16, q = round(x /
+  /// d). bf16, since values may be as small as they like: a 1-bit layer's scales make up for it.
+  kQ8_0,
 };
 
 /// Positions of a block: a whole number of vectors on every instruction set.
 inline constexpr std::int64_t kKvBlock = 64;
 
 /// A block of a head of `dim` values. Keys: [dim, kKvBlock], each position a column. Values:
-/// [kKvBlock, padded_dim], each position a row with zeros at its end. In q8_0 the f16 scales stand
+/// [kKvBlock, padded_dim], each position a row with zeros at its end. In q8_0 the scales stand
 /// before the int8: of keys [groups, kKvBlock], of values [kKvBlock, groups], groups = dim / 32
 /// rounded up. Blocks take multiples of 64 bytes.
 struct KvLayout {
