@@ -61,9 +61,8 @@ std::size_t kernel_alignment(DType type) {
   }
 }
 
-/// As its blocks want it, whose largest elements are 16-bit scales.
-bool is_aligned(const TensorView& blocks) {
-  return reinterpret_cast<std::uintptr_t>(blocks.data.data()) % alignof(std::uint16_t) == 0;
+bool is_aligned(const TensorView& view, std::size_t alignment) {
+  return reinterpret_cast<std::uintptr_t>(view.data.data()) % alignment == 0;
 }
 
 /// q4_0 and q5_0 are w = d (q - offset) in blocks of 32: the q8_0 block of the same d and the
@@ -122,10 +121,8 @@ DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std:
                        const arch::Checkpoint::Stored& stored) {
   const TensorView& view = stored.view;
   const std::size_t alignment = kernel_alignment(view.dtype);
-  const bool aligned =
-      alignment != 0 && reinterpret_cast<std::uintptr_t>(view.data.data()) % alignment == 0;
   DenseMatrix matrix;
-  if (aligned && !stored.permute_rows) {
+  if (alignment != 0 && is_aligned(view, alignment) && !stored.permute_rows) {
     matrix.view = view;
     return matrix;
   }
@@ -175,7 +172,8 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
   // Models of full precision stay exact.
   if (int8_activations && checkpoint.provenance() && !stored->permute_rows &&
-      kernels::BlockMatrix::supports(stored->view.dtype) && is_aligned(stored->view)) {
+      kernels::BlockMatrix::supports(stored->view.dtype) &&
+      is_aligned(stored->view, alignof(f16_bits))) {
     DenseMatrix matrix;
     matrix.view = stored->view;
     matrix.blocks.emplace(kernels, stored->view.dtype, stored->view.data.data(),

@@ -24,8 +24,8 @@ namespace onebit::runtime {
 struct DenseMatrix {
   formats::TensorView view;      ///< into the mapped file, or into `owned`
   std::vector<std::byte> owned;  ///< a copy, where the file's bytes cannot be used directly
-  /// Of a packed model's q8_0 or q4_0, where it multiplies int8 activations: `view` is then for
-  /// reading rows.
+  /// Of a packed model's q8_0 or q4_0, where it multiplies int8 activations: `view` then says what
+  /// it is, and is not multiplied.
   std::optional<kernels::BlockMatrix> blocks;
 
   DenseMatrix() = default;

@@ -90,10 +90,10 @@ struct Model::Impl {
         linear(kernels, pool, options.activations == Activations::kI8),
         attention(config, kernels, pool),
         rope(config),
-        embedding(load(Role::kTokenEmbedding, -1)),
+        embedding(checkpoint.dense(Role::kTokenEmbedding, -1).value().view),
+        head(load(config.tied_head ? Role::kTokenEmbedding : Role::kOutput, -1)),
         output_norm(load_vector(checkpoint, Role::kOutputNorm, -1)) {
     kernels::verify(kernels);
-    if (!config.tied_head) head = load(Role::kOutput, -1);
     layers.reserve(static_cast<std::size_t>(config.layers));
     for (std::int64_t i = 0; i < config.layers; ++i) {
       layers.push_back({load_vector(checkpoint, Role::kAttnNorm, i), load(Role::kAttnQ, i),
@@ -106,7 +106,6 @@ struct Model::Impl {
   Linear load(Role role, std::int64_t layer) {
     return load_linear(checkpoint, role, layer, kernels, linear.int8_activations(), pool);
   }
-  const Linear& output() const { return config.tied_head ? embedding : head; }
 
   void check(std::span<const text::TokenId> tokens) const;
   void check_room(const KvCache& cache, std::int64_t tokens) const;
@@ -127,8 +126,8 @@ struct Model::Impl {
   LinearRunner linear;
   Attention attention;
   Rope rope;
-  Linear embedding;
-  Linear head;  ///< empty when tied
+  formats::TensorView embedding;  ///< as it is stored: tokens read rows of it
+  Linear head;                    ///< of the same weights when tied
   std::vector<float> output_norm;
   std::vector<Layer> layers;
   ActivationRows a;
@@ -159,8 +158,8 @@ void Model::Impl::check_room(const KvCache& cache, std::int64_t tokens) const {
 }
 
 void Model::Impl::embed(text::TokenId token, float* row) const {
-  const formats::TensorView& view = std::get<DenseMatrix>(embedding).view;
-  formats::dequantize(view.dtype, view.row(token), {row, static_cast<std::size_t>(config.dim)});
+  formats::dequantize(embedding.dtype, embedding.row(token),
+                      {row, static_cast<std::size_t>(config.dim)});
 }
 
 void Model::Impl::norm(const std::vector<float>& weight, const float* x, std::int64_t tokens,
@@ -250,7 +249,7 @@ void Model::Impl::run_tokens(std::span<const text::TokenId> tokens, KvCache& cac
 std::span<const float> Model::Impl::run_head(std::int64_t first, std::int64_t rows) {
   norm(output_norm, a.x.data() + first * config.dim, rows, a.normed.data());
   float* logits = a.logits.reserve(rows * config.vocab);
-  const LinearJob jobs[] = {{&output(), logits}};
+  const LinearJob jobs[] = {{&head, logits}};
   linear.run(jobs, a.normed.data(), rows);
   return {logits, static_cast<std::size_t>(rows * config.vocab)};
 }
@@ -331,9 +330,9 @@ std::span<const float> Model::forward_batch(std::span<const BatchItem> items) {
 }
 
 std::uint64_t Model::bytes_per_token() const noexcept {
-  std::uint64_t bytes = stored_bytes(impl_->output()) + impl_->output_norm.size() * sizeof(float);
-  const formats::TensorView& embedding = std::get_if<DenseMatrix>(&impl_->embedding)->view;
-  bytes += embedding.data.size() / static_cast<std::uint64_t>(impl_->config.vocab);  // one row
+  std::uint64_t bytes = stored_bytes(impl_->head) + impl_->output_norm.size() * sizeof(float);
+  bytes +=
+      impl_->embedding.data.size() / static_cast<std::uint64_t>(impl_->config.vocab);  // one row
   for (const Layer& layer : impl_->layers) {
     bytes += (layer.attn_norm.size() + layer.ffn_norm.size()) * sizeof(float);
     for (const Linear* w :
