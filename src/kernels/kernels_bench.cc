@@ -179,17 +179,30 @@ void bench_attention(benchmark::State& state, const KernelSet* k, KvType type,
   }
   const std::int64_t count = tokens * kGroup;
   const std::vector<float> q = random_floats(rng, count * kDim);
-  const Attend attend = type == KvType::kF32   ? k->attend_f32
-                        : type == KvType::kF16 ? k->attend_f16
-                                               : k->attend_q8_0;
   Buffer<float> scratch;
   scratch.reserve(attend_scratch(kDim));
+  const auto attend_by = [&](const KernelSet& set, float* out) {
+    const Attend attend = type == KvType::kF32   ? set.attend_f32
+                          : type == KvType::kF16 ? set.attend_f16
+                                                 : set.attend_q8_0;
+    attend({keys.data(), values.data(), kDim}, {q.data(), count, kGroup, kPositions - tokens},
+           scratch.data(), out, kGroup * kDim);
+  };
   std::vector<float> out(size(count * kDim));
   for (auto _ : state) {
-    attend({keys.data(), values.data(), kDim}, {q.data(), count, kGroup, kPositions - tokens},
-           scratch.data(), out.data(), kGroup * kDim);
+    attend_by(*k, out.data());
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
+  }
+  std::vector<float> want(out.size());
+  attend_by(kernels_by_name("scalar"), want.data());
+  // The bound of kernels.h for both, with |q|, |k| and |v| < 3.
+  constexpr double kBound = 2 * (2.0 * kDim * 0x1p-23 * kDim * 9 + 0x1p-22 * kPositions) * 3;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (!(std::abs(out[i] - want[i]) <= kBound)) {
+      state.SkipWithError("differs from the scalar kernel");
+      break;
+    }
   }
   set_counters(state, {2 * kDim, kPositions, count},
                static_cast<double>(kBlocks * (layout.key_bytes() + layout.value_bytes())));
