@@ -21,17 +21,22 @@ constexpr int kSums = 12;
 
 ONEBIT_TARGET_BEGIN("avx512f,avx512vnni")
 std::int32_t multiply_add(std::int32_t seed) {
-  __m512i sums[kSums];
-  for (__m512i& sum : sums) sum = _mm512_set1_epi32(seed);
   const __m512i a = _mm512_set1_epi8(3);
   const __m512i b = _mm512_set1_epi8(-5);
+  // An array of sums would live in memory, and each turn would wait for its stores.
+  __m512i s0 = _mm512_set1_epi32(seed), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0;
+  __m512i s6 = s0, s7 = s0, s8 = s0, s9 = s0, s10 = s0, s11 = s0;
   for (std::int64_t i = 0; i < kTurns; ++i) {
-#pragma GCC unroll 12
-    for (__m512i& sum : sums) {
-      sum = _mm512_dpbusd_epi32(sum, a, b);
-      asm volatile("" : "+v"(sum));  // or the loop is worked out beforehand
-    }
+    asm volatile(
+        "vpdpbusd %[b], %[a], %0\n\tvpdpbusd %[b], %[a], %1\n\tvpdpbusd %[b], %[a], %2\n\t"
+        "vpdpbusd %[b], %[a], %3\n\tvpdpbusd %[b], %[a], %4\n\tvpdpbusd %[b], %[a], %5\n\t"
+        "vpdpbusd %[b], %[a], %6\n\tvpdpbusd %[b], %[a], %7\n\tvpdpbusd %[b], %[a], %8\n\t"
+        "vpdpbusd %[b], %[a], %9\n\tvpdpbusd %[b], %[a], %10\n\tvpdpbusd %[b], %[a], %11"
+        : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5), "+v"(s6), "+v"(s7), "+v"(s8),
+          "+v"(s9), "+v"(s10), "+v"(s11)
+        : [a] "v"(a), [b] "v"(b));
   }
+  const __m512i sums[kSums] = {s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11};
   __m512i total = sums[0];
   for (int i = 1; i < kSums; ++i) total = _mm512_add_epi32(total, sums[i]);
   alignas(64) std::int32_t lanes[16];

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/read_memory.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "kernels/sign_matrix.h"
@@ -170,28 +171,24 @@ class OurProducts {
         });
   }
 
+  /// With lines asked for ahead of their use or without, whichever is faster here.
   double read(std::int64_t tokens, int threads) {
     std::vector<std::uint64_t> totals(kernels::size(threads));
-    const double seconds =
-        each(tokens, threads, [&](const kernels::SignMatrix& w, const float*, ThreadPool& pool) {
-          using Line = std::uint64_t __attribute__((vector_size(64)));
-          const auto* lines = reinterpret_cast<const Line*>(w.signs().data);
-          pool.parallel_for(static_cast<std::int64_t>(bytes()) / 64, 8,
-                            [&](std::int64_t begin, std::int64_t end, int worker) {
-                              Line sums[4] = {};
-                              for (std::int64_t i = begin; i + 4 <= end; i += 4) {
-                                for (int j = 0; j < 4; ++j) {
-                                  __builtin_prefetch(lines + i + j + kLinesAhead);
-                                }
-                                for (int j = 0; j < 4; ++j) sums[j] += lines[i + j];
-                              }
-                              totals[kernels::size(worker)] +=
-                                  ((sums[0] + sums[1]) + (sums[2] + sums[3]))[0];
-                            });
-        });
+    const auto seconds = [&](ReadAhead ahead) {
+      return each(
+          tokens, threads, [&](const kernels::SignMatrix& w, const float*, ThreadPool& pool) {
+            const auto* signs = static_cast<const std::byte*>(w.signs().data);
+            pool.parallel_for(static_cast<std::int64_t>(bytes()), kReadBytes,
+                              [&](std::int64_t begin, std::int64_t end, int worker) {
+                                totals[kernels::size(worker)] +=
+                                    read_memory({signs + begin, kernels::size(end - begin)}, ahead);
+                              });
+          });
+    };
+    const double least = std::min(seconds(ReadAhead::kYes), seconds(ReadAhead::kNo));
     const volatile std::uint64_t used = totals[0];
     static_cast<void>(used);
-    return seconds;
+    return least;
   }
 
   /// The last product's first rows and tokens against the scalar kernels'.
@@ -222,8 +219,8 @@ class OurProducts {
   }
 
  private:
-  /// What the reading asks for ahead of its use, as the kernels do: 4 KiB.
-  static constexpr std::int64_t kLinesAhead = 64;
+  /// A thread's share of what is read is a multiple.
+  static constexpr std::int64_t kReadBytes = 512;
 
   std::int64_t count(std::int64_t tokens) const {
     return o_.matrices(static_cast<double>(o_.rows * formats::sign1_row_bytes(o_.cols)), tokens);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
+#include "cli/model_record.h"
 #include "cli/number_text.h"
 #include "cli/runtime_scorer.h"
 #include "eval/perplexity.h"
@@ -77,7 +78,8 @@ class Perplexity final : public Command {
     const auto progress = context.console.progress("perplexity", "tokens");
     print(context.console,
           measure(scorer, teacher_scorer ? &*teacher_scorer : nullptr,
-                  model.checkpoint().tokenizer(), text, *progress, context.interrupts.token()));
+                  model.checkpoint().tokenizer(), text, *progress, context.interrupts.token()),
+          model.checkpoint());
   }
 
  private:
@@ -111,7 +113,8 @@ class Perplexity final : public Command {
     }
   }
 
-  void print(Console& console, const eval::PerplexityResult& result) const {
+  void print(Console& console, const eval::PerplexityResult& result,
+             const arch::Checkpoint& checkpoint) const {
     console.print(fmt::format("{} tokens, {} windows of {}, {} predictions scored\n",
                               grouped(result.tokens), result.windows, options_.window,
                               grouped(result.scored)));
@@ -133,6 +136,8 @@ class Perplexity final : public Command {
     }
     console.print(
         fmt::format("Final estimate: PPL = {:.4f} +/- {:.4f}\n", result.ppl, result.ppl_stderr));
+    if (console.json()) object["model_info"] = model_record(runtime_.model, checkpoint);
+    object["program"] = program_text();
     console.print_json(object);
   }
 

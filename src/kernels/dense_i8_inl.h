@@ -120,7 +120,7 @@ void blocks_tile(const std::byte* panel, std::int64_t pairs, const Int8Tokens& x
     const std::byte* pair = panel + p * Type::kPairBytes;
     ONEBIT_UNROLL
     for (std::int64_t i = 0; i < Type::kPairBytes; i += 64) {
-      __builtin_prefetch(pair + kPrefetchBlocks + i);
+      __builtin_prefetch(pair + kPrefetchBlocks + i, 0, kIntoL2);
     }
     ONEBIT_UNROLL
     for (int b = 0; b < 2; ++b) {

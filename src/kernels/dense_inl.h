@@ -12,6 +12,8 @@
 // number of tokens and the range of rows, so that results do not depend on either.
 
 /// Columns treated before the sums go to y: bounds the panel, and 16 rows of it stay in L2.
+/// A prefetch's hint. L2 has more room for what is under way than L1.
+constexpr int kIntoL2 = 2;
 constexpr std::int64_t kMaxDepth = 1536;
 /// Rows decoded to f32 at a time: 16 · 1536 floats are 96 KiB of stack.
 constexpr std::int64_t kPanelRows = 16;
@@ -109,8 +111,10 @@ void gemm_tile(const Row* row_pointers, std::int64_t ahead, const float* x, std:
       ONEBIT_UNROLL
       for (int r = 0; r < R; ++r) {
         const auto* next = rows[r].step(b) + ahead;
-        __builtin_prefetch(next, 0, 2);
-        if constexpr (kStep * sizeof(*next) == 128) __builtin_prefetch(next + kStep / 2, 0, 2);
+        __builtin_prefetch(next, 0, kIntoL2);
+        if constexpr (kStep * sizeof(*next) == 128) {
+          __builtin_prefetch(next + kStep / 2, 0, kIntoL2);
+        }
       }
     }
     ONEBIT_UNROLL
