@@ -21,8 +21,8 @@ constexpr std::int64_t kPairCols = 2 * formats::kQuantBlock;
 constexpr std::int64_t kDepthBlocks = 4096;
 constexpr std::int64_t kBlockTokensBlocks = 64;
 constexpr int kTileTokensBlocks = 4;
-/// As for S: what is asked for ahead of its use.
-constexpr std::int64_t kPrefetchBlocks = 4096;
+/// What is asked for ahead of its use; as for rows of floats.
+constexpr std::int64_t kPrefetchBlocks = 2048;
 
 constexpr std::int64_t pairs_of(std::int64_t cols) { return (cols + kPairCols - 1) / kPairCols; }
 

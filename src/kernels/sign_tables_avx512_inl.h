@@ -4,7 +4,7 @@
 /// Vectors of a panel.
 constexpr int kQuarters = 4;
 constexpr int kTileTokens8 = 2;
-constexpr int kTileTokensF = 4;
+constexpr int kTileTokensF = 2;
 
 ONEBIT_INLINE __m512i bits_at(const PanelBlock& s, std::int64_t step, int quarter) {
   return _mm512_loadu_si512(s.at(step) + quarter * 64);

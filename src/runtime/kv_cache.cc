@@ -61,14 +61,11 @@ void KvCache::truncate(std::int64_t length) {
   length_ = length;
 }
 
-void KvCache::store(const kernels::KernelSet& kernels, std::int64_t layer, std::int64_t position,
-                    const float* key, const float* value) noexcept {
-  const std::int64_t slot = position % kBlock;
-  for (std::int64_t head = 0; head < kv_heads_; ++head) {
-    const std::int64_t block = first_block(layer, head) + position / kBlock;
-    layout_.store(kernels, slot, key + head * layout_.dim, value + head * layout_.dim,
-                  keys_ + block * layout_.key_bytes(), values_ + block * layout_.value_bytes());
-  }
+void KvCache::store(const kernels::KernelSet& kernels, std::int64_t layer, std::int64_t head,
+                    std::int64_t position, const float* key, const float* value) noexcept {
+  const std::int64_t block = first_block(layer, head) + position / kBlock;
+  layout_.store(kernels, position % kBlock, key, value, keys_ + block * layout_.key_bytes(),
+                values_ + block * layout_.value_bytes());
 }
 
 }  // namespace onebit::runtime

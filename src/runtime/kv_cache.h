@@ -44,10 +44,10 @@ class KvCache {
   }
   const kernels::KvLayout& layout() const noexcept { return layout_; }
 
-  /// Writes one position of one layer; key and value are f32 [kv_dim]. Distinct positions may be
-  /// written by different threads.
-  void store(const kernels::KernelSet& kernels, std::int64_t layer, std::int64_t position,
-             const float* key, const float* value) noexcept;
+  /// Writes one position of one head; key and value are f32 [head_dim]. Distinct positions and
+  /// heads may be written by different threads.
+  void store(const kernels::KernelSet& kernels, std::int64_t layer, std::int64_t head,
+             std::int64_t position, const float* key, const float* value) noexcept;
 
   /// The next `tokens` positions of every layer are stored.
   void advance(std::int64_t tokens) noexcept { length_ += tokens; }

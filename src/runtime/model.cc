@@ -23,6 +23,8 @@ using arch::Role;
 
 constexpr int kMaxThreads = 1024;
 constexpr std::int64_t kMaxPromptChunk = 65536;
+/// Elements of keys that are worth a thread's waking.
+constexpr std::int64_t kRotateGrain = 1024;
 
 struct Layer {
   std::vector<float> attn_norm;  ///< [D]
@@ -186,20 +188,23 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const std::int64_t group = config.heads / config.kv_heads;
   const std::int64_t per_part = parts.front().tokens;
-  for_tokens(pool, rows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
+  // By heads too: one token of a wide model writes to as many lines as its keys have elements.
+  const std::int64_t grain = std::max(std::int64_t{1}, kRotateGrain / head_dim);
+  pool.parallel_for(rows * config.kv_heads, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t t = i / config.kv_heads;
+      const std::int64_t kv_head = i % config.kv_heads;
       KvCache& cache = *parts[static_cast<std::size_t>(t / per_part)].cache;
       const std::int64_t position = cache.length() + t % per_part;
-      const float* q = a.q.data() + t * config.query_dim();
-      for (std::int64_t h = 0; h < config.heads; ++h) {
-        const std::int64_t to = ((h / group) * rows + t) * group + h % group;
-        rope.rotate(q + h * head_dim, position, scale, a.rotated.data() + to * head_dim);
+      const float* q = a.q.data() + t * config.query_dim() + kv_head * group * head_dim;
+      float* rotated = a.rotated.data() + (kv_head * rows + t) * group * head_dim;
+      for (std::int64_t h = 0; h < group; ++h) {
+        rope.rotate(q + h * head_dim, position, scale, rotated + h * head_dim);
       }
-      float* k = a.k.data() + t * config.kv_dim();
-      for (std::int64_t h = 0; h < config.kv_heads; ++h) {
-        rope.rotate(k + h * head_dim, position, 1.0F, k + h * head_dim);
-      }
-      cache.store(kernels, layer, position, k, a.v.data() + t * config.kv_dim());
+      const std::int64_t offset = t * config.kv_dim() + kv_head * head_dim;
+      float* k = a.k.data() + offset;
+      rope.rotate(k, position, 1.0F, k);
+      cache.store(kernels, layer, kv_head, position, k, a.v.data() + offset);
     }
   });
 }

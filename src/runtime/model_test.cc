@@ -346,7 +346,7 @@ TEST_F(RuntimeModel, ACacheMayBeLargerThanTheMemory) {
   KvCache cache(config, capacity, KvType::kF32);
   Floats row(20);
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i);
-  cache.store(kernels::best_kernels(), 1, capacity - 1, row.data(), row.data());
+  cache.store(kernels::best_kernels(), 1, 1, capacity - 1, row.data() + 10, row.data() + 10);
   const std::int64_t block = (capacity - 1) / KvCache::kBlock;
   const kernels::KvLayout& layout = cache.layout();
   Floats key(10);
