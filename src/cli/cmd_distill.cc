@@ -16,6 +16,7 @@
 #include "cli/pack_flags.h"
 #include "cli/recipe_flags.h"
 #include "cli/synth_file.h"
+#include "cli/torch_errors.h"
 #include "cuda/cuda.h"
 #include "distill/memory.h"
 #include "distill/train_state.h"
@@ -112,24 +113,6 @@ class Narrator final : public distill::TrainObserver {
  private:
   Console& console_;
 };
-
-/// libtorch's messages bring a trace of its own calls; people get one line.
-template <class Work>
-auto with_torch_errors(const distill::Recipe& recipe, Work&& work) {
-  try {
-    return work();
-  } catch (const c10::Error& error) {
-    const std::string what = error.what_without_backtrace();
-    if (what.find("can't allocate memory") != std::string::npos) {
-      throw Error(
-          ErrorCode::kResource,
-          fmt::format("not enough memory for {} x {} tokens at a time; a smaller --batch or "
-                      "--length needs less",
-                      recipe.batch, recipe.length));
-    }
-    throw Error(ErrorCode::kResource, "libtorch: " + what.substr(0, what.find('\n')));
-  }
-}
 
 class Distill final : public Command {
  public:
@@ -235,7 +218,11 @@ class Distill final : public Command {
     options.pack.head = formats::parse_dtype(f.pack.head);
     options.pack.scales = formats::parse_dtype(f.pack.scales);
     Narrator narrator(console);
-    const distill::TrainResult result = with_torch_errors(recipe, [&] {
+    const std::string no_memory = fmt::format(
+        "not enough memory for {} x {} tokens at a time; a smaller --batch or "
+        "--length needs less",
+        recipe.batch, recipe.length);
+    const distill::TrainResult result = with_torch_errors(no_memory, [&] {
       return distill::train({.teacher = teacher,
                              .recipe = recipe,
                              .start = start ? &*start : nullptr,

@@ -1,7 +1,7 @@
 // `onebit perplexity`: how well a model predicts a text, and how far it is from a teacher.
 #include <fmt/format.h>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -9,7 +9,7 @@
 #include "cli/flags.h"
 #include "cli/model_record.h"
 #include "cli/number_text.h"
-#include "cli/runtime_scorer.h"
+#include "cli/scorer_source.h"
 #include "eval/perplexity.h"
 
 namespace onebit::cli {
@@ -40,6 +40,8 @@ class Perplexity final : public Command {
  public:
   Perplexity() { make_exact(runtime_); }
 
+  bool needs_torch() const override { return scorer_.engine == Engine::kTorch; }
+
   void define(CLI::App& app) override {
     define_model(app, runtime_.model);
     define_path(app, "-f,--file", file_, "the text to predict")->required();
@@ -53,7 +55,7 @@ class Perplexity final : public Command {
         ->type_name("MODEL");
     define_number(app, "--max-windows", options_.max_windows, "stop after so many; 0: all",
                   std::int64_t{0}, kMaxCount);
-    define_runtime(app, runtime_);
+    define_scorer(app, scorer_);
     app.footer(kNotes);
   }
 
@@ -63,23 +65,20 @@ class Perplexity final : public Command {
       throw UsageError("--ctx-size: found 2, expected at least 3 with --protocol llama.cpp");
     }
     const std::string text = eval::join_rows(file_, read_file(file_), rows_);
-    runtime::Model model = load_model(context, runtime_);
-    RuntimeScorer scorer(model);
-    std::optional<runtime::Model> teacher;
-    std::optional<RuntimeScorer> teacher_scorer;
+    const std::unique_ptr<ScorerSource> model = open_scorer(context, scorer_);
+    std::unique_ptr<ScorerSource> teacher;
     if (!teacher_.empty()) {
-      RuntimeFlags flags = runtime_;
-      flags.model = teacher_;
-      make_exact(flags);
-      teacher.emplace(load_model(context, flags));
-      require_same_tokens(model.checkpoint().tokenizer(), teacher->checkpoint().tokenizer(), text);
-      teacher_scorer.emplace(*teacher);
+      ScorerFlags flags = scorer_;
+      flags.runtime.model = teacher_;
+      make_exact(flags.runtime);
+      teacher = open_scorer(context, flags);
+      require_same_tokens(model->checkpoint().tokenizer(), teacher->checkpoint().tokenizer(), text);
     }
     const auto progress = context.console.progress("perplexity", "tokens");
     print(context.console,
-          measure(scorer, teacher_scorer ? &*teacher_scorer : nullptr,
-                  model.checkpoint().tokenizer(), text, *progress, context.interrupts.token()),
-          model.checkpoint());
+          measure(model->scorer(), teacher ? &teacher->scorer() : nullptr,
+                  model->checkpoint().tokenizer(), text, *progress, context.interrupts.token()),
+          model->checkpoint());
   }
 
  private:
@@ -118,12 +117,17 @@ class Perplexity final : public Command {
     console.print(fmt::format("{} tokens, {} windows of {}, {} predictions scored\n",
                               grouped(result.tokens), result.windows, options_.window,
                               grouped(result.scored)));
-    nlohmann::ordered_json object = {
-        {"ppl", result.ppl},         {"ppl_stderr", result.ppl_stderr},
-        {"tokens", result.tokens},   {"windows", result.windows},
-        {"scored", result.scored},   {"mean_nll", result.mean_nll},
-        {"window", options_.window}, {"protocol", word_of(options_.protocol)},
-        {"model", runtime_.model},   {"file", file_}};
+    nlohmann::ordered_json object = {{"ppl", result.ppl},
+                                     {"ppl_stderr", result.ppl_stderr},
+                                     {"tokens", result.tokens},
+                                     {"windows", result.windows},
+                                     {"scored", result.scored},
+                                     {"mean_nll", result.mean_nll},
+                                     {"window", options_.window},
+                                     {"protocol", word_of(options_.protocol)},
+                                     {"model", runtime_.model},
+                                     {"file", file_},
+                                     {"engine", word_of(scorer_.engine)}};
     if (result.has_teacher) {
       console.print(fmt::format("Mean KL = {:.6f} +/- {:.6f}\n", result.kl_mean, result.kl_stderr));
       console.print(fmt::format("KL p99 = {:.6f}\n", result.kl_p99));
@@ -141,7 +145,8 @@ class Perplexity final : public Command {
     console.print_json(object);
   }
 
-  RuntimeFlags runtime_;
+  ScorerFlags scorer_;
+  RuntimeFlags& runtime_ = scorer_.runtime;
   std::string file_;
   std::string teacher_;
   eval::Rows rows_ = eval::Rows::kAuto;

@@ -18,10 +18,19 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class ScorerSource;
+struct Context;
+struct ScorerFlags;
+
+/// Opens a model on libtorch (scorer_source.h).
+using OpenTorch = std::unique_ptr<ScorerSource> (*)(const Context& context,
+                                                    const ScorerFlags& flags);
+
 struct Context {
   Console& console;        ///< results, logs, progress
   Interrupts& interrupts;  ///< SIGINT, SIGTERM, SIGHUP
   std::string isa;         ///< the environment's ONEBIT_ISA; "" when unset
+  OpenTorch open_torch;    ///< null in `onebit`, which has no libtorch
 };
 
 class Command {
@@ -30,6 +39,10 @@ class Command {
 
   /// Adds this command's options and positionals; --help, --json and --log-level are there already.
   virtual void define(CLI::App& app) = 0;
+
+  /// Whether what has been parsed asks for libtorch: onebit-toolkit then runs the command, which
+  /// the list gives as ONEBIT_SCORING_COMMAND.
+  virtual bool needs_torch() const { return false; }
 
   /// Runs after parsing. Throws Error (exit code by kind) or UsageError.
   virtual void run(Context& context) = 0;

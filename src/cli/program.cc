@@ -122,11 +122,12 @@ std::string forced_isa() {
   }
 }
 
-int run_command(const CommandEntry& entry, int argc, char** argv, Console& console) {
+int run_command(const Program& program, const CommandEntry& entry, int argc, char** argv,
+                Console& console) {
   Parser parser(entry);
   const std::string help = fmt::format("onebit {} --help", entry.name);
   try {
-    parser.app.parse(argc, argv);
+    parser.app.parse(argc - 1, argv + 1);
   } catch (const CLI::CallForHelp&) {
     console.print(parser.app.help());
     return kExitDone;
@@ -135,10 +136,14 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   } catch (const CLI::ParseError& error) {
     return usage_error(console, error.what(), help);
   }
+  // Before anything is done: the toolkit begins the command anew.
+  if (parser.command->needs_torch() && !program.toolkit) {
+    exec_toolkit(fmt::format("{} --engine torch", entry.name).c_str(), argv);
+  }
   console.set_verbosity(parser.common.verbosity);
   console.set_json(parser.common.json);
   Interrupts interrupts;
-  Context context{console, interrupts, forced_isa()};
+  Context context{console, interrupts, forced_isa(), program.open_torch};
   try {
     parser.unused.report(console);
     parser.command->run(context);
@@ -184,7 +189,7 @@ int dispatch(const Program& program, int argc, char** argv, Console& console) {
     argc = 3;
     argv = help_argv;
   }
-  if (entry->make != nullptr) return run_command(*entry, argc - 1, argv + 1, console);
+  if (entry->make != nullptr) return run_command(program, *entry, argc, argv, console);
   if (program.toolkit) {
     return usage_error(console, fmt::format("'{}' is not a command of the toolkit", name),
                        "onebit help");

@@ -12,11 +12,12 @@ namespace onebit::cli {
 /// `commands` are all of the list, those of the other program with a null factory.
 struct Program {
   std::span<const CommandEntry> commands;
-  bool toolkit = false;  ///< this is onebit-toolkit
+  bool toolkit = false;            ///< this is onebit-toolkit
+  OpenTorch open_torch = nullptr;  ///< for Context
 };
 
-/// Never throws; the exit code is the result (exit_code.h). A toolkit command given to `onebit`
-/// replaces this process.
+/// Never throws; the exit code is the result (exit_code.h). A toolkit command given to `onebit`, or
+/// one that needs libtorch, replaces this process.
 int run_program(const Program& program, int argc, char** argv);
 
 /// The general help text.

@@ -16,4 +16,18 @@ void RuntimeScorer::score(std::span<const text::TokenId> tokens, std::int64_t fi
       });
 }
 
+void RuntimeScorer::score_batch(std::span<const eval::Sequence> sequences,
+                                const eval::BatchSink& sink) {
+  runner_.run(wanted(sequences), sink);
+}
+
+std::vector<runtime::WantedSequence> wanted(std::span<const eval::Sequence> sequences) {
+  std::vector<runtime::WantedSequence> result;
+  result.reserve(sequences.size());
+  for (const eval::Sequence& sequence : sequences) {
+    result.push_back({sequence.tokens, sequence.first});
+  }
+  return result;
+}
+
 }  // namespace onebit::cli

@@ -1,8 +1,10 @@
-// `onebit-toolkit`: the commands that need libtorch. Users type `onebit`, which starts it.
+// `onebit-toolkit`: the commands that need libtorch, and those that can score with it. Users type
+// `onebit`, which starts it.
 #include <cstdlib>
 
 #include "cli/command_table.h"
 #include "cli/program.h"
+#include "cli/scorer_source.h"
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -12,8 +14,10 @@ namespace {
 constexpr onebit::cli::CommandEntry kCommands[] = {
 #define ONEBIT_COMMAND(name, summary) {#name, summary, nullptr},
 #define ONEBIT_TOOLKIT_COMMAND(name, summary) {#name, summary, onebit::cli::make_command_##name},
+#define ONEBIT_SCORING_COMMAND ONEBIT_TOOLKIT_COMMAND
 #include "cli/command_list.inc"
 #undef ONEBIT_COMMAND
+#undef ONEBIT_SCORING_COMMAND
 #undef ONEBIT_TOOLKIT_COMMAND
 };
 
@@ -31,5 +35,7 @@ void keep_freed_memory() {
 
 int main(int argc, char** argv) {
   keep_freed_memory();
-  return onebit::cli::run_program({.commands = kCommands, .toolkit = true}, argc, argv);
+  return onebit::cli::run_program(
+      {.commands = kCommands, .toolkit = true, .open_torch = onebit::cli::open_torch_scorer}, argc,
+      argv);
 }

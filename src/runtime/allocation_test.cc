@@ -68,10 +68,24 @@ TEST(Allocations, NoneForATokenOnceAsMuchWasSeen) {
             token = sampler.sample(model.forward({&token, 1}, cache), {});
           }
         };
+        KvCache other = model.make_cache(100);
+        const Continuation both[] = {{prompt, &cache, 3}, {std::span(prompt).first(5), &other}};
+        std::int64_t rows = 0;
+        const ContinuationSink count = [&](std::size_t, std::int64_t, std::span<const float>) {
+          ++rows;
+        };
+        const auto side_by_side = [&] {
+          cache.truncate(0);
+          other.truncate(0);
+          model.forward_all(both, count);
+        };
         generate();
+        side_by_side();
         const std::int64_t before = allocations;
         generate();
+        side_by_side();
         EXPECT_EQ(allocations, before) << name << ", keys and values " << word_of(kv);
+        EXPECT_GT(rows, 0);
       }
     }
   }

@@ -1,5 +1,6 @@
 #include "runtime/kv_cache.h"
 
+#include <cstring>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
@@ -26,7 +27,10 @@ std::uint64_t block_bytes(const arch::ModelConfig& config, const kernels::KvLayo
 }  // namespace
 
 KvCache::KvCache(const arch::ModelConfig& config, std::int64_t capacity, KvType type)
-    : layout_{type, config.head_dim}, kv_heads_(config.kv_heads), capacity_(capacity) {
+    : layout_{type, config.head_dim},
+      layers_(config.layers),
+      kv_heads_(config.kv_heads),
+      capacity_(capacity) {
   if (capacity <= 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("context length: found {}, expected at least 1", capacity));
@@ -58,6 +62,25 @@ std::uint64_t KvCache::bytes(const arch::ModelConfig& config, std::int64_t capac
 
 void KvCache::truncate(std::int64_t length) {
   ONEBIT_CHECK(length >= 0 && length <= length_);
+  length_ = length;
+}
+
+void KvCache::copy_prefix(const KvCache& from, std::int64_t length) {
+  ONEBIT_CHECK(&from != this && layout_.type == from.layout_.type &&
+               layout_.dim == from.layout_.dim && layers_ == from.layers_ &&
+               kv_heads_ == from.kv_heads_);
+  ONEBIT_CHECK(length >= 0 && length <= from.length_ && length <= capacity_);
+  // What follows `length` in the last block comes along; it is hidden or overwritten, as after
+  // truncate().
+  const std::uint64_t blocks = blocks_of(length);
+  const auto key_bytes = static_cast<std::uint64_t>(layout_.key_bytes());
+  const auto value_bytes = static_cast<std::uint64_t>(layout_.value_bytes());
+  for (std::int64_t head = 0; head < layers_ * kv_heads_; ++head) {
+    std::memcpy(keys_ + head * blocks_ * layout_.key_bytes(),
+                from.keys_ + head * from.blocks_ * layout_.key_bytes(), blocks * key_bytes);
+    std::memcpy(values_ + head * blocks_ * layout_.value_bytes(),
+                from.values_ + head * from.blocks_ * layout_.value_bytes(), blocks * value_bytes);
+  }
   length_ = length;
 }
 

@@ -33,6 +33,11 @@ class KvCache {
   /// Forgets all after the first `length` tokens; 0 <= length <= length().
   void truncate(std::int64_t length);
 
+  /// Holds the first `length` tokens of `from`, bit for bit, in place of what it held. `from` is
+  /// another cache of the same model and type; 0 <= length <= from.length() and <= capacity().
+  /// Copies whole blocks, kBlock tokens of every layer.
+  void copy_prefix(const KvCache& from, std::int64_t length);
+
   // ---- for the model's forward pass ----
 
   /// One head's keys, and its values: blocks as `layout()` has them, one after the other.
@@ -63,6 +68,7 @@ class KvCache {
   };
 
   kernels::KvLayout layout_;
+  std::int64_t layers_;
   std::int64_t kv_heads_;
   std::int64_t capacity_;
   std::int64_t blocks_;

@@ -13,6 +13,7 @@
 #include "formats/dequantize.h"
 #include "kernels/verify.h"
 #include "runtime/attention.h"
+#include "runtime/check_tokens.h"
 #include "runtime/linear.h"
 #include "runtime/rope.h"
 
@@ -31,6 +32,13 @@ struct Layer {
   Linear q, k, v, attn_out;
   std::vector<float> ffn_norm;  ///< [D]
   Linear gate, up, down;
+};
+
+/// A row of a pass whose logits are wanted.
+struct WantedRow {
+  std::int64_t row;
+  std::size_t item = 0;    ///< of the call
+  std::int64_t token = 0;  ///< of the item
 };
 
 /// Activations of one pass over T tokens; D model, H heads, F ffn.
@@ -109,15 +117,16 @@ struct Model::Impl {
     return load_linear(checkpoint, role, layer, kernels, linear.int8_activations(), pool);
   }
 
-  void check(std::span<const text::TokenId> tokens) const;
-  void check_room(const KvCache& cache, std::int64_t tokens) const;
+  void check(std::span<const text::TokenId> tokens, const KvCache& cache) const;
+  void check(std::span<const Continuation> items) const;
   void embed(text::TokenId token, float* row) const;
   void norm(const std::vector<float>& weight, const float* x, std::int64_t tokens, float* y);
   void add_branch(std::int64_t tokens);
-  void store_and_rotate(std::int64_t layer, std::span<const Segment> segments, std::int64_t rows);
-  void run_layers(std::span<const Segment> segments, std::int64_t rows);
-  void run_tokens(std::span<const text::TokenId> tokens, KvCache& cache);
-  std::span<const float> run_head(std::int64_t first, std::int64_t rows);
+  void store_and_rotate(std::int64_t layer, std::int64_t rows);
+  void run_layers(std::int64_t rows);
+  void run_pass(std::span<const Continuation> side_by_side);
+  std::span<const float> run_head(std::span<const WantedRow> rows);
+  void hand_over(const ContinuationSink& sink);
 
   arch::Checkpoint checkpoint;
   const arch::ModelConfig& config;
@@ -133,30 +142,30 @@ struct Model::Impl {
   std::vector<float> output_norm;
   std::vector<Layer> layers;
   ActivationRows a;
-  std::vector<Segment> segments;         ///< of a batch
-  std::vector<text::TokenId> token_row;  ///< of a batch
+  std::vector<Continuation> parts;  ///< of a pass: a call's continuations, or parts of them
+  std::vector<Segment> segments;    ///< likewise, as rows of a.x
+  std::vector<WantedRow> wanted;    ///< likewise
 };
 
-void Model::Impl::check(std::span<const text::TokenId> tokens) const {
-  if (tokens.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "tokens to evaluate: found none, expected at least 1");
-  }
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= config.vocab) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("token {} of {}: found id {}, expected 0 to {}", i, tokens.size(),
-                              tokens[i], config.vocab - 1));
-    }
-  }
-}
-
-void Model::Impl::check_room(const KvCache& cache, std::int64_t tokens) const {
-  if (tokens > cache.capacity() - cache.length()) {
+void Model::Impl::check(std::span<const text::TokenId> tokens, const KvCache& cache) const {
+  check_tokens(tokens, config.vocab);
+  if (std::ssize(tokens) > cache.capacity() - cache.length()) {
     throw Error(
         ErrorCode::kResource,
         fmt::format("context: found {} tokens after the {} held, expected at most {} in all",
-                    tokens, cache.length(), cache.capacity()));
+                    tokens.size(), cache.length(), cache.capacity()));
   }
+}
+
+void Model::Impl::check(std::span<const Continuation> items) const {
+  if (items.empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "sequences to evaluate: found none, expected at least 1");
+  }
+  check_each(items.size(), [&](std::size_t i) {
+    ONEBIT_CHECK(items[i].first >= 0);
+    check(items[i].tokens, *items[i].cache);
+  });
 }
 
 void Model::Impl::embed(text::TokenId token, float* row) const {
@@ -182,20 +191,22 @@ void Model::Impl::add_branch(std::int64_t tokens) {
   });
 }
 
-void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> parts,
-                                   std::int64_t rows) {
+void Model::Impl::store_and_rotate(std::int64_t layer, std::int64_t rows) {
   const std::int64_t head_dim = config.head_dim;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const std::int64_t group = config.heads / config.kv_heads;
-  const std::int64_t per_part = parts.front().tokens;
   // By heads too: one token of a wide model writes to as many lines as its keys have elements.
   const std::int64_t grain = std::max(std::int64_t{1}, kRotateGrain / head_dim);
   pool.parallel_for(rows * config.kv_heads, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    auto segment = std::upper_bound(segments.begin(), segments.end(), begin / config.kv_heads,
+                                    [](std::int64_t row, const Segment& s) { return row < s.row; });
+    --segment;
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t t = i / config.kv_heads;
       const std::int64_t kv_head = i % config.kv_heads;
-      KvCache& cache = *parts[static_cast<std::size_t>(t / per_part)].cache;
-      const std::int64_t position = cache.length() + t % per_part;
+      if (t == segment->row + segment->tokens) ++segment;
+      KvCache& cache = *segment->cache;
+      const std::int64_t position = cache.length() + t - segment->row;
       const float* q = a.q.data() + t * config.query_dim() + kv_head * group * head_dim;
       float* rotated = a.rotated.data() + (kv_head * rows + t) * group * head_dim;
       for (std::int64_t h = 0; h < group; ++h) {
@@ -211,16 +222,17 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::span<const Segment> 
 
 /// The layers over a.x, [rows, D], whose tokens the segments describe; leaves the result in a.x and
 /// the keys and values in the caches.
-void Model::Impl::run_layers(std::span<const Segment> parts, std::int64_t rows) {
-  for (const Segment& part : parts) rope.prepare(part.cache->length() + part.tokens);
+void Model::Impl::run_layers(std::int64_t rows) {
+  for (const Segment& segment : segments) rope.prepare(segment.cache->length() + segment.tokens);
+  attention.divide(segments);
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const Layer& layer = layers[static_cast<std::size_t>(i)];
     norm(layer.attn_norm, a.x.data(), rows, a.normed.data());
     const LinearJob qkv[] = {
         {&layer.q, a.q.data()}, {&layer.k, a.k.data()}, {&layer.v, a.v.data()}};
     linear.run(qkv, a.normed.data(), rows);
-    store_and_rotate(i, parts, rows);
-    attention.run(i, parts, a.rotated.data(), rows, a.attended.data());
+    store_and_rotate(i, rows);
+    attention.run(i, a.rotated.data(), rows, a.attended.data());
     const LinearJob out[] = {{&layer.attn_out, a.branch.data()}};
     linear.run(out, a.attended.data(), rows);
     add_branch(rows);
@@ -236,27 +248,62 @@ void Model::Impl::run_layers(std::span<const Segment> parts, std::int64_t rows) 
     linear.run(down, a.gate.data(), rows);
     add_branch(rows);
   }
-  for (const Segment& part : parts) part.cache->advance(part.tokens);
+  for (const Segment& segment : segments) segment.cache->advance(segment.tokens);
 }
 
-/// One chunk of one sequence.
-void Model::Impl::run_tokens(std::span<const text::TokenId> tokens, KvCache& cache) {
-  const auto rows = static_cast<std::int64_t>(tokens.size());
-  a.reserve(config, rows);
-  for (std::int64_t t = 0; t < rows; ++t) {
-    embed(tokens[static_cast<std::size_t>(t)], a.x.data() + t * config.dim);
+/// All of them side by side, one after the other in a.x.
+void Model::Impl::run_pass(std::span<const Continuation> side_by_side) {
+  segments.clear();
+  std::int64_t rows = 0;
+  for (const Continuation& part : side_by_side) {
+    segments.push_back({part.cache, rows, std::ssize(part.tokens)});
+    rows += std::ssize(part.tokens);
   }
-  const Segment whole[] = {{&cache, 0, rows}};
-  run_layers(whole, rows);
+  a.reserve(config, rows);
+  float* row = a.x.data();
+  for (const Continuation& part : side_by_side) {
+    for (const text::TokenId token : part.tokens) {
+      embed(token, row);
+      row += config.dim;
+    }
+  }
+  run_layers(rows);
 }
 
-/// Logits of rows [first, first + rows) of a.x: f32 [rows, vocab].
-std::span<const float> Model::Impl::run_head(std::int64_t first, std::int64_t rows) {
-  norm(output_norm, a.x.data() + first * config.dim, rows, a.normed.data());
-  float* logits = a.logits.reserve(rows * config.vocab);
+/// Logits of some rows of a.x, no more than it has: f32 [rows, vocab].
+std::span<const float> Model::Impl::run_head(std::span<const WantedRow> rows) {
+  const std::int64_t count = std::ssize(rows);
+  for_tokens(pool, count, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      kernels.rms_norm(a.x.data() + rows[static_cast<std::size_t>(i)].row * config.dim,
+                       output_norm.data(), static_cast<float>(config.norm_eps),
+                       a.normed.data() + i * config.dim, config.dim);
+    }
+  });
+  float* logits = a.logits.reserve(count * config.vocab);
   const LinearJob jobs[] = {{&head, logits}};
-  linear.run(jobs, a.normed.data(), rows);
-  return {logits, static_cast<std::size_t>(rows * config.vocab)};
+  linear.run(jobs, a.normed.data(), count);
+  return {logits, static_cast<std::size_t>(count * config.vocab)};
+}
+
+/// The logits of the wanted rows, those of one item together.
+void Model::Impl::hand_over(const ContinuationSink& sink) {
+  const auto vocab = static_cast<std::size_t>(config.vocab);
+  for (std::span<const WantedRow> left = wanted; !left.empty();) {
+    std::span<const WantedRow> rows =
+        left.first(std::min(left.size(), static_cast<std::size_t>(kLogitRows)));
+    left = left.subspan(rows.size());
+    std::span<const float> logits = run_head(rows);
+    while (!rows.empty()) {
+      const auto [item, token] = std::pair(rows.front().item, rows.front().token);
+      const auto end = std::find_if(rows.begin(), rows.end(),
+                                    [&](const WantedRow& row) { return row.item != item; });
+      const auto count = static_cast<std::size_t>(end - rows.begin());
+      sink(item, token, logits.first(count * vocab));
+      rows = rows.subspan(count);
+      logits = logits.subspan(count * vocab);
+    }
+  }
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -287,51 +334,66 @@ KvCache Model::make_cache(std::int64_t capacity) const {
 KvType Model::kv_type() const noexcept { return impl_->kv; }
 
 std::span<const float> Model::forward(std::span<const text::TokenId> tokens, KvCache& cache) {
-  impl_->check(tokens);
-  impl_->check_room(cache, static_cast<std::int64_t>(tokens.size()));
+  impl_->check(tokens, cache);
   const auto chunk = static_cast<std::size_t>(impl_->prompt_chunk);
   std::size_t last = 0;
   for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
     last = std::min(chunk, tokens.size() - begin);
-    impl_->run_tokens(tokens.subspan(begin, last), cache);
+    const Continuation part = {tokens.subspan(begin, last), &cache};
+    impl_->run_pass({&part, 1});
   }
-  return impl_->run_head(static_cast<std::int64_t>(last) - 1, 1);
+  const WantedRow row = {static_cast<std::int64_t>(last) - 1};
+  return impl_->run_head({&row, 1});
 }
 
 void Model::forward_each(std::span<const text::TokenId> tokens, KvCache& cache, std::int64_t first,
                          const LogitsSink& sink) {
-  impl_->check(tokens);
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  impl_->check_room(cache, count);
-  ONEBIT_CHECK(first >= 0);
-  for (std::int64_t begin = 0; begin < count; begin += impl_->prompt_chunk) {
-    const std::int64_t end = std::min(count, begin + impl_->prompt_chunk);
-    impl_->run_tokens(
-        tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
-        cache);
-    for (std::int64_t t = std::max(begin, first); t < end; t += kLogitRows) {
-      sink(t, impl_->run_head(t - begin, std::min(kLogitRows, end - t)));
+  const Continuation whole = {tokens, &cache, first};
+  forward_all({&whole, 1}, [&](std::size_t, std::int64_t token, std::span<const float> logits) {
+    sink(token, logits);
+  });
+}
+
+void Model::forward_all(std::span<const Continuation> items, const ContinuationSink& sink) {
+  impl_->check(items);
+  std::size_t item = 0;
+  std::int64_t begin = 0;  // of the item's tokens, what has not run
+  while (item < items.size()) {
+    impl_->parts.clear();
+    impl_->wanted.clear();
+    std::int64_t rows = 0;
+    while (item < items.size() && rows < impl_->prompt_chunk) {
+      const Continuation& whole = items[item];
+      const std::int64_t count =
+          std::min(std::ssize(whole.tokens) - begin, impl_->prompt_chunk - rows);
+      impl_->parts.push_back(
+          {whole.tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+           whole.cache});
+      for (std::int64_t t = std::max(begin, whole.first); t < begin + count; ++t) {
+        impl_->wanted.push_back({rows + t - begin, item, t});
+      }
+      rows += count;
+      begin += count;
+      if (begin == std::ssize(whole.tokens)) {
+        ++item;
+        begin = 0;
+      }
     }
+    impl_->run_pass(impl_->parts);
+    impl_->hand_over(sink);
   }
 }
 
 std::span<const float> Model::forward_batch(std::span<const BatchItem> items) {
-  impl_->token_row.clear();
-  impl_->segments.clear();
+  impl_->parts.clear();
+  impl_->wanted.clear();
   for (const BatchItem& item : items) {
-    impl_->segments.push_back({item.cache, static_cast<std::int64_t>(impl_->segments.size()), 1});
-    impl_->token_row.push_back(item.token);
+    impl_->wanted.push_back({std::ssize(impl_->parts)});
+    impl_->parts.push_back({{&item.token, 1}, item.cache});
   }
-  impl_->check(impl_->token_row);
-  for (const BatchItem& item : items) impl_->check_room(*item.cache, 1);
-  const auto rows = static_cast<std::int64_t>(items.size());
-  impl_->a.reserve(impl_->config, rows);
-  for (std::int64_t t = 0; t < rows; ++t) {
-    impl_->embed(items[static_cast<std::size_t>(t)].token,
-                 impl_->a.x.data() + t * impl_->config.dim);
-  }
-  impl_->run_layers(impl_->segments, rows);
-  return impl_->run_head(0, rows);
+  impl_->check(impl_->parts);
+  impl_->run_pass(impl_->parts);
+  return impl_->run_head(impl_->wanted);
 }
 
 std::uint64_t Model::bytes_per_token() const noexcept {

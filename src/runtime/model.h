@@ -40,6 +40,19 @@ struct BatchItem {
 /// number of the callee's choice, valid during the call. Calls come in order.
 using LogitsSink = std::function<void(std::int64_t first, std::span<const float> logits)>;
 
+/// New tokens of one sequence, for a pass over several side by side.
+struct Continuation {
+  std::span<const text::TokenId> tokens;  ///< at least one: what follows the cache's
+  KvCache* cache;                         ///< no two of a call share one
+  /// Logits are wanted that follow tokens[first], tokens[first + 1], …; not negative, and from
+  /// tokens.size() on none are.
+  std::int64_t first = 0;
+};
+
+/// As LogitsSink, of the continuation with this index; calls come in order of the indices.
+using ContinuationSink =
+    std::function<void(std::size_t index, std::int64_t first, std::span<const float> logits)>;
+
 class Model {
  public:
   /// Throws as Checkpoint::open, Error{kUnsupported} for an unknown ISA and from
@@ -74,6 +87,12 @@ class Model {
   /// kLogitRows rows of them.
   void forward_each(std::span<const text::TokenId> tokens, KvCache& cache, std::int64_t first,
                     const LogitsSink& sink);
+
+  /// The same for several sequences: together they pass through the layers, some prompt_chunk()
+  /// tokens at a time, where a longer one goes on in the next pass. What is handed over of one does
+  /// not depend on the others, bit for bit. Throws as forward, naming the sequence; the caches are
+  /// then unchanged. When the sink throws, each cache holds some of its tokens, from the first on.
+  void forward_all(std::span<const Continuation> items, const ContinuationSink& sink);
 
   /// One token of each of several sequences, every weight read once for all of them. Returns f32
   /// [n, vocab], valid until the next call. Caches must be distinct. Throws as forward.

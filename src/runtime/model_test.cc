@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "arch/test_models.h"
-#include "base/error.h"
+#include "base/check.h"
 #include "base/test_paths.h"
+#include "runtime/test_logits.h"
 #include "runtime/test_reference.h"
 
 namespace onebit::runtime {
@@ -24,28 +25,17 @@ using arch::RopeScaling;
 using arch::test_models::FormCase;
 using arch::test_models::TinyModel;
 using formats::DType;
+using testing::all_logits;
+using testing::Floats;
 using ::testing::HasSubstr;
+using testing::Ids;
+using testing::long_config;
+using testing::message_of;
+using testing::random_tokens;
 using text::TokenId;
-using Ids = std::vector<TokenId>;
-using Floats = std::vector<float>;
 
 /// Enough positions for three blocks of keys, the last of them begun.
 constexpr std::int64_t kTokens = 2 * KvCache::kBlock + 7;
-
-Ids random_tokens(std::int64_t count, std::int64_t vocab, std::uint64_t seed = 9) {
-  Rng rng(seed);
-  Ids tokens;
-  while (std::ssize(tokens) < count) {
-    tokens.push_back(static_cast<TokenId>(rng.below(static_cast<std::uint64_t>(vocab))));
-  }
-  return tokens;
-}
-
-ModelConfig long_config() {
-  ModelConfig config = arch::test_models::tiny_config();
-  config.context = 256;
-  return config;
-}
 
 /// The tiny model with rows that hold whole blocks of quantised types.
 ModelConfig block_config() {
@@ -56,19 +46,6 @@ ModelConfig block_config() {
   config.head_dim = 8;
   config.ffn = 96;
   return config;
-}
-
-std::vector<Floats> all_logits(Model& model, const Ids& tokens) {
-  KvCache cache = model.make_cache(std::ssize(tokens));
-  const auto vocab = static_cast<std::size_t>(model.config().vocab);
-  std::vector<Floats> result;
-  model.forward_each(tokens, cache, 0, [&](std::int64_t first, std::span<const float> rows) {
-    EXPECT_EQ(first, std::ssize(result));
-    for (; !rows.empty(); rows = rows.subspan(vocab)) {
-      result.emplace_back(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(vocab));
-    }
-  });
-  return result;
 }
 
 /// The largest difference over all positions, and the largest logit.
@@ -268,6 +245,85 @@ TEST_F(RuntimeModel, ABatchGivesWhatEachSequenceGivesAlone) {
   }
 }
 
+/// Rows by continuation and token, each given once and in order.
+std::vector<std::vector<Floats>> run_all(Model& model, const std::vector<Continuation>& items) {
+  const auto vocab = static_cast<std::size_t>(model.config().vocab);
+  std::vector<std::vector<Floats>> found(items.size());
+  std::size_t last = 0;
+  model.forward_all(items, [&](std::size_t item, std::int64_t first, std::span<const float> rows) {
+    EXPECT_GE(item, last);
+    last = item;
+    EXPECT_EQ(first, items[item].first + std::ssize(found[item]));
+    EXPECT_LE(rows.size(), static_cast<std::size_t>(Model::kLogitRows) * vocab);
+    for (; !rows.empty(); rows = rows.subspan(vocab)) {
+      found[item].emplace_back(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(vocab));
+    }
+  });
+  return found;
+}
+
+// One token, a whole pass, more than one, none wanted, all wanted; after contexts that end at every
+// edge of a block, in every chunking, so that sequences are divided at every place.
+TEST_F(RuntimeModel, SequencesSideBySideGiveWhatEachGivesAlone) {
+  struct Case {
+    std::int64_t held;
+    std::int64_t tokens;
+    std::int64_t first;
+  };
+  const std::vector<Case> cases = {{0, 1, 0},   {63, 1, 0},  {64, 16, 15}, {65, 33, 0},
+                                   {1, 64, 64}, {0, 40, 39}, {90, 7, 100}, {2, 100, 50}};
+  for (const std::filesystem::path& path :
+       {write(long_config()), write_packed(long_config(), arch::test_models::kForms[0])}) {
+    for (const std::int64_t chunk : {1, 16, 64, 512}) {
+      SCOPED_TRACE(fmt::format("passes of {}", chunk));
+      Model model = Model::load(path, {.threads = 2, .isa = {}, .prompt_chunk = chunk});
+      std::vector<Ids> sequences;
+      std::vector<KvCache> caches;
+      for (const Case& c : cases) {
+        sequences.push_back(
+            random_tokens(c.held + c.tokens, model.config().vocab, sequences.size()));
+        caches.push_back(model.make_cache(c.held + c.tokens));
+        const std::span<const TokenId> held =
+            std::span(sequences.back()).first(static_cast<std::size_t>(c.held));
+        if (!held.empty()) model.forward(held, caches.back());
+      }
+      std::vector<Continuation> items;
+      for (std::size_t s = 0; s < cases.size(); ++s) {
+        items.push_back({std::span(sequences[s]).subspan(static_cast<std::size_t>(cases[s].held)),
+                         &caches[s], cases[s].first});
+      }
+      const std::vector<std::vector<Floats>> found = run_all(model, items);
+      for (std::size_t s = 0; s < cases.size(); ++s) {
+        const std::vector<Floats> alone = all_logits(model, sequences[s]);
+        const std::int64_t wanted = std::max(cases[s].tokens - cases[s].first, std::int64_t{0});
+        EXPECT_EQ(found[s], std::vector<Floats>(alone.end() - wanted, alone.end()))
+            << "sequence " << s;
+        EXPECT_EQ(caches[s].length(), cases[s].held + cases[s].tokens);
+      }
+    }
+  }
+}
+
+TEST_F(RuntimeModel, WhatOneOfSeveralSequencesHasWrongIsSaid) {
+  Model model = Model::load(write(long_config()), {.isa = {}});
+  const Ids good = {1, 2, 3};
+  const Ids bad = {1, 37, 3};
+  std::vector<KvCache> caches;
+  for (int i = 0; i < 4; ++i) caches.push_back(model.make_cache(4));
+  const auto says = [&](ErrorCode code, const Ids& third) {
+    const std::vector<Continuation> items = {
+        {good, &caches[0]}, {good, &caches[1]}, {third, &caches[2]}, {good, &caches[3]}};
+    return message_of(code, [&] { run_all(model, items); });
+  };
+  EXPECT_EQ(says(ErrorCode::kInvalidArgument, bad),
+            "sequence 2 of 4: token 1 of 3: found id 37, expected 0 to 36");
+  EXPECT_THAT(says(ErrorCode::kInvalidArgument, {}), HasSubstr("sequence 2 of 4: "));
+  EXPECT_EQ(says(ErrorCode::kResource, {1, 2, 3, 4, 5}),
+            "sequence 2 of 4: context: found 5 tokens after the 0 held, expected at most 4 in all");
+  message_of(ErrorCode::kInvalidArgument, [&] { run_all(model, {}); });
+  for (const KvCache& cache : caches) EXPECT_EQ(cache.length(), 0);
+}
+
 TEST_F(RuntimeModel, ATruncatedCacheForgets) {
   Model model = Model::load(write(long_config()), {});
   const Ids tokens = random_tokens(kTokens, model.config().vocab);
@@ -283,17 +339,6 @@ TEST_F(RuntimeModel, ATruncatedCacheForgets) {
     const std::span<const float> last = model.forward(std::span(tokens).subspan(kept), cache);
     EXPECT_EQ(Floats(last.begin(), last.end()), expected.back()) << "after " << keep;
   }
-}
-
-std::string message_of(ErrorCode code, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), code) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "no error";
-  return {};
 }
 
 TEST_F(RuntimeModel, RefusesWhatCannotRun) {
@@ -357,6 +402,34 @@ TEST_F(RuntimeModel, ACacheMayBeLargerThanTheMemory) {
   EXPECT_EQ(value, key);
   layout.load(0, cache.keys(0, 0), cache.values(0, 0), key.data(), value.data());
   EXPECT_EQ(key, Floats(10, 0.0F));
+}
+
+// What is computed after a copied beginning is what is computed after the whole: at every edge of a
+// block, whatever the other cache's size, and with what it held before.
+TEST_F(RuntimeModel, ACopiedBeginningGoesOnAsTheWhole) {
+  const std::filesystem::path path = write(long_config());
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    Model model = Model::load(path, {.threads = 2, .kv = type, .isa = {}});
+    const Ids tokens = random_tokens(kTokens, model.config().vocab);
+    const std::vector<Floats> expected = all_logits(model, tokens);
+    KvCache whole = model.make_cache(kTokens);
+    model.forward(tokens, whole);
+    KvCache copy = model.make_cache(3 * kTokens);
+    model.forward(random_tokens(kTokens, model.config().vocab, 10), copy);
+    for (const std::int64_t length : {130, 128, 65, 64, 63, 1, 0}) {
+      SCOPED_TRACE(fmt::format("{} tokens of {}", length, word_of(type)));
+      copy.copy_prefix(whole, length);
+      EXPECT_EQ(copy.length(), length);
+      const std::span<const float> last =
+          model.forward(std::span(tokens).subspan(static_cast<std::size_t>(length)), copy);
+      EXPECT_EQ(Floats(last.begin(), last.end()), expected.back());
+      EXPECT_EQ(whole.length(), kTokens);
+    }
+    KvCache small = model.make_cache(64);
+    EXPECT_THROW(small.copy_prefix(whole, 65), InternalError);
+    EXPECT_THROW(copy.copy_prefix(whole, kTokens + 1), InternalError);
+    EXPECT_THROW(copy.copy_prefix(copy, 1), InternalError);
+  }
 }
 
 // f16 moves a key or value by at most 2^-11 of itself, q8_0 by 1/254 of its group's largest, some

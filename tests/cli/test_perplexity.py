@@ -159,6 +159,48 @@ class Teacher(CliTest):
         return self.onebit("perplexity", model, "-f", text, "-c", "128", "--json").json()["ppl"]
 
 
+class Engines(CliTest):
+    @needs(TOOLKIT)
+    def test_torch_finds_the_same(self):
+        """Sums of f32 in another order, over a few layers."""
+        text = self.write("text.txt", PROSE)
+        for model in (tiny(), packed(tiny())):
+            for protocol in ("paper", "llama.cpp"):
+                flags = ("-f", text, "-c", "32", "--protocol", protocol, "--json")
+                ours = self.onebit("perplexity", model, *flags).json()
+                torch = self.onebit("perplexity", model, *flags, "--engine", "torch").json()
+                self.assertEqual((ours["engine"], torch["engine"]), ("runtime", "torch"))
+                self.assertAlmostEqual(torch["ppl"] / ours["ppl"], 1, delta=1e-5)
+                self.assertEqual(torch["scored"], ours["scored"])
+
+    @needs(TOOLKIT)
+    def test_teacher_on_torch(self):
+        text = self.write("text.txt", PROSE)
+        flags = ("-f", text, "-c", "32", "--kl-teacher", tiny(), "--json")
+        ours = self.onebit("perplexity", packed(tiny()), *flags).json()
+        torch = self.onebit("perplexity", packed(tiny()), *flags, "--engine", "torch").json()
+        self.assertAlmostEqual(torch["kl_mean"] / ours["kl_mean"], 1, delta=1e-4)
+
+    @needs(TOOLKIT)
+    def test_torch_does_not_round(self):
+        text = self.write("text.txt", PROSE)
+        for flag, word in (("--activations", "i8"), ("--kv-type", "f16")):
+            self.fails("perplexity", tiny(), "-f", text, "-c", "32", "--engine", "torch", flag, word,
+                       expect=2, says=[f"{flag} {word}", "--engine torch", "expected f32"])
+        self.onebit("perplexity", tiny(), "-f", text, "-c", "32", "--engine", "torch", "--kv-type",
+                    "f32")
+
+    def test_torch_without_the_toolkit(self):
+        alone = self.dir / "onebit"
+        alone.write_bytes(ONEBIT.read_bytes())
+        alone.chmod(0o755)
+        done = subprocess.run([alone, "perplexity", tiny(), "-f", "t", "--engine", "torch"],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Aonebit: error: 'perplexity --engine torch' needs "
+                                      r"onebit-toolkit, which is neither in [^\n]+\n\Z")
+
+
 class Failures(CliTest):
     def test_missing_text(self):
         self.fails("perplexity", tiny(), "-f", self.dir / "absent.txt",
