@@ -4,6 +4,7 @@ cannot be measured.
 Tokens of the tiny models are bytes. What the figures are is checked against transformers on stories260K
 (tools/golden/make_sensitivity.py) and, for SmolLM2, in tools/accept/sensitivity.py.
 """
+import copy
 import json
 import math
 import re
@@ -33,11 +34,11 @@ class Sensitivity(CliTest):
         super().setUp()
         self.text = self.write("text.txt", PROSE)
 
-    def command(self, *flags, model=None):
-        return ["sensitivity", model or tiny(), "-f", self.text, "-c", WINDOW, *flags]
+    def command(self, *flags, model=None, window=WINDOW):
+        return ["sensitivity", model or tiny(), "-f", self.text, "-c", window, *flags]
 
-    def measure(self, *flags, model=None):
-        return self.onebit(*self.command(*flags, model=model), "--json").json()
+    def measure(self, *flags, **how):
+        return self.onebit(*self.command(*flags, **how), "--json").json()
 
 
 class Figures(Sensitivity):
@@ -221,8 +222,8 @@ class Files(Sensitivity):
         self.assertEqual(self.files(), ["out.json", "text.txt"])
 
     def part(self, change=None, lines=3):
-        """A part file of this command with `lines` results."""
-        self.onebit(*self.command("-o", self.out))
+        """A part file of this command with `lines` results, and what the whole command finds."""
+        self.onebit(*self.command("-o", self.out, "--restart"))
         said = self.results()
         header = {"program": said["program"], "model_sha256": said["model_info"]["sha256"],
                   "file_sha256": subprocess.run(["sha256sum", self.text], check=True, capture_output=True,
@@ -230,7 +231,7 @@ class Files(Sensitivity):
                   "rows": "auto", "window": said["window"], "windows": said["windows"],
                   "settings": said["settings"]}
         self.out.unlink()
-        rows = said["rows"][:lines]
+        rows = copy.deepcopy(said["rows"][:lines])
         if change:
             change(header, rows)
         text = "".join(json.dumps(line) + "\n" for line in ({"header": header}, *rows))
@@ -259,9 +260,9 @@ class Files(Sensitivity):
 
     def test_part_of_another_run(self):
         self.part()
-        for flags, says in ((["--form", "paper"], "settings"), (["--max-windows", "1"], "windows 4, expected 1"),
-                            (["-c", "16"], "window 32, expected 16")):
+        for flags, says in ((["--form", "paper"], "settings"), (["--max-windows", "1"], "windows 4, expected 1")):
             self.fails(*self.command("-o", self.out, *flags), says=["another run", says])
+        self.fails(*self.command("-o", self.out, window=16), says=["another run", "window 32, expected 16"])
         self.text = self.write("other.txt", PROSE + "!")
         self.fails(*self.command("-o", self.out), says=["another run", "file_sha256"])
         self.fails(*self.command("-o", self.out, model=self.slow()), says=["another run", "model_sha256"])
@@ -328,11 +329,11 @@ class BadInput(Sensitivity):
         self.fails(*self.command(), says=["empty.txt", "0 tokens"])
 
     def test_window(self):
-        self.fails(*self.command("-c", TINY["context"] + 1), says=["129 tokens", "at most 128", "context"])
+        self.fails(*self.command(window=TINY["context"] + 1), says=["129 tokens", "at most 128", "context"])
         for value in ("1", "0", "-1", "x"):
-            self.fails(*self.command("-c", value), expect=2, says=["--ctx-size", f"'{value}'", "at least 2"])
-        self.onebit(*self.command("-c", "2", "--max-windows", "1", "--matrices", "blk.1.ffn_down"))
-        self.assertEqual(self.measure("-c", TINY["context"], "--matrices", "blk.1.ffn_down")["windows"],
+            self.fails(*self.command(window=value), expect=2, says=["--ctx-size", f"'{value}'", "at least 2"])
+        self.onebit(*self.command("--max-windows", "1", "--matrices", "blk.1.ffn_down", window=2))
+        self.assertEqual(self.measure("--matrices", "blk.1.ffn_down", window=TINY["context"])["windows"],
                          len(PROSE) // TINY["context"])
 
     def test_max_windows(self):
