@@ -11,7 +11,7 @@ import sys
 
 ROWS = {
     "base": 1, "formats": 2, "kernels": 3, "file": 3, "text": 3, "arch": 4, "runtime": 5, "nn": 5,
-    "quant": 6, "eval": 6, "serve": 6, "distill": 7, "cuda": 8, "cli": 9,
+    "eval": 5, "quant": 6, "serve": 6, "distill": 7, "cuda": 8, "cli": 9,
 }
 ONLY = {"eval": {"base", "text"}, "text": {"base"}, "serve": {"base", "formats", "kernels", "file",
                                                               "text", "arch", "runtime"}}

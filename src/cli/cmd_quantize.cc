@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
+#include "cli/method_flags.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
 #include "quant/quantize_model.h"
@@ -29,22 +30,8 @@ class Quantize final : public Command {
   void define(CLI::App& app) override {
     define_model(app, source_);
     define_path(app, "-o,--output", out_, "the packed GGUF to write")->required();
-    std::vector<std::string_view> methods;
-    for (const quant::Method* method : quant::all_methods()) methods.push_back(method->name);
-    define_choice(app, "--method", method_, "how matrices are quantised", methods);
-    quant::MethodOptions& method = options_.method_options;
-    form_option_ = define_choice(
-        app, "--form", method.form,
-        "1-bit layers with the paper's LayerNorm on their output; without it and each with "
-        "input scales of its own; or with such as fold into the tensors before");
-    define_number(
-        app, "--group-size", method.group_size,
-        "inputs that share an output scale: 16, 32, 64 or 128, or 0 for a whole row; foldable "
-        "only",
-        std::int64_t{0}, std::int64_t{128});
-    define_choice(app, "--init", method.svid.init, "how the scales of a matrix start");
-    define_choice(app, "--split", method.svid.split,
-                  "how input and output scales share their product");
+    define_choice(app, "--method", method_, "how matrices are quantised", method_names());
+    method_flags_.define(app);
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -56,15 +43,11 @@ class Quantize final : public Command {
     require_other_file(source_, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
     options_.method = &quant::find_method(method_);
+    options_.method_options = method_flags_.options();
     options_.method_options.scales = formats::parse_dtype(pack_.scales);
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
-    // Only this form has groups.
-    const bool says_form = form_option_->count() > 0;
-    if (options_.method_options.group_size > 0 && !says_form) {
-      options_.method_options.form = arch::Form::kFoldable;
-    }
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -134,7 +117,7 @@ class Quantize final : public Command {
   std::string source_;
   std::string out_;
   std::string method_ = "onebit";
-  CLI::Option* form_option_ = nullptr;
+  MethodFlags method_flags_;
   quant::QuantizeOptions options_;
   PackFlags pack_;
   std::string device_ = "cpu";

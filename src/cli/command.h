@@ -31,6 +31,7 @@ struct Context {
   Interrupts& interrupts;  ///< SIGINT, SIGTERM, SIGHUP
   std::string isa;         ///< the environment's ONEBIT_ISA; "" when unset
   OpenTorch open_torch;    ///< null in `onebit`, which has no libtorch
+  std::string command;     ///< "onebit eval …", as a shell takes it: for the record
 };
 
 class Command {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -43,7 +44,26 @@ std::string_view last_line(std::string_view text) {
 
 constexpr int kNoSuchCommand = 127;  // of the shell
 
+/// What a shell's command prints, and its status as waitpid() gives it.
+std::pair<std::string, int> output_of(const std::string& command) {
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) throw Error(ErrorCode::kResource, "gnuplot: cannot start a process");
+  std::string text;
+  std::array<char, 1 << 16> part;
+  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe)) {
+    text.append(part.data(), got);
+  }
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNoSuchCommand) {
+    throw Error(ErrorCode::kNotFound,
+                "gnuplot: found no such program, expected it installed (Debian: gnuplot-nox)");
+  }
+  return {std::move(text), status};
+}
+
 }  // namespace
+
+void require_gnuplot() { output_of("gnuplot --version 2>&1"); }
 
 std::string_view picture_terminal(const std::filesystem::path& out) {
   if (out.extension() == ".svg") return "svg";
@@ -65,18 +85,7 @@ void draw(const std::string& script, int width, int height, const std::filesyste
   const ScriptFile file(fmt::format("set terminal {} size {},{} noenhanced background 'white'\n{}",
                                     picture_terminal(out), width, height, script));
   // The name that mkstemp gives needs no quoting beyond this.
-  std::FILE* pipe = ::popen(fmt::format("gnuplot '{}' 2>&1", file.path()).c_str(), "r");
-  if (pipe == nullptr) throw Error(ErrorCode::kResource, "gnuplot: cannot start a process");
-  std::string picture;
-  std::array<char, 1 << 16> part;
-  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe)) {
-    picture.append(part.data(), got);
-  }
-  const int status = ::pclose(pipe);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == kNoSuchCommand) {
-    throw Error(ErrorCode::kNotFound,
-                "gnuplot: found no such program, expected it installed (Debian: gnuplot-nox)");
-  }
+  const auto [picture, status] = output_of(fmt::format("gnuplot '{}' 2>&1", file.path()));
   if (status != 0) {
     throw Error(ErrorCode::kIo, fmt::format("gnuplot: {}", last_line(picture)));
   }

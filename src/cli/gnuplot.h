@@ -11,6 +11,9 @@ namespace onebit::cli {
 /// Error{kInvalidArgument} for another ending than .svg and .png.
 std::string_view picture_terminal(const std::filesystem::path& out);
 
+/// Throws Error{kNotFound} where gnuplot is not installed: before work whose figure it is to draw.
+void require_gnuplot();
+
 /// Text in gnuplot's single quotes, in which nothing is special but the quote itself; in double
 /// quotes it would run what stands in backquotes.
 std::string gnuplot_quoted(std::string_view text);

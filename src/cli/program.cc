@@ -122,6 +122,25 @@ std::string forced_isa() {
   }
 }
 
+/// The words as one line that a shell reads back.
+std::string command_text(int argc, char** argv) {
+  std::string text = "onebit";
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+./:,@%";
+    text += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+      text += word;
+      continue;
+    }
+    text += '\'';
+    for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    text += '\'';
+  }
+  return text;
+}
+
 int run_command(const Program& program, const CommandEntry& entry, int argc, char** argv,
                 Console& console) {
   Parser parser(entry);
@@ -143,7 +162,7 @@ int run_command(const Program& program, const CommandEntry& entry, int argc, cha
   console.set_verbosity(parser.common.verbosity);
   console.set_json(parser.common.json);
   Interrupts interrupts;
-  Context context{console, interrupts, forced_isa(), program.open_torch};
+  Context context{console, interrupts, forced_isa(), program.open_torch, command_text(argc, argv)};
   try {
     parser.unused.report(console);
     parser.command->run(context);

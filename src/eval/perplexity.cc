@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "eval/logits_stream.h"
 #include "eval/statistics.h"
+#include "eval/windows.h"
 
 namespace onebit::eval {
 namespace {
@@ -147,21 +148,6 @@ std::int64_t first_scored(const PerplexityOptions& options) {
   return options.protocol == Protocol::kLlamaCpp ? options.window / 2 : 0;
 }
 
-void check_window(const Scorer& scorer, std::string_view who, const PerplexityOptions& options) {
-  if (options.window > scorer.context()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("window: found {} tokens, expected at most {}, the context of {}",
-                            options.window, scorer.context(), who));
-  }
-}
-
-std::vector<text::TokenId> tokenize(const text::Tokenizer& tokenizer, std::string_view text) {
-  std::vector<text::TokenId> tokens =
-      tokenizer.encode(text, {.add_special = false, .parse_special = false});
-  if (tokenizer.adds_bos()) tokens.insert(tokens.begin(), tokenizer.bos());
-  return tokens;
-}
-
 }  // namespace
 
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
@@ -174,9 +160,9 @@ PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenize
                 fmt::format("window: found {} tokens, expected at least {}", options.window,
                             options.protocol == Protocol::kLlamaCpp ? 3 : 2));
   }
-  check_window(model, "the model", options);
+  require_context(options.window, model.context(), "the model");
   if (teacher != nullptr) {
-    check_window(*teacher, "the teacher", options);
+    require_context(options.window, teacher->context(), "the teacher");
     if (teacher->vocab_size() != model.vocab_size()) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("teacher's vocabulary: found {} tokens, expected the model's {}",
@@ -184,15 +170,9 @@ PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenize
     }
   }
 
-  const std::vector<text::TokenId> tokens = tokenize(tokenizer, text);
+  const std::vector<text::TokenId> tokens = text_tokens(tokenizer, text);
   const auto total = static_cast<std::int64_t>(tokens.size());
-  std::int64_t windows = total / options.window;
-  if (windows == 0) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("text: found {} tokens, expected at least one window of {}", total,
-                            options.window));
-  }
-  if (options.max_windows > 0) windows = std::min(windows, options.max_windows);
+  const std::int64_t windows = whole_windows(total, options.window, options.max_windows);
 
   const auto planned = static_cast<std::uint64_t>(windows * scored);
   Reducer reducer(model.vocab_size(), options);

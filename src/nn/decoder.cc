@@ -102,6 +102,16 @@ Linear& DecoderModel::linear(Role role, std::int64_t layer) const {
   return *found->second;
 }
 
+std::unique_ptr<Linear> DecoderModel::exchange(Role role, std::int64_t layer,
+                                               std::unique_ptr<Linear> other) {
+  ONEBIT_CHECK(other != nullptr);
+  auto& block = blocks_[index_of(layer)];
+  const auto found = block.find(role);
+  ONEBIT_CHECK(found != block.end());
+  found->second.swap(other);
+  return other;
+}
+
 const Tensor& DecoderModel::norm(Role role, std::int64_t layer) const {
   ONEBIT_CHECK(role == Role::kAttnNorm || role == Role::kFfnNorm);
   return (role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm)[index_of(layer)];

@@ -98,6 +98,10 @@ class DecoderModel {
   /// The layer of a matrix: `role` must be a linear one. Throws InternalError.
   Linear& linear(arch::Role role, std::int64_t layer) const;
 
+  /// Puts `other` in the place of that layer, which it gives back.
+  std::unique_ptr<Linear> exchange(arch::Role role, std::int64_t layer,
+                                   std::unique_ptr<Linear> other);
+
   /// The weight of a block's norm, [D].
   const torch::Tensor& norm(arch::Role role, std::int64_t layer) const;
 

@@ -1,6 +1,7 @@
 #include "quant/method.h"
 
-#include <array>
+#include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -28,6 +29,22 @@ const Method& find_method(std::string_view name) {
   }
   throw Error(ErrorCode::kInvalidArgument,
               fmt::format("method (--method): found '{}', expected one of {}", name, known));
+}
+
+MethodChoice parse_method(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const Method& method = find_method(text.substr(0, colon));
+  if (colon == std::string_view::npos) return {&method, method.bits.front()};
+  const std::string_view word = text.substr(colon + 1);
+  int bits = 0;
+  const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), bits);
+  const bool number = error == std::errc() && stop == word.data() + word.size();
+  if (number && std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end()) {
+    return {&method, bits};
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("bits of method {}: found '{}', expected {}{}", method.name, word,
+                          method.bits.size() > 1 ? "one of " : "", fmt::join(method.bits, ", ")));
 }
 
 }  // namespace onebit::quant

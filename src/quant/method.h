@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "arch/packed_writer.h"
 #include "base/thread_pool.h"
@@ -16,6 +17,7 @@
 namespace onebit::quant {
 
 struct MethodOptions {
+  int bits = 0;                                  ///< of Method::bits; 0: the first of them
   SvidOptions svid;                              ///< methods that start from SVID
   arch::Form form = arch::Form::kFree;           ///< 1-bit methods
   std::int64_t group_size = 0;                   ///< of arch::kGroupSizes; 1-bit methods
@@ -46,6 +48,14 @@ struct MatrixReport {
   }
 };
 
+/// A matrix once quantised, as numbers to compute with: y = x Ŵᵀ, or LN(x Ŵᵀ) with LN as in
+/// arch::Form::kPaper.
+struct FakeQuantized {
+  std::vector<float> weights;  ///< Ŵ [out, in] row-major
+  bool output_norm = false;    ///< whether there is LN
+  MatrixReport report;         ///< as of Quantizer::add()
+};
+
 /// A method at work on one model. Its tensors come layer by layer, in the file's order.
 class Quantizer {
  public:
@@ -58,13 +68,21 @@ class Quantizer {
   /// Throws Error{kNumeric} for weights that it cannot represent.
   virtual MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) = 0;
 
+  /// Quantises the matrix and gives back what a file would make of it, without writing one ("fake
+  /// quantisation"). Scales are rounded to the type in which they would be stored; one that would
+  /// be folded into another tensor stays with this matrix, in f32, as that tensor does not change.
+  /// Between begin_layer() and the next, any matrix of the layer may come, in any order. Throws as
+  /// add().
+  virtual FakeQuantized fake_quantize(const MatrixTask& task) = 0;
+
   /// Changes a tensor that stays dense, in place, before it is stored: a norm that takes scales.
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}
 };
 
 struct Method {
   std::string_view name;
-  std::string_view summary;  ///< one line, for the help text
+  std::string_view summary;   ///< one line, for the help text
+  std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.
@@ -77,5 +95,15 @@ std::span<const Method* const> all_methods() noexcept;
 
 /// Throws Error{kInvalidArgument} naming the known ones.
 const Method& find_method(std::string_view name);
+
+/// A method and the bits of its weights.
+struct MethodChoice {
+  const Method* method = nullptr;
+  int bits = 0;  ///< of method->bits
+};
+
+/// As command lines write them: "onebit", "onebit:1". Throws Error{kInvalidArgument} for a method
+/// that there is not, and for bits that it does not have.
+MethodChoice parse_method(std::string_view text);
 
 }  // namespace onebit::quant

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/error.h"
 
 namespace onebit::quant {
 namespace {
@@ -20,16 +19,23 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
 
 }  // namespace
 
+Error located(const Error& error, const arch::Checkpoint& source, std::string_view matrix) {
+  return {error.code(), fmt::format("{}: {}: {}", source.path().string(), matrix, error.what())};
+}
+
+void require_full_precision(const arch::Checkpoint& source) {
+  if (!source.provenance()) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("{}: found a model already quantised by method '{}', expected a "
+                          "full-precision model",
+                          source.path().string(), source.provenance()->method));
+}
+
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
                               Progress& progress, const std::stop_token& stop) {
   ONEBIT_CHECK(options.method != nullptr);
-  if (source.provenance()) {
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{}: found a model already quantised by method '{}', expected a "
-                            "full-precision model",
-                            source.path().string(), source.provenance()->method));
-  }
+  require_full_precision(source);
   const arch::ModelConfig& config = source.config();
   arch::PackOptions pack;
   pack.provenance =
@@ -72,8 +78,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     try {
       report = quantizer->add({id.role, id.layer, shape[0], shape[1], values}, writer);
     } catch (const Error& error) {
-      throw Error(error.code(),
-                  fmt::format("{}: {}: {}", source.path().string(), name, error.what()));
+      throw located(error, source, name);
     }
     report.name = name;
     ++totals.matrices;

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <functional>
 #include <stop_token>
+#include <string_view>
 
 #include "arch/checkpoint.h"
+#include "base/error.h"
 #include "base/progress.h"
 #include "quant/method.h"
 
@@ -28,6 +30,12 @@ struct QuantizeTotals {
   std::int64_t parameters = 0;     ///< of the whole source model
   double relative_error = 0;       ///< Σ‖W − Ŵ‖² / Σ‖W‖²
 };
+
+/// The error of a method, saying of which matrix of which model.
+Error located(const Error& error, const arch::Checkpoint& source, std::string_view matrix);
+
+/// Throws Error{kUnsupported} for a model that this program has quantised already.
+void require_full_precision(const arch::Checkpoint& source);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
 

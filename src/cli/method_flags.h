@@ -1,0 +1,28 @@
+// The flags of what methods are told, shared by the commands that quantise.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/flags.h"
+#include "quant/method.h"
+
+namespace onebit::cli {
+
+/// The names of all methods.
+std::vector<std::string_view> method_names();
+
+class MethodFlags {
+ public:
+  /// --form, --group-size, --init and --split.
+  void define(CLI::App& app);
+
+  /// As the command line says. A group size without a form means the one form that has groups.
+  quant::MethodOptions options() const;
+
+ private:
+  quant::MethodOptions options_;
+  CLI::Option* form_ = nullptr;
+};
+
+}  // namespace onebit::cli
