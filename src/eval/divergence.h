@@ -20,7 +20,7 @@ struct PositionScore {
 PositionScore score_position(std::span<const float> model, text::TokenId target);
 
 /// KL = E_p[t - z] - lse(t) + lse(z), lse of log_sum_exp: off by less than twice its error, and by
-/// 2^-22 of the mean |t - z| under p; never below 0, and 0 for equal logits.
+/// 2^-21 of the mean |t - z| under p; never below 0, and 0 for equal logits.
 PositionScore score_position(std::span<const float> model, std::span<const float> teacher,
                              text::TokenId target);
 

@@ -14,7 +14,7 @@ namespace {
 
 /// What the header promises.
 double bound(std::size_t vocabulary) {
-  return (2 + std::log(static_cast<double>(vocabulary))) * 0x1p-24;
+  return (4 + std::log(static_cast<double>(vocabulary))) * 0x1p-24;
 }
 
 long double exact(const std::vector<float>& row) {
@@ -60,6 +60,28 @@ TEST(VectorExp, Ends) {
   EXPECT_EQ(exp1(std::nextafter(-87.0F, -infinity)), 0);
   const float nothing[4] = {-0.0F, -1e-30F, -std::numeric_limits<float>::denorm_min(), 1e-30F};
   for (const float v : nothing) EXPECT_EQ(exp1(v), 1);
+}
+
+template <class Vector, class T>
+void test_first_greatest(T low) {
+  Rng rng(17);
+  for (std::size_t size = 1; size < 600; size += size < 40 ? 1 : 37) {
+    std::vector<T> values(size);
+    for (T& v : values) v = static_cast<T>(low + static_cast<T>(rng.below(50)));  // with equals
+    const auto expected = std::max_element(values.begin(), values.end()) - values.begin();
+    EXPECT_EQ(first_greatest<Vector>(std::span<const T>(values)),
+              static_cast<std::size_t>(expected))
+        << size;
+  }
+}
+
+TEST(VectorExp, FirstGreatest) {
+  test_first_greatest<Float4>(-20.0F);
+  test_first_greatest<Short8>(std::uint16_t{0});
+  test_first_greatest<Short8>(std::uint16_t{65400});  // signed they would be negative
+  test_first_greatest<Short8>(std::uint16_t{32750});
+  const std::vector<float> none(300, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_LT(first_greatest<Float4>(std::span<const float>(none)), 300U);
 }
 
 TEST(LogSumExp, WithinItsBound) {
