@@ -12,6 +12,9 @@ namespace {
 using Short4 = std::uint16_t __attribute__((vector_size(8)));
 using Int4 = std::int32_t __attribute__((vector_size(16)));
 
+/// llama.cpp's bound: its sums leave out what is not above it.
+constexpr float kLeastLogProb = -16.0F;
+
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// A weight and its product with a value; V is Float4, or float.
@@ -67,17 +70,19 @@ WeightedSum differences(std::span<const float> model, std::span<const float> tea
 /// Σ p and Σ p (ln p - (z - max z)) over what is kept of the row.
 WeightedSum differences(std::span<const float> model, const LogProbRow& teacher,
                         float max) noexcept {
+  const float bound =
+      teacher.kind == RowKind::kLlamaCpp ? kLeastLogProb : -std::numeric_limits<float>::infinity();
   const auto term4 = [&](std::size_t i) -> Term<Float4> {
     Short4 codes;
     std::memcpy(&codes, &teacher.codes[i], sizeof(codes));
     const Float4 steps = __builtin_convertvector(__builtin_convertvector(codes, Int4), Float4);
     const Float4 log_p = steps * teacher.scale + teacher.least;
-    const Float4 weight = keep(log_p > kLeastLogProb, exp4(log_p));
+    const Float4 weight = keep(log_p > bound, exp4(log_p));
     return {weight, weight * (log_p - (load4(&model[i]) - max))};
   };
   const auto term1 = [&](std::size_t i) -> Term<float> {
     const float log_p = teacher.log_prob(i);
-    const float weight = log_p > kLeastLogProb ? exp1(log_p) : 0.0F;
+    const float weight = log_p > bound ? exp1(log_p) : 0.0F;
     return {weight, weight * (log_p - (model[i] - max))};
   };
   return sum_terms(model.size(), term4, term1);
@@ -112,15 +117,19 @@ PositionScore score_position(std::span<const float> model, std::span<const float
 PositionScore score_position(std::span<const float> model, const LogProbRow& teacher,
                              text::TokenId target) {
   const LogSumExp own = log_sum_exp(model);
-  PositionScore score = {
-      .nll = nll_of(model, own, target),
-      .teacher_nll = -static_cast<double>(teacher.log_prob(static_cast<std::size_t>(target))),
-      .kl = 0,
-      .same_top = own.top == first_greatest<Short8>(teacher.codes)};
+  const double log_p = teacher.log_prob(static_cast<std::size_t>(target));
+  PositionScore score = {.nll = nll_of(model, own, target),
+                         .teacher_nll = -log_p,
+                         .same_top = own.top == first_greatest<Short8>(teacher.codes)};
   if (!own.finite) return score;
   const float max = model[own.top];
   const WeightedSum sum = differences(model, teacher, max);
-  score.kl = sum.products.total() + sum.weights.total() * (own.value - max);
+  const double weights = sum.weights.total();
+  score.kl = sum.products.total() + weights * (own.value - max);
+  if (teacher.kind == RowKind::kWhole) {
+    score.kl = score.kl / weights - std::log(weights);
+    score.teacher_nll += std::log(weights);
+  }
   return score;
 }
 

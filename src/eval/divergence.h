@@ -24,9 +24,10 @@ PositionScore score_position(std::span<const float> model, text::TokenId target)
 PositionScore score_position(std::span<const float> model, std::span<const float> teacher,
                              text::TokenId target);
 
-/// KL = Σ p (ln p - ln q) over the tokens with ln p > kLeastLogProb, as llama.cpp's --kl-divergence
-/// has it: without what those below that contribute, off by the codes' rounding (LogProbRow), which
-/// is as often up as down, so that it may be below 0.
+/// Of a row of the kind kLlamaCpp, KL = Σ p (ln p - ln q) over the tokens with ln p > -16, and ln
+/// p_target as it is kept, as llama.cpp's --kl-divergence has them: the sum of p is not quite 1,
+/// and KL may be below 0. Of a whole row, p is divided by its sum first: KL is that from what the
+/// row says, off from the teacher's by the codes' rounding times the spread of ln(p / q) under p.
 PositionScore score_position(std::span<const float> model, const LogProbRow& teacher,
                              text::TokenId target);
 

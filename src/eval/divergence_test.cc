@@ -45,11 +45,20 @@ long double exact_kl(const Row& model, const Row& teacher) {
   return kl;
 }
 
-std::vector<std::uint16_t> encode(const Row& row) {
-  std::vector<std::uint16_t> words(log_prob_row_words(static_cast<std::int64_t>(row.size())), 77);
-  encode_log_probs(row, log_sum_exp(row), words);
-  return words;
-}
+/// A row as it is kept, with its words.
+struct Kept {
+  std::vector<std::uint16_t> words;
+  LogProbRow row;
+
+  Kept(const Row& logits, RowKind kind)
+      : words(log_prob_row_words(static_cast<std::int64_t>(logits.size())), 77) {
+    encode_log_probs(logits, log_sum_exp(logits), kind, words);
+    row = decode_log_probs(words, static_cast<std::int64_t>(logits.size()), kind);
+  }
+  Kept(const Kept&) = delete;
+};
+
+constexpr RowKind kKinds[] = {RowKind::kLlamaCpp, RowKind::kWhole};
 
 TEST(Divergence, MatchesAnEvaluationInLongDouble) {
   for (const std::size_t size : {1U, 2U, 5U, 8U, 31U, 512U, 49152U}) {
@@ -81,10 +90,10 @@ TEST(Divergence, SameTopIsTheFirstOfEquals) {
   const Row model = {0, 3, 3, 1, 2};
   EXPECT_TRUE(score_position(model, Row{0, 9, 1, 9, 9}, 0).same_top);
   EXPECT_FALSE(score_position(model, Row{0, 1, 9, 9, 1}, 0).same_top);
-  const auto same = encode({0, 9, 1, 9, 9});
-  const auto other = encode({0, 1, 9, 9, 1});
-  EXPECT_TRUE(score_position(model, decode_log_probs(same, 5), 0).same_top);
-  EXPECT_FALSE(score_position(model, decode_log_probs(other, 5), 0).same_top);
+  for (const RowKind kind : kKinds) {
+    EXPECT_TRUE(score_position(model, Kept({0, 9, 1, 9, 9}, kind).row, 0).same_top);
+    EXPECT_FALSE(score_position(model, Kept({0, 1, 9, 9, 1}, kind).row, 0).same_top);
+  }
 }
 
 TEST(Divergence, SaysWhoseLogitsAreNotFinite) {
@@ -94,8 +103,7 @@ TEST(Divergence, SaysWhoseLogitsAreNotFinite) {
   EXPECT_TRUE(std::isnan(score_position(bad, good, 0).nll));
   EXPECT_FALSE(std::isnan(score_position(good, bad, 0).nll));
   EXPECT_TRUE(std::isnan(score_position(good, bad, 0).kl));
-  const auto row = encode(good);
-  EXPECT_TRUE(std::isnan(score_position(bad, decode_log_probs(row, 3), 0).nll));
+  EXPECT_TRUE(std::isnan(score_position(bad, Kept(good, RowKind::kWhole).row, 0).nll));
 }
 
 TEST(Divergence, TokensThatAModelExcludesCostNothing) {
@@ -108,30 +116,32 @@ TEST(Divergence, TokensThatAModelExcludesCostNothing) {
 }
 
 TEST(LogProbRow, RoundsWithinHalfAStep) {
-  for (const std::size_t size : {1U, 2U, 3U, 4U, 7U, 9U, 512U, 1001U}) {
-    for (const double stretch : {1.0, 0.05, 4.0}) {
-      Row logits = likely_row(size, size + 40);
-      for (float& z : logits) z *= static_cast<float>(stretch);
-      const auto words = encode(logits);
-      const LogProbRow row = decode_log_probs(words, static_cast<std::int64_t>(size));
-      EXPECT_TRUE(plausible(row));
-      EXPECT_EQ(row.codes.size(), size);
-      EXPECT_LE(row.scale, 16.0F / 65535 * (1 + 0x1p-22F));
-      EXPECT_EQ(words.size() % 2, 0U);
-      if (size % 2 == 1) {
-        EXPECT_EQ(words.back(), 0);
-      }
-      const auto expected = log_softmax(logits);
-      const float max = *std::max_element(logits.begin(), logits.end());
-      for (std::size_t i = 0; i < size; ++i) {
-        if (logits[i] < max - 16) {
-          EXPECT_EQ(row.codes[i], 0);
-          EXPECT_LE(row.log_prob(i), kLeastLogProb + 1e-5F);
-        } else {
-          // Half a step, and some roundings of values below 32 in f32.
-          EXPECT_NEAR(row.log_prob(i), static_cast<double>(expected[i]),
-                      row.scale / 2 + 4 * 0x1p-20)
-              << i << " of " << size;
+  for (const RowKind kind : kKinds) {
+    for (const std::size_t size : {1U, 2U, 3U, 4U, 7U, 9U, 512U, 1001U}) {
+      for (const double stretch : {1.0, 0.05, 5.0}) {
+        Row logits = likely_row(size, size + 40);
+        for (float& z : logits) z *= static_cast<float>(stretch);
+        const Kept kept(logits, kind);
+        const LogProbRow& row = kept.row;
+        EXPECT_TRUE(plausible(row));
+        EXPECT_EQ(row.codes.size(), size);
+        EXPECT_LE(row.scale, span_of(kind) / 65535 * (1 + 0x1p-22F));
+        EXPECT_EQ(kept.words.size() % 2, 0U);
+        if (size % 2 == 1) {
+          EXPECT_EQ(kept.words.back(), 0);
+        }
+        const auto expected = log_softmax(logits);
+        const float max = *std::max_element(logits.begin(), logits.end());
+        for (std::size_t i = 0; i < size; ++i) {
+          if (logits[i] < max - span_of(kind)) {
+            EXPECT_EQ(row.codes[i], 0);
+            EXPECT_LE(row.log_prob(i), -span_of(kind) + 1e-5F);
+          } else {
+            // Half a step, and some roundings of values below 64 in f32.
+            EXPECT_NEAR(row.log_prob(i), static_cast<double>(expected[i]),
+                        row.scale / 2 + 4 * 0x1p-19)
+                << i << " of " << size;
+          }
         }
       }
     }
@@ -139,75 +149,95 @@ TEST(LogProbRow, RoundsWithinHalfAStep) {
 }
 
 TEST(LogProbRow, EqualLogits) {
-  const auto words = encode(Row(7, 3.0F));
-  const LogProbRow row = decode_log_probs(words, 7);
-  EXPECT_TRUE(plausible(row));
-  for (std::size_t i = 0; i < 7; ++i) EXPECT_NEAR(row.log_prob(i), -std::log(7.0), 1e-6);
+  for (const float difference : {0.0F, std::numeric_limits<float>::denorm_min()}) {
+    Row logits(7, 0.0F);
+    logits[6] = difference;
+    const Kept kept(logits, RowKind::kWhole);
+    EXPECT_TRUE(plausible(kept.row));
+    for (std::size_t i = 0; i < 7; ++i) EXPECT_NEAR(kept.row.log_prob(i), -std::log(7.0), 1e-6);
+  }
 }
 
-/// The layout is llama.cpp's, whose log_softmax(…, uint16_t *, …) these lines are, in
-/// tools/perplexity.
+/// These lines are llama.cpp's log_softmax(…, uint16_t *, …) in tools/perplexity, in f64 where it
+/// sums.
 TEST(LogProbRow, IsWhatLlamaCppWrites) {
   const Row logits = likely_row(513, 5);
   const float max = *std::max_element(logits.begin(), logits.end());
   const float min = std::max(*std::min_element(logits.begin(), logits.end()), max - 16);
   double sum = 0;
-  for (const float z : logits) sum += std::exp(z - max);
-  const auto log_sum = static_cast<float>(std::log(sum));
+  for (const float z : logits) sum += std::exp(static_cast<double>(z) - max);
   const float scale = (max - min) / 65535.0F;
   const float inverse = 1 / scale;
-  const auto words = encode(logits);
-  const LogProbRow row = decode_log_probs(words, 513);
-  EXPECT_EQ(row.scale, scale);
-  EXPECT_NEAR(row.least, min - max - log_sum, 4e-6);
+  const Kept kept(logits, RowKind::kLlamaCpp);
+  EXPECT_EQ(kept.row.scale, scale);
+  EXPECT_NEAR(kept.row.least, min - max - std::log(sum), 4e-6);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const float steps = logits[i] > min ? inverse * (logits[i] - min) : 0.0F;
-    EXPECT_EQ(row.codes[i], static_cast<std::uint16_t>(std::nearbyint(steps)));
+    EXPECT_EQ(kept.row.codes[i], static_cast<std::uint16_t>(std::nearbyint(steps)));
   }
-  EXPECT_EQ(words.size(), 4U + 514U);
+  EXPECT_EQ(kept.words.size(), 4U + 514U);
+}
+
+/// And these its log_softmax(…, const uint16_t *, …, kl_divergence_result &).
+TEST(LogProbRow, DivergenceIsWhatLlamaCppComputes) {
+  for (const std::size_t size : {5U, 16U, 513U, 8192U}) {
+    const Row teacher = likely_row(size, size);
+    const Row model = perturbed(teacher, 1, size + 1);
+    const Kept kept(teacher, RowKind::kLlamaCpp);
+    const auto log_q = log_softmax(model);
+    long double kl = 0;
+    int left_out = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      const long double log_p = kept.row.log_prob(i);
+      if (log_p > -16) kl += std::exp(log_p) * (log_p - log_q[i]);
+      left_out += log_p > -16 ? 0 : 1;
+    }
+    if (size == 8192) {
+      EXPECT_GT(left_out, 100);
+    }
+    const PositionScore score = score_position(model, kept.row, 3);
+    EXPECT_NEAR(score.kl, static_cast<double>(kl), 4e-6);
+    EXPECT_EQ(score.teacher_nll, -static_cast<double>(kept.row.log_prob(3)));
+  }
+}
+
+/// A divergence from the teacher as it is and from its kept row: ln p_i is off by half a step h at
+/// most, and KL by h times the spread of ln(p / q), here less than the width of the perturbation,
+/// and by h².
+TEST(LogProbRow, DivergenceFromAWholeRow) {
+  for (const double width : {0.0, 0.01, 0.3, 3.0}) {
+    for (const std::size_t size : {3U, 16U, 100U, 8192U}) {
+      for (std::uint64_t seed = 0; seed < 10; ++seed) {
+        const Row teacher = likely_row(size, seed + 100);
+        const Row model = perturbed(teacher, width, seed + 200);
+        const Kept kept(teacher, RowKind::kWhole);
+        const PositionScore live = score_position(model, teacher, 1);
+        const PositionScore read = score_position(model, kept.row, 1);
+        const double half_step = kept.row.scale / 2.0;
+        EXPECT_NEAR(read.kl, live.kl, 2 * width * half_step + 4e-6);
+        EXPECT_NEAR(read.teacher_nll, live.teacher_nll, 2 * half_step + 4e-6);
+        EXPECT_EQ(read.nll, live.nll);
+        EXPECT_EQ(read.same_top, live.same_top);
+      }
+    }
+  }
 }
 
 TEST(LogProbRow, GarbageIsNotPlausible) {
-  const Row logits = likely_row(64, 8);
-  const auto words = encode(logits);
+  const Kept kept(likely_row(64, 8), RowKind::kLlamaCpp);
+  const LogProbRow& row = kept.row;
   const auto with = [&](float scale, float least) {
-    return LogProbRow{scale, least, decode_log_probs(words, 64).codes};
+    return LogProbRow{row.kind, scale, least, row.codes};
   };
-  const LogProbRow row = decode_log_probs(words, 64);
-  EXPECT_TRUE(plausible(row));
+  EXPECT_TRUE(plausible(with(row.scale, row.least)));
   EXPECT_FALSE(plausible(with(-row.scale, row.least)));
   EXPECT_FALSE(plausible(with(2 * row.scale + 1e-3F, row.least)));
   EXPECT_FALSE(plausible(with(row.scale, row.least + 5)));
   EXPECT_FALSE(plausible(with(row.scale, row.least - 5)));
   EXPECT_FALSE(plausible(with(std::nanf(""), row.least)));
   EXPECT_FALSE(plausible(with(row.scale, std::nanf(""))));
-  EXPECT_FALSE(plausible(with(0, 0)));
   EXPECT_FALSE(plausible(with(row.scale, -std::numeric_limits<float>::infinity())));
-}
-
-/// What 16 bits and the bound of e^-16 do to a divergence: each p is off by a factor of 1 ± 1.3e-4,
-/// the mean of which over a row, and over rows, is far smaller.
-TEST(LogProbRow, DivergenceFromRoundedRows) {
-  for (const double width : {0.0, 0.1, 1.0}) {
-    double live = 0;
-    double rounded = 0;
-    constexpr int kRows = 50;
-    for (int n = 0; n < kRows; ++n) {
-      const auto seed = static_cast<std::uint64_t>(n);
-      const Row teacher = likely_row(8192, seed + 100);
-      const Row model = perturbed(teacher, width, seed + 200);
-      const auto words = encode(teacher);
-      const PositionScore a = score_position(model, teacher, n);
-      const PositionScore b = score_position(model, decode_log_probs(words, 8192), n);
-      EXPECT_NEAR(a.kl, b.kl, 1.3e-4 * (1 + width));
-      EXPECT_EQ(a.nll, b.nll);
-      EXPECT_NEAR(a.teacher_nll, b.teacher_nll, 1.3e-4);
-      EXPECT_EQ(a.same_top, b.same_top);
-      live += a.kl / kRows;
-      rounded += b.kl / kRows;
-    }
-    EXPECT_NEAR(live, rounded, 1e-5 * (1 + width)) << width;
-  }
+  EXPECT_FALSE(plausible(with(0, 0)));
 }
 
 }  // namespace

@@ -23,6 +23,10 @@ constexpr std::string_view kOurMagic = "1bit-kl\n";
 constexpr std::size_t kMagicBytes = 8;
 constexpr std::int64_t kFormat = 1;
 
+RowKind kind_of(Protocol protocol) noexcept {
+  return protocol == Protocol::kLlamaCpp ? RowKind::kLlamaCpp : RowKind::kWhole;
+}
+
 std::string describe(const ScoredText& text, const PerplexityOptions& options, std::int64_t vocab,
                      const TeacherIdentity& teacher, const std::string& program) {
   const Json object = {
@@ -75,7 +79,7 @@ std::uint64_t LogProbWriter::bytes(const ScoredText& text, std::int64_t vocab) {
 LogProbWriter::LogProbWriter(const std::filesystem::path& path, const ScoredText& text,
                              const PerplexityOptions& options, std::int64_t vocab,
                              const TeacherIdentity& teacher, const std::string& program)
-    : file_(path) {
+    : file_(path), kind_(kind_of(options.protocol)) {
   require_space(path, bytes(text, vocab));
   std::string object = describe(text, options, vocab, teacher, program);
   if (options.protocol == Protocol::kLlamaCpp) {
@@ -323,8 +327,8 @@ void LogProbFile::require(const ScoredText& text, const PerplexityOptions& optio
 LogProbRow LogProbFile::row(std::int64_t i) const {
   const std::size_t words = log_prob_row_words(vocab_);
   const std::byte* begin = bytes_.data() + rows_offset_ + static_cast<std::size_t>(i) * row_bytes();
-  const LogProbRow row =
-      decode_log_probs({reinterpret_cast<const std::uint16_t*>(begin), words}, vocab_);
+  const LogProbRow row = decode_log_probs({reinterpret_cast<const std::uint16_t*>(begin), words},
+                                          vocab_, kind_of(options_.protocol));
   if (!plausible(row)) {
     throw Error(ErrorCode::kCorrupt,
                 fmt::format("{}: row {}: found scale {:g} and minimum {:g}, expected those of "

@@ -50,6 +50,8 @@ class LogProbWriter {
                 const PerplexityOptions& options, std::int64_t vocab,
                 const TeacherIdentity& teacher, const std::string& program);
 
+  RowKind row_kind() const noexcept { return kind_; }
+
   /// Bytes of rows and tokens.
   static std::uint64_t bytes(const ScoredText& text, std::int64_t vocab);
 
@@ -61,6 +63,7 @@ class LogProbWriter {
 
  private:
   AtomicFile file_;
+  RowKind kind_;
   std::string trailer_;
 };
 

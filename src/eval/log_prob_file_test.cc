@@ -33,21 +33,21 @@ ScoredText text_of(std::int64_t tokens, const PerplexityOptions& options) {
 std::vector<float> logits_of(std::int64_t i) {
   Rng rng(static_cast<std::uint64_t>(i));
   std::vector<float> logits(kVocab);
-  for (float& z : logits) z = static_cast<float>(rng.uniform() * 20);
+  for (float& z : logits) z = static_cast<float>(rng.uniform() * 40);
   return logits;
 }
 
-std::vector<std::uint16_t> encoded(std::int64_t i) {
+std::vector<std::uint16_t> encoded(std::int64_t i, RowKind kind) {
   const auto logits = logits_of(i);
   std::vector<std::uint16_t> words(log_prob_row_words(kVocab));
-  encode_log_probs(logits, log_sum_exp(logits), words);
+  encode_log_probs(logits, log_sum_exp(logits), kind, words);
   return words;
 }
 
 void write(const std::filesystem::path& path, const ScoredText& text,
            const PerplexityOptions& options) {
   LogProbWriter file(path, text, options, kVocab, kTeacher, "onebit 0.0");
-  for (std::int64_t i = 0; i < text.predictions; ++i) file.append(encoded(i));
+  for (std::int64_t i = 0; i < text.predictions; ++i) file.append(encoded(i, file.row_kind()));
   EXPECT_FALSE(std::filesystem::exists(path));  // not before it is whole
   file.commit();
 }
@@ -102,9 +102,12 @@ TEST(LogProbFile, ReturnsWhatWasWritten) {
     EXPECT_EQ(file.vocab(), kVocab);
     EXPECT_EQ(file.teacher(), kTeacher);
     for (std::int64_t i = 0; i < file.rows(); ++i) {
-      const auto words = encoded(i);
-      const LogProbRow expected = decode_log_probs(words, kVocab);
+      const RowKind kind =
+          options.protocol == Protocol::kLlamaCpp ? RowKind::kLlamaCpp : RowKind::kWhole;
+      const auto words = encoded(i, kind);
+      const LogProbRow expected = decode_log_probs(words, kVocab, kind);
       const LogProbRow row = file.row(i);
+      EXPECT_EQ(row.kind, kind);
       EXPECT_EQ(row.scale, expected.scale);
       EXPECT_EQ(row.least, expected.least);
       EXPECT_TRUE(std::equal(row.codes.begin(), row.codes.end(), expected.codes.begin()));
@@ -122,7 +125,7 @@ TEST(LogProbFile, LayoutIsLlamaCpps) {
   std::string expected = "_logits_" + int_bytes(6) + int_bytes(kVocab) + int_bytes(3);
   for (int i = 0; i < 18; ++i) expected += int_bytes(text.tokens[static_cast<std::size_t>(i)]);
   for (std::int64_t i = 0; i < 6; ++i) {
-    const auto words = encoded(i);
+    const auto words = encoded(i, RowKind::kLlamaCpp);
     EXPECT_EQ(words.size(), 4U + 12U);
     expected.append(reinterpret_cast<const char*>(words.data()), words.size() * 2);
   }
@@ -259,7 +262,7 @@ TEST(LogProbFile, AnUnfinishedFileLeavesNothing) {
   const ScoredText text = text_of(20, kPaper);
   {
     LogProbWriter file(dir / "base.kld", text, kPaper, kVocab, kTeacher, "");
-    file.append(encoded(0));
+    file.append(encoded(0, RowKind::kWhole));
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "eval/vector_exp.h"
@@ -31,17 +32,17 @@ float least_of(std::span<const float> logits) noexcept {
 
 }  // namespace
 
-void encode_log_probs(std::span<const float> logits, const LogSumExp& sums,
+void encode_log_probs(std::span<const float> logits, const LogSumExp& sums, RowKind kind,
                       std::span<std::uint16_t> row) noexcept {
   const float max = logits[sums.top];
-  const float floor = std::max(least_of(logits), max - kSpan);
+  const float floor = std::max(least_of(logits), max - span_of(kind));
   const float scale = (max - floor) / kSteps;
   const auto least = static_cast<float>(static_cast<double>(floor) - sums.value);
   std::memcpy(&row[0], &scale, sizeof(scale));
   std::memcpy(&row[2], &least, sizeof(least));
   std::uint16_t* codes = &row[4];
   std::fill(codes, row.data() + row.size(), std::uint16_t{0});
-  if (scale == 0) return;  // all equal
+  if (scale < std::numeric_limits<float>::min()) return;  // all equal, or as good as
   const float inverse = 1.0F / scale;
   std::size_t i = 0;
   for (; i + 4 <= logits.size(); i += 4) {
@@ -57,8 +58,10 @@ void encode_log_probs(std::span<const float> logits, const LogSumExp& sums,
   }
 }
 
-LogProbRow decode_log_probs(std::span<const std::uint16_t> words, std::int64_t vocab) noexcept {
+LogProbRow decode_log_probs(std::span<const std::uint16_t> words, std::int64_t vocab,
+                            RowKind kind) noexcept {
   LogProbRow row;
+  row.kind = kind;
   std::memcpy(&row.scale, &words[0], sizeof(row.scale));
   std::memcpy(&row.least, &words[2], sizeof(row.least));
   row.codes = words.subspan(4, static_cast<std::size_t>(vocab));
@@ -69,7 +72,7 @@ bool plausible(const LogProbRow& row) noexcept {
   constexpr float kSlack = 1e-2F;
   const float uniform = -std::log(static_cast<float>(row.codes.size()));
   const float greatest = row.scale * kSteps + row.least;
-  if (!(row.scale >= 0 && row.scale <= kSpan / kSteps + 1e-6F)) return false;
+  if (!(row.scale >= 0 && row.scale <= span_of(row.kind) / kSteps + 1e-6F)) return false;
   return greatest >= uniform - kSlack && greatest <= (row.scale == 0 ? uniform : 0.0F) + kSlack;
 }
 

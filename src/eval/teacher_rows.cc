@@ -54,8 +54,8 @@ class SavingTeacher final : public LiveTeacher {
     // What cannot be stored is reported as without a file.
     if (!sums.finite) return LiveTeacher::score(i, model, target);
     const auto codes = std::span(codes_).subspan(i * words_, words_);
-    encode_log_probs(row(i), sums, codes);
-    return score_position(model, decode_log_probs(codes, vocab()), target);
+    encode_log_probs(row(i), sums, file_.row_kind(), codes);
+    return score_position(model, decode_log_probs(codes, vocab(), file_.row_kind()), target);
   }
 
   void done() override { file_.append(std::span(codes_).first(count_ * words_)); }
