@@ -16,13 +16,15 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext llama.cpp svid sensitivity training sizes kill processes step products speed demo
+POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill processes step products speed demo
         packed int8 asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
   [wikitext]=tools/accept/wikitext.py     # perplexity against transformers
+  [strides]=tools/accept/strides.py       # perplexity in windows that slide, against transformers
   [llama.cpp]=tools/accept/llama_cpp.py   # perplexity against llama.cpp's own tool
+  [llama.cpp-kl]=tools/accept/llama_cpp_kl.py # divergence against llama.cpp's own tool
   [svid]=tools/accept/svid.py             # relative errors against scikit-learn and numpy
   [sensitivity]=tools/accept/sensitivity.py   # what a matrix costs against transformers; time of all
   [training]=tools/accept/training.py     # twenty steps against a PyTorch script

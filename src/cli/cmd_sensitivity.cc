@@ -20,7 +20,7 @@
 #include "cli/part_file.h"
 #include "cli/sensitivity_report.h"
 #include "eval/perplexity.h"
-#include "eval/windows.h"
+#include "eval/text_windows.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {

@@ -112,6 +112,11 @@ void define_runtime(CLI::App& app, RuntimeFlags& flags) {
   define_kv_type(app, flags.kv);
 }
 
+void make_exact(RuntimeFlags& flags) {
+  flags.activations = runtime::Activations::kF32;
+  flags.kv = runtime::KvType::kF32;
+}
+
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags) {
   require_cpu(flags.device);
   const auto begin = std::chrono::steady_clock::now();

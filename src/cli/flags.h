@@ -128,6 +128,10 @@ CLI::Option* define_kv_type(CLI::App& app, runtime::KvType& type);
 /// --threads, --device, --activations and --kv-type.
 void define_runtime(CLI::App& app, RuntimeFlags& flags);
 
+/// What is measured, or compared with: the model without what only its speed is worth, activations,
+/// keys and values in f32.
+void make_exact(RuntimeFlags& flags);
+
 /// Throws as Model::load; Error{kUnsupported} for a device that is not the CPU.
 runtime::Model load_model(const Context& context, const RuntimeFlags& flags);
 

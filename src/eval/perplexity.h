@@ -11,32 +11,21 @@
 #include "base/progress.h"
 #include "base/words.h"
 #include "eval/scorer.h"
+#include "eval/teacher_rows.h"
+#include "eval/windows.h"
 
 namespace onebit::eval {
-
-enum class Protocol : std::uint8_t {
-  /// The papers': one BOS at the very start if the tokenizer adds one, non-overlapping windows of c
-  /// tokens, a partial last window dropped, mean NLL of the c-1 predicted tokens of every window.
-  kPaper,
-  /// llama.cpp's: the same windows, the first token of each replaced by BOS if the tokenizer adds
-  /// one; only positions c/2 … c-2 are scored (each predicts its successor).
-  kLlamaCpp,
-};
 
 /// How a file's text becomes rows; `onebit perplexity --help` and docs/cli.md say it to users.
 enum class Rows : std::uint8_t { kAuto, kWikitext, kWhole, kJsonl };
 
 /// The text to tokenise: rows joined with two newlines (kWikitext: every line with its newline is a
 /// row, a blank line " \n" is an empty row; kJsonl: each object's "text"; kWhole: the text itself).
-/// kAuto: kWikitext for ".raw", kJsonl for ".jsonl", else kWhole. Error{kCorrupt} naming the line.
-std::string join_rows(std::string_view file_name, std::string_view content, Rows rows);
-
-struct PerplexityOptions {
-  std::int64_t window = 2048;  ///< c
-  Protocol protocol = Protocol::kPaper;
-  std::int64_t max_windows = 0;  ///< 0: all
-  int threads = 0;  ///< of the reduction over the vocabulary; 0: one per hardware thread
-};
+/// kAuto: kWikitext for ".raw", kJsonl for ".jsonl", else kWhole. Of the protocol kLlamaCpp kAuto
+/// takes a ".raw" as kWhole, and kWhole is without its last character if that is a newline: so
+/// llama.cpp reads files. Error{kCorrupt} naming the line.
+std::string join_rows(std::string_view file_name, std::string_view content, Rows rows,
+                      Protocol protocol = Protocol::kPaper);
 
 struct PerplexityResult {
   double ppl = 0;
@@ -46,21 +35,45 @@ struct PerplexityResult {
   std::int64_t windows = 0;  ///< scored
   std::int64_t scored = 0;   ///< predicted tokens
   bool has_teacher = false;
-  double kl_mean = 0;  ///< mean over predicted positions of KL(teacher ‖ model), nats
+
+  // With one: KL(teacher ‖ model) of every predicted position, nats; quantiles are linear between
+  // order statistics.
+  double kl_mean = 0;
   double kl_stderr = 0;
-  double kl_p99 = 0;    ///< 99th percentile, linear between order statistics
+  double kl_median = 0;
+  double kl_p99 = 0;   ///< 99th percentile
+  double kl_p999 = 0;  ///< 99.9th
+  double kl_max = 0;
   double same_top = 0;  ///< share of positions where both rank the same token first, ties to the
                         ///< lower id
+  double same_top_stderr = 0;  ///< of a binomial share: sqrt(s (1 - s) / (n - 1))
+  // Δp = q - p, the model's and the teacher's probability of the token that follows.
+  double delta_p_mean = 0;
+  double delta_p_stderr = 0;
+  double delta_p_rms = 0;         ///< sqrt(mean Δp²)
+  double delta_p_rms_stderr = 0;  ///< that of the mean square, divided by 2 rms
+  double teacher_ppl = 0;
+  double log_ppl_ratio = 0;         ///< ln(ppl / teacher_ppl)
+  double log_ppl_ratio_stderr = 0;  ///< of the paired differences
 };
 
-/// NLL = logsumexp(z) - z[target] and KL = E_p[z_t - z_m] - logsumexp(z_t) + logsumexp(z_m) with
-/// p = softmax(z_t), z_t the teacher's and z_m the model's logits; sums in double, in an order that
-/// does not depend on `threads`. Memory: a few dozen rows of logits a model, whatever the window.
+/// The models' NLL, and with a teacher divergence.h's score, of every prediction of `text`, which
+/// scored_text() made with `options`. Results do not depend on `threads`. Memory: a few dozen rows
+/// of logits a model, whatever the window.
 ///
-/// `teacher` may be null; with one, its score() runs on a thread of its own. Throws
-/// Error{kInvalidArgument} when the text holds no whole window, the window exceeds a model's
-/// context or has nothing to predict, or the vocabularies differ; Error{kNumeric} for non-finite
-/// logits, naming the position; Error{kInterrupted} when stopped.
+/// `teacher` may be null. Throws Error{kInvalidArgument} when the window exceeds the model's
+/// context; Error{kNumeric} for non-finite logits, naming the position; Error{kInterrupted} when
+/// stopped; and what the engine and `teacher` throw.
+PerplexityResult perplexity(Scorer& model, TeacherRows* teacher, const ScoredText& text,
+                            const PerplexityOptions& options, Progress& progress,
+                            const std::stop_token& stop);
+
+/// Error{kInvalidArgument} when the window exceeds the context of `scorer`, which is `who`
+/// ("the model").
+void require_context(const Scorer& scorer, std::string_view who, const PerplexityOptions& options);
+
+/// The same from a text as it is, with a live teacher or none. Throws as scored_text too, and
+/// Error{kInvalidArgument} when the vocabularies differ.
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
                             std::string_view text, const PerplexityOptions& options,
                             Progress& progress, const std::stop_token& stop);
@@ -68,12 +81,6 @@ PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenize
 }  // namespace onebit::eval
 
 namespace onebit {
-
-template <>
-struct Words<eval::Protocol> {
-  static constexpr Word<eval::Protocol> kAll[] = {{eval::Protocol::kPaper, "paper"},
-                                                  {eval::Protocol::kLlamaCpp, "llama.cpp"}};
-};
 
 template <>
 struct Words<eval::Rows> {

@@ -65,16 +65,17 @@ std::string join_jsonl(std::string_view file_name, std::string_view content) {
   return text;
 }
 
-Rows by_name(std::string_view file_name) {
-  if (file_name.ends_with(".raw")) return Rows::kWikitext;
+Rows by_name(std::string_view file_name, Protocol protocol) {
+  if (file_name.ends_with(".raw") && protocol == Protocol::kPaper) return Rows::kWikitext;
   if (file_name.ends_with(".jsonl")) return Rows::kJsonl;
   return Rows::kWhole;
 }
 
 }  // namespace
 
-std::string join_rows(std::string_view file_name, std::string_view content, Rows rows) {
-  switch (rows == Rows::kAuto ? by_name(file_name) : rows) {
+std::string join_rows(std::string_view file_name, std::string_view content, Rows rows,
+                      Protocol protocol) {
+  switch (rows == Rows::kAuto ? by_name(file_name, protocol) : rows) {
     case Rows::kWikitext:
       return join_wikitext(content);
     case Rows::kJsonl:
@@ -83,6 +84,7 @@ std::string join_rows(std::string_view file_name, std::string_view content, Rows
     case Rows::kWhole:
       break;
   }
+  if (protocol == Protocol::kLlamaCpp && content.ends_with('\n')) content.remove_suffix(1);
   return std::string(content);
 }
 

@@ -56,6 +56,15 @@ TEST(Rows, KindFollowsTheName) {
   EXPECT_EQ(join_rows("x", content, Rows::kJsonl), "a");
 }
 
+TEST(Rows, OfTheProtocolOfLlamaCpp) {
+  const auto llama_cpp = Protocol::kLlamaCpp;
+  EXPECT_EQ(join_rows("x.raw", " a \n \n\n", Rows::kAuto, llama_cpp), " a \n \n");
+  EXPECT_EQ(join_rows("x.txt", "a", Rows::kWhole, llama_cpp), "a");
+  EXPECT_EQ(join_rows("x.txt", "\n", Rows::kWhole, llama_cpp), "");
+  EXPECT_EQ(join_rows("x.jsonl", "{\"text\": \"a\\n\"}\n", Rows::kAuto, llama_cpp), "a\n");
+  EXPECT_EQ(join_rows("x.raw", "a\n", Rows::kWikitext, llama_cpp), "a\n");
+}
+
 TEST(Rows, JsonlJoinsDocuments) {
   EXPECT_EQ(
       join_rows("d.jsonl", "{\"text\":\"one\\n\"}\r\n\n{\"n\":1,\"text\":\"\"}\n{\"text\":\"é\"}",

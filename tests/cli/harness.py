@@ -115,13 +115,13 @@ def tiny_shapes(sizes):
     yield "model.norm.weight", (dim,)
 
 
-def write_tiny(folder: pathlib.Path, zero=False, **changes):
+def write_tiny(folder: pathlib.Path, zero=False, seed=1, **changes):
     """A Hugging Face folder of a random Llama whose tokens are bytes. With `zero` all weights are 0:
     every token is then equally likely, so that perplexity is the vocabulary's size, exactly."""
     sizes = {**TINY, **changes}
     folder.mkdir()
     header, data = {}, bytearray()
-    rng = random.Random(1)
+    rng = random.Random(seed)
     for name, shape in tiny_shapes(sizes):
         count = shape[0] * (shape[1] if len(shape) == 2 else 1)
         spread = 0 if zero else (3 / shape[-1]) ** 0.5
