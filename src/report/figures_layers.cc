@@ -193,8 +193,9 @@ std::vector<Figure> sensitivity_figures(const Comparison& comparison) {
         if (*low == *high) map.high = 1.1 * *high;
         Figure figure = heat_map_figure(map);
         figure.id = fmt::format("sensitivity_map_{}", figures.size() + 1);
-        figure.caption = fmt::format("Sensitivity of {}: divergence when one matrix alone is {}",
-                                     model.name, grid.methods()[g]);
+        figure.caption =
+            fmt::format("Sensitivity of {}: divergence when one matrix alone is quantised by {}",
+                        model.name, grid.methods()[g]);
         figure.alt = fmt::format(
             "Heat map, {} kinds of matrices across and {} layers downwards; the largest divergence "
             "is {} nats of {}.",

@@ -8,7 +8,7 @@
 namespace onebit::report {
 namespace {
 
-constexpr double kGap = 2;  // pixels between a point and its name
+constexpr double kGap = 4;  // pixels between a point and its name
 constexpr int kRings = 14;
 constexpr double kRingStep = 14;  // pixels
 constexpr int kAngles = 16;       // of a ring

@@ -33,6 +33,7 @@ th[scope=row]{position:sticky;left:0;max-width:16rem;background:var(--card);text
  white-space:normal;overflow-wrap:anywhere;min-width:7rem}
 .words{text-align:left}
 td.words{white-space:normal;min-width:6rem;max-width:26rem;overflow-wrap:anywhere}
+thead .short{white-space:nowrap}
 .better{color:var(--series-1);font-weight:400}
 .error{font-size:.8rem}
 .wide .error{display:block}

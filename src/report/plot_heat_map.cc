@@ -14,7 +14,7 @@ Figure heat_map_figure(const HeatMap& map) {
   constexpr double kLargestCell = 18;  // pixels downwards
   constexpr double kLargestMap = 900;
   constexpr double kTop = 14;
-  constexpr double kBottom = 96;  // slanted names of the columns
+  constexpr double kBottom = 84;  // slanted names of the columns
   const auto layers = static_cast<double>(map.rows.size());
   const double cell = std::min(kLargestCell, kLargestMap / layers);
   Figure figure;
@@ -45,7 +45,7 @@ Figure heat_map_figure(const HeatMap& map) {
       figure_style() + frame.script() +
       fmt::format(
           "unset grid\nset border 0\nset xrange [-0.5:{}]\nset yrange [{}:-0.5]\n"
-          "set xtics scale 0 rotate by 35 right ({})\nset ytics scale 0 ({})\n",
+          "set xtics scale 0 rotate by 35 right offset 0,-0.2 ({})\nset ytics scale 0 ({})\n",
           static_cast<double>(map.columns.size()) - 0.5, layers - 0.5, columns, layers_named);
   // Viridis: as light as it is large, also in grey and for the colour-blind.
   figure.script +=

@@ -15,7 +15,7 @@ namespace {
 constexpr double kPointRadius = 8;        // pixels
 constexpr double kNameSize = 13;          // pixels
 constexpr std::size_t kLongestName = 34;  // characters; tables have the whole
-constexpr Frame kFrame{.left = 84, .right = 16, .top = 12, .bottom = 52, .height = 400};
+constexpr Frame kFrame{.left = 94, .right = 16, .top = 12, .bottom = 52, .height = 400};
 
 /// "set label …" of a point's name: its end that is nearer to the point is where it should be, also
 /// where the name turns out wider or narrower than it was taken to be.

@@ -34,10 +34,12 @@ class Builder {
       for (const Cell& cell : row) cells += cell.comparable ? 0 : 1;
     }
     if (cells == 0) return;
-    report_.warnings.push_back(
-        fmt::format("{}: {} {} measured otherwise than the others; notes at them say how, and they "
-                    "are not compared for the best value",
-                    table.caption, cells, cells == 1 ? "number is" : "numbers are"));
+    report_.warnings.push_back(fmt::format(
+        "{}: {} measured otherwise than most of {} neighbours, as notes there say, and left out "
+        "when "
+        "the best is chosen",
+        table.caption, cells == 1 ? "1 number is" : fmt::format("{} numbers are", cells),
+        cells == 1 ? "its" : "their"));
   }
 
   Report& report_;

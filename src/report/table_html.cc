@@ -16,8 +16,11 @@ std::string heading(const Column& column, const std::string& attributes) {
   } else if (column.better == Better::kHigher) {
     arrow = " <span class=\"better\" role=\"img\" aria-label=\"higher is better\">↑</span>";
   }
+  constexpr std::size_t kShort = 14;  // bytes of a name that is not broken at its hyphens
+  std::string name = html_text(column.name);
+  if (column.name.size() <= kShort) name = fmt::format("<span class=\"short\">{}</span>", name);
   return fmt::format("<th scope=\"col\"{}{}>{}{}</th>", attributes,
-                     column.words ? " class=\"words\"" : "", html_text(column.name), arrow);
+                     column.words ? " class=\"words\"" : "", name, arrow);
 }
 
 /// One row of headings, or two where columns have groups.
@@ -49,14 +52,14 @@ std::string body_cell(const Table& table, const Cell& cell, std::size_t c) {
   std::string text = html_text(cell.text);
   if (text.empty() && cell.value) text = html_text(number_text(*cell.value, column.digits));
   if (cell.best) text = fmt::format("<strong>{}</strong>", text);
-  if (cell.value && cell.error) {
-    text += fmt::format(" <span class=\"error\">± {}</span>",
-                        html_text(error_text(*cell.error, *cell.value, column.digits)));
-  }
   if (column.code && !text.empty()) text = fmt::format("<code>{}</code>", text);
   for (const std::size_t note : cell.notes) {
     text += fmt::format("<sup><a href=\"#{0}-note-{1}\" aria-label=\"note {1}\">{1}</a></sup>",
                         table.id, note_sign(note));
+  }
+  if (cell.value && cell.error) {
+    text += fmt::format(" <span class=\"error\">± {}</span>",
+                        html_text(error_text(*cell.error, *cell.value, column.digits)));
   }
   if (text.empty()) text = "<span class=\"none\" aria-label=\"none\">–</span>";
   if (c == 0) return fmt::format("<th scope=\"row\">{}</th>", text);

@@ -84,8 +84,8 @@ TEST(TableHtml, IsAccessibleAndEscaped) {
   EXPECT_THAT(html, HasSubstr("<th scope=\"colgroup\" colspan=\"1\">wiki|pedia</th>"));
   EXPECT_THAT(html, HasSubstr("<th scope=\"row\">&lt;b&gt;two</th>"));
   EXPECT_THAT(html, Not(HasSubstr("<b>two")));
-  EXPECT_THAT(html,
-              HasSubstr("20.12 <span class=\"error\">± 0.25</span><sup><a href=\"#t-note-a\""));
+  EXPECT_THAT(html, HasSubstr("20.12<sup><a href=\"#t-note-a\" aria-label=\"note a\">a</a></sup> "
+                              "<span class=\"error\">± 0.25</span>"));
   EXPECT_THAT(html, HasSubstr("<strong>10.50</strong>"));
   EXPECT_THAT(html, HasSubstr("<li id=\"t-note-a\">a note &amp; more</li>"));
   EXPECT_THAT(html, Not(HasSubstr("<details>")));
