@@ -11,10 +11,10 @@ import sys
 
 ROWS = {
     "base": 1, "formats": 2, "kernels": 3, "file": 3, "text": 3, "arch": 4, "runtime": 5, "nn": 5,
-    "eval": 5, "quant": 6, "serve": 6, "distill": 7, "cuda": 8, "cli": 9,
+    "eval": 5, "quant": 6, "serve": 6, "distill": 7, "report": 7, "cuda": 8, "cli": 9,
 }
-ONLY = {"eval": {"base", "text"}, "text": {"base"}, "serve": {"base", "formats", "kernels", "file",
-                                                              "text", "arch", "runtime"}}
+ONLY = {"eval": {"base", "text"}, "text": {"base"}, "report": {"base", "eval"},
+        "serve": {"base", "formats", "kernels", "file", "text", "arch", "runtime"}}
 NOT = {"quant": {"runtime"}}
 TORCH = {"nn", "quant", "distill", "cuda", "cli"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')

@@ -11,6 +11,7 @@
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/machine.h"
+#include "cli/model_record.h"
 #include "cli/number_text.h"
 #include "eval/statistics.h"
 
@@ -242,6 +243,10 @@ class Bench final : public Command {
       object["bandwidth"].push_back(
           {{"threads", s.threads}, {"bytes_per_second", s.bytes_per_second}});
     }
+    if (console.json()) {
+      object["model_info"] = model_record(runtime_.model, arch::Checkpoint::open(runtime_.model));
+    }
+    object["program"] = program_text();
     console.print_json(object);
   }
 

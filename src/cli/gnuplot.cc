@@ -13,10 +13,10 @@
 namespace onebit::cli {
 namespace {
 
-/// A file with the script, for as long as it is needed.
-class ScriptFile {
+/// A file of a name that nobody else has, for as long as it is needed.
+class ScratchFile {
  public:
-  explicit ScriptFile(const std::string& text) {
+  ScratchFile() {
     const std::filesystem::path folder = std::filesystem::temp_directory_path();
     path_ = (folder / "onebit-XXXXXX").string();
     const int fd = ::mkstemp(path_.data());
@@ -24,11 +24,10 @@ class ScriptFile {
       throw Error(ErrorCode::kIo, fmt::format("{}: cannot write a file there", folder.string()));
     }
     ::close(fd);
-    write_file(path_, text);
   }
-  ScriptFile(const ScriptFile&) = delete;
-  ScriptFile& operator=(const ScriptFile&) = delete;
-  ~ScriptFile() { ::unlink(path_.c_str()); }
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+  ~ScratchFile() { ::unlink(path_.c_str()); }
 
   const std::string& path() const { return path_; }
 
@@ -61,6 +60,21 @@ std::pair<std::string, int> output_of(const std::string& command) {
   return {std::move(text), status};
 }
 
+/// The picture's bytes. `terminal` is what `set terminal` takes.
+std::string run_gnuplot(const std::string& terminal, const std::string& script) {
+  const ScratchFile picture;  // apart from messages, of which some are mere warnings
+  const ScratchFile file;
+  write_file(file.path(), fmt::format("set terminal {}\nset output {}\n{}", terminal,
+                                      gnuplot_quoted(picture.path()), script));
+  // The name that mkstemp gives needs no quoting beyond this. -d: what a user's own .gnuplot sets
+  // must not show.
+  const auto [messages, status] = output_of(fmt::format("gnuplot -d '{}' 2>&1", file.path()));
+  if (status != 0) {
+    throw Error(ErrorCode::kIo, fmt::format("gnuplot: {}", last_line(messages)));
+  }
+  return read_file(picture.path());
+}
+
 }  // namespace
 
 void require_gnuplot() { output_of("gnuplot --version 2>&1"); }
@@ -72,24 +86,16 @@ std::string_view picture_terminal(const std::filesystem::path& out) {
               fmt::format("{}: expected a name that ends in .svg or .png", out.string()));
 }
 
-std::string gnuplot_quoted(std::string_view text) {
-  std::string result = "'";
-  for (const char c : text) {
-    if (c == '\'') result += '\'';
-    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return result + "'";
+void draw(const std::string& script, int width, int height, const std::filesystem::path& out) {
+  write_file(out, run_gnuplot(fmt::format("{} size {},{} noenhanced background 'white'",
+                                          picture_terminal(out), width, height),
+                              script));
 }
 
-void draw(const std::string& script, int width, int height, const std::filesystem::path& out) {
-  const ScriptFile file(fmt::format("set terminal {} size {},{} noenhanced background 'white'\n{}",
-                                    picture_terminal(out), width, height, script));
-  // The name that mkstemp gives needs no quoting beyond this.
-  const auto [picture, status] = output_of(fmt::format("gnuplot '{}' 2>&1", file.path()));
-  if (status != 0) {
-    throw Error(ErrorCode::kIo, fmt::format("gnuplot: {}", last_line(picture)));
-  }
-  write_file(out, picture);
+std::string draw_svg(const std::string& script, int width, int height, int font_size) {
+  return run_gnuplot(
+      fmt::format("svg size {},{} noenhanced font 'sans-serif,{}'", width, height, font_size),
+      script);
 }
 
 }  // namespace onebit::cli
