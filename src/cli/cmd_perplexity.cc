@@ -30,12 +30,6 @@ constexpr const char* kNotes =
     "that of the mean over predicted tokens. --json: ppl, ppl_stderr, tokens, windows,\n"
     "scored, mean_nll; with a teacher kl_mean, kl_stderr, kl_p99 (nats), same_top (a share).\n";
 
-/// What is measured, or compared with, is the model without what only its speed is worth.
-void make_exact(RuntimeFlags& flags) {
-  flags.activations = runtime::Activations::kF32;
-  flags.kv = runtime::KvType::kF32;
-}
-
 class Perplexity final : public Command {
  public:
   Perplexity() { make_exact(runtime_); }

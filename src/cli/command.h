@@ -22,6 +22,7 @@ struct Context {
   Console& console;        ///< results, logs, progress
   Interrupts& interrupts;  ///< SIGINT, SIGTERM, SIGHUP
   std::string isa;         ///< the environment's ONEBIT_ISA; "" when unset
+  std::string command;     ///< "onebit eval …", as a shell takes it: for the record
 };
 
 class Command {

@@ -70,6 +70,11 @@ std::uint64_t actual_seed(std::int64_t seed) {
   return std::random_device()();
 }
 
+void make_exact(RuntimeFlags& flags) {
+  flags.activations = runtime::Activations::kF32;
+  flags.kv = runtime::KvType::kF32;
+}
+
 CLI::Option* define_device(CLI::App& app, std::string& device) {
   return define_choice(app, "--device", device, "where to run", {"cpu", "cuda"});
 }

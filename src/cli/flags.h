@@ -113,6 +113,10 @@ struct RuntimeFlags {
   runtime::KvType kv = runtime::KvType::kF16;
 };
 
+/// What is measured, or compared with, is the model without what only its speed is worth: f32
+/// activations, keys and values.
+void make_exact(RuntimeFlags& flags);
+
 /// --device, of a command that runs on the CPU whatever its MODEL; require_cpu() says so.
 CLI::Option* define_device(CLI::App& app, std::string& device);
 /// Error{kUnsupported} for another device than the CPU.

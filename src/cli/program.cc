@@ -85,14 +85,6 @@ struct Parser {
   UnusedFlags unused;
 };
 
-/// "unknown command 'rnu'; did you mean 'run'?"
-std::string with_suggestion(std::string message, std::string_view word,
-                            const std::vector<std::string_view>& choices) {
-  const std::string_view near = suggestion(word, choices);
-  if (!near.empty()) message += fmt::format("; did you mean '{}'?", near);
-  return message;
-}
-
 int usage_error(Console& console, std::string_view message, std::string_view help) {
   console.error(fmt::format("{} (see '{}')", message, help));
   return kExitUsage;
@@ -107,8 +99,8 @@ std::string unexpected_word(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
-  return with_suggestion(fmt::format("unknown option '{}'", word), word,
-                         {names.begin(), names.end()});
+  const std::vector<std::string_view> choices(names.begin(), names.end());
+  return with_suggestion(fmt::format("unknown option '{}'", word), word, choices);
 }
 
 /// The environment's ONEBIT_ISA, checked here so that the message can say where it comes from.
@@ -120,6 +112,25 @@ std::string forced_isa() {
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("environment variable ONEBIT_ISA: {}", error.what()));
   }
+}
+
+/// The words as one line that a shell reads back.
+std::string command_text(int argc, char** argv) {
+  std::string text = "onebit";
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+./:,@%";
+    text += ' ';
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+      text += word;
+      continue;
+    }
+    text += '\'';
+    for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    text += '\'';
+  }
+  return text;
 }
 
 int run_command(const CommandEntry& entry, int argc, char** argv, Console& console) {
@@ -138,7 +149,7 @@ int run_command(const CommandEntry& entry, int argc, char** argv, Console& conso
   console.set_verbosity(parser.common.verbosity);
   console.set_json(parser.common.json);
   Interrupts interrupts;
-  Context context{console, interrupts, forced_isa()};
+  Context context{console, interrupts, forced_isa(), command_text(argc, argv)};
   try {
     parser.unused.report(console);
     parser.command->run(context);
