@@ -85,14 +85,6 @@ struct Parser {
   UnusedFlags unused;
 };
 
-/// "unknown command 'rnu'; did you mean 'run'?"
-std::string with_suggestion(std::string message, std::string_view word,
-                            const std::vector<std::string_view>& choices) {
-  const std::string_view near = suggestion(word, choices);
-  if (!near.empty()) message += fmt::format("; did you mean '{}'?", near);
-  return message;
-}
-
 int usage_error(Console& console, std::string_view message, std::string_view help) {
   console.error(fmt::format("{} (see '{}')", message, help));
   return kExitUsage;
@@ -107,8 +99,8 @@ std::string unexpected_word(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
-  return with_suggestion(fmt::format("unknown option '{}'", word), word,
-                         {names.begin(), names.end()});
+  const std::vector<std::string_view> choices(names.begin(), names.end());
+  return with_suggestion(fmt::format("unknown option '{}'", word), word, choices);
 }
 
 /// The environment's ONEBIT_ISA, checked here so that the message can say where it comes from.

@@ -1,6 +1,7 @@
 #include "cli/suggestion.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,13 @@ std::string_view suggestion(std::string_view word, std::span<const std::string_v
     }
   }
   return best;
+}
+
+std::string with_suggestion(std::string message, std::string_view word,
+                            std::span<const std::string_view> choices) {
+  const std::string_view near = suggestion(word, choices);
+  if (!near.empty()) message += fmt::format("; did you mean '{}'?", near);
+  return message;
 }
 
 }  // namespace onebit::cli

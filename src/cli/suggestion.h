@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace onebit::cli {
@@ -10,5 +11,9 @@ namespace onebit::cli {
 /// edits (insert, delete, replace, exchange neighbours; case does not count) with at most a third
 /// of its letters wrong; empty when there is none. The first of equals.
 std::string_view suggestion(std::string_view word, std::span<const std::string_view> choices);
+
+/// "unknown command 'rnu'; did you mean 'run'?": `message`, and the suggestion if there is one.
+std::string with_suggestion(std::string message, std::string_view word,
+                            std::span<const std::string_view> choices);
 
 }  // namespace onebit::cli

@@ -1,28 +1,15 @@
 // How a file's text becomes the one string that perplexity tokenises.
-#include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "eval/lines.h"
 #include "eval/perplexity.h"
 
 namespace onebit::eval {
 namespace {
 
 constexpr std::string_view kRowSeparator = "\n\n";
-
-/// The line at `rest`'s beginning with its newline, taken off `rest`.
-std::string_view take_line(std::string_view& rest) {
-  const std::size_t newline = rest.find('\n');
-  const std::size_t size = newline == std::string_view::npos ? rest.size() : newline + 1;
-  const std::string_view line = rest.substr(0, size);
-  rest.remove_prefix(size);
-  return line;
-}
-
-bool is_blank(std::string_view line) {
-  return line.find_first_not_of(" \t\n\v\f\r") == std::string_view::npos;
-}
 
 void append_row(std::string& text, std::string_view row, bool first) {
   if (!first) text += kRowSeparator;
