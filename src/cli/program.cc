@@ -154,7 +154,8 @@ int run_command(const Program& program, const CommandEntry& entry, int argc, cha
   console.set_verbosity(parser.common.verbosity);
   console.set_json(parser.common.json);
   Interrupts interrupts;
-  Context context{console, interrupts, forced_isa(), program.open_torch, command_text(argc, argv)};
+  Context context{console, interrupts, forced_isa(), program.open_torch,
+                  command_text(argc - 1, argv + 1)};
   try {
     parser.unused.report(console);
     parser.command->run(context);

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import unittest
 
-from harness import ONEBIT, ROOT, SMOLLM, STORIES, TINY, CliTest, needs, packed, tiny
+from harness import (ONEBIT, ROOT, SMOLLM, STORIES, TINY, TOOLKIT, CliTest, needs, packed, tiny)
 
 FINAL = re.compile(r"\AFinal estimate: PPL = (\d+\.\d{4}) \+/- (\d+\.\d{4})\Z")
 WIKITEXT = ROOT.parent / "shared" / "data" / "wikitext2" / "wiki.test.raw"
