@@ -4,9 +4,9 @@
 # Usage: tools/accept.sh [POINT…]   (all points when none is named; -l lists them with their scripts)
 #
 # A point's figures are also in build/accept/<point>.txt and its messages in build/accept/<point>.log.
-# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), ROUNDS and PROMPT (tools/accept/
-# products.py and speed.py say what they are), FRESH (where the point `fresh`, which needs root, makes and
-# keeps its Debian; a temporary folder when unset).
+# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), ROUNDS, PROMPT and RECOMPUTE
+# (tools/accept/products.py, speed.py and tasks.py say what they are), FRESH (where the point `fresh`, which
+# needs root, makes and keeps its Debian; a temporary folder when unset).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export BUILD=${BUILD:-build/dev}
@@ -16,13 +16,14 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext llama.cpp svid training sizes kill processes step products speed demo
+POINTS=(logits tokenizers wikitext llama.cpp tasks svid training sizes kill processes step products speed demo
         packed int8 asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
   [wikitext]=tools/accept/wikitext.py     # perplexity against transformers
   [llama.cpp]=tools/accept/llama_cpp.py   # perplexity against llama.cpp's own tool
+  [tasks]=tools/accept/tasks.py           # zero-shot tasks and MMLU against lm-eval
   [svid]=tools/accept/svid.py             # relative errors against scikit-learn and numpy
   [training]=tools/accept/training.py     # twenty steps against a PyTorch script
   [sizes]=tools/accept/sizes.py           # the paper's table of sizes
