@@ -12,6 +12,7 @@ import pathlib
 from collections import defaultdict
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every data set is local
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import datasets  # noqa: E402
 import gguf  # noqa: E402
@@ -46,7 +47,7 @@ SUITES = {
     "piqa": Suite(("piqa.validation.jsonl",)),
     "winogrande": Suite(("winogrande.validation.jsonl",)),
     "hellaswag": Suite(("hellaswag.validation.jsonl",)),
-    "boolq": Suite(("boolq.validation.jsonl",), batch=4),
+    "boolq": Suite(("boolq.validation.jsonl",), batch=8),
     "arc_easy": Suite(("arc_easy.validation.jsonl",)),
     "arc_challenge": Suite(("arc_challenge.validation.jsonl",)),
     "mmlu": Suite(("mmlu.test.jsonl", "mmlu.dev.jsonl"), shots=5, batch=2),
@@ -67,6 +68,9 @@ class Model(HFLM):
     def _model_call(self, inps, *arguments, **keywords):
         self.positions += inps.numel()
         return super()._model_call(inps, *arguments, **keywords)
+
+    def loglikelihood(self, requests, disable_tqdm=True):
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
 
     def encode(self, context, continuation):
         """The ids of both, as loglikelihood() makes them; no task's context is empty."""

@@ -13,7 +13,8 @@ in f32 and whether every token was the likeliest. A context is the ids of "share
 come once.
 awkward: documents from the whole set whose text is unusual (characters beyond ASCII, spaces at ends or doubled, line
 breaks, other numbers of choices, the longest, the shortest), without likelihoods.
-f64_gap: the largest difference that f64 makes to a log-likelihood of the first documents.
+f64_gap: the largest difference that f64 makes to a log-likelihood of the first documents, by tokens: f32 sums 49,152
+exponentials for each.
 invented.json: task_rows.py's rows, and the pairs of texts that they become without and with examples before them.
 aggregation.json: invented numbers of right answers for MMLU's subjects, and lm-eval's means and errors of its groups.
 """
@@ -59,27 +60,26 @@ def golden_documents(name, loaded):
     return [d for d in reference.leaf_documents(loaded, DOCUMENTS // len(leaves)) if d[0] in leaves]
 
 
-def questions(leaf, task):
-    """{(leaf, index): [(context, continuation)]} of the whole set."""
-    task.build_all_requests()
+def pairs_of(task, shots, chosen=None):
+    """{index: [(context, continuation)]} of all or of chosen documents."""
+    task.set_config(key="num_fewshot", value=shots)
+    task.build_all_requests(samples=chosen)
     pairs = collections.defaultdict(list)
     for instance in task.instances:
-        pairs[leaf, instance.doc_id].append(instance.args)
+        pairs[chosen[instance.doc_id] if chosen else instance.doc_id].append(instance.args)
     return pairs
 
 
-def awkward_documents(loaded):
-    """The first few of the whole task for each reason to call a document unusual."""
-    pairs = {}
-    for leaf, task in loaded["tasks"].items():
-        pairs |= questions(leaf, task)
+def awkward_documents(name, loaded):
+    """The first few of the whole task for each reason to call a document unusual, without its examples."""
+    pairs = {(leaf, i): of for leaf, task in loaded["tasks"].items() for i, of in pairs_of(task, 0).items()}
     usual = collections.Counter(map(len, pairs.values())).most_common(1)[0][0]
-    examples = {leaf: os.path.commonprefix([c for d, of in pairs.items() if d[0] == leaf for c, _ in of])
-                for leaf in loaded["tasks"]}
+    beginnings = {leaf: os.path.commonprefix([c for d, of in pairs.items() if d[0] == leaf for c, _ in of])
+                  for leaf in loaded["tasks"]}
 
     def own(document):
         """What is the document's own of each request."""
-        return [(context.removeprefix(examples[document[0]]), continuation[1:])
+        return [(context.removeprefix(beginnings[document[0]]), continuation[1:])
                 for context, continuation in pairs[document]]
 
     def size(document):
@@ -97,7 +97,8 @@ def awkward_documents(loaded):
     by_size = sorted(pairs, key=size)
     chosen = {d for reason in reasons for d in list(filter(reason, pairs))[:AWKWARD]}
     chosen |= {*by_size[:AWKWARD], *(by_size[-AWKWARD:] if len(loaded["tasks"]) == 1 else ())}
-    return {d: pairs[d] for d in sorted(chosen)}
+    return {(leaf, i): pairs_of(loaded["tasks"][leaf], reference.SUITES[name].shots, [i])[i]
+            for leaf, i in sorted(chosen)}
 
 
 class Contexts:
@@ -113,7 +114,9 @@ class Contexts:
 
     def entry(self, leaf, context):
         n = self.of_leaf.get(leaf)
-        return {"ids": context} if n is None else {"shared": n, "ids": context[len(self.shared[n]):]}
+        if n is None or context[:len(self.shared[n])] != self.shared[n]:
+            return {"ids": context}
+        return {"shared": n, "ids": context[len(self.shared[n]):]}
 
 
 def request_ids(model, pairs):
@@ -152,14 +155,14 @@ def make(name, model, model64):
     for i, (line, own, choices) in enumerate(scored):
         if i < EXACT:
             exact = f64_loglikelihoods(model64, own, choices)
-            gap = max([gap, *(abs(x - c["loglikelihood"]) for x, c in zip(exact, line["choices"]))])
+            gap = max([gap, *(abs(x - c["loglikelihood"]) / c["tokens"] for x, c in zip(exact, line["choices"]))])
         line["contexts"] = [contexts.entry(line["task"], c) for c in own]
         line["choices"] = [
             ids | {"characters": c["characters"], "loglikelihood": float(f"{c['loglikelihood']:.9g}"),
                    "greedy": c["greedy"]} for ids, c in zip(choices, line["choices"])]
         documents.append(line)
     awkward = []
-    for (leaf, i), pairs in awkward_documents(loaded).items():
+    for (leaf, i), pairs in awkward_documents(name, loaded).items():
         own, choices = request_ids(model, pairs)
         awkward.append({"task": leaf, "doc_id": i, "contexts": [contexts.entry(leaf, c) for c in own],
                         "choices": choices})
@@ -211,7 +214,7 @@ def make_aggregation():
     write(OUT / "aggregation.json", provenance() | {
         "subjects": {leaf: [right[leaf], n] for leaf, n in sizes.items()},
         "results": {name: {key: float(value) for key, value in metrics.items() if key.startswith("acc")}
-                    for name, metrics in results.items()}})
+                    for name, metrics in results.items() if "acc,none" in metrics}})
 
 
 def write(path, golden):
