@@ -37,7 +37,8 @@ class LmEvalGolden : public ::testing::TestWithParam<const char*> {
   void SetUp() override {
     ONEBIT_REQUIRE_FILE(model_path());
     ONEBIT_REQUIRE_FILE(data_path());
-    golden_ = Json::parse(read_file(testing::golden("tasks") / (std::string(GetParam()) + ".json")));
+    golden_ =
+        Json::parse(read_file(testing::golden("tasks") / (std::string(GetParam()) + ".json")));
   }
 
   static std::filesystem::path model_path() { return testing::model("smollm2-135m-instruct.gguf"); }
@@ -61,7 +62,8 @@ class LmEvalGolden : public ::testing::TestWithParam<const char*> {
   Ids context(const Json& document, std::size_t index) const {
     const Json& own = document.at("contexts").at(index);
     Ids ids;
-    if (own.contains("shared")) ids = golden_.at("shared").at(own.at("shared").get<std::size_t>()).get<Ids>();
+    if (own.contains("shared"))
+      ids = golden_.at("shared").at(own.at("shared").get<std::size_t>()).get<Ids>();
     const Ids rest = own.at("ids").get<Ids>();
     ids.insert(ids.end(), rest.begin(), rest.end());
     return ids;
@@ -135,7 +137,7 @@ TEST_P(LmEvalGolden, LogLikelihoods) {
 INSTANTIATE_TEST_SUITE_P(Tasks, LmEvalGolden,
                          ::testing::Values("piqa", "winogrande", "hellaswag", "boolq", "arc_easy",
                                            "arc_challenge", "mmlu"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& task) { return std::string(task.param); });
 
 }  // namespace
 }  // namespace onebit::cli

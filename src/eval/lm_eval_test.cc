@@ -20,9 +20,7 @@ namespace {
 using Json = nlohmann::json;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-Json golden(const char* name) {
-  return Json::parse(read_file(testing::golden("tasks") / name));
-}
+Json golden(const char* name) { return Json::parse(read_file(testing::golden("tasks") / name)); }
 
 std::string json_lines(const Json& rows) {
   std::string lines;
@@ -74,7 +72,8 @@ TEST(LmEval, PromptsOfInventedRows) {
 TaskResult result_of(const Task& task, int right, int count) {
   std::vector<Sample> samples;
   for (int i = 0; i < count; ++i) {
-    samples.push_back({.task = task.name, .document = i, .choices = {{}}, .acc = i < right ? 1 : 0});
+    samples.push_back(
+        {.task = task.name, .document = i, .choices = {{}}, .acc = i < right ? 1 : 0});
   }
   return summarize(task, samples);
 }
