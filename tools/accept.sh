@@ -4,9 +4,9 @@
 # Usage: tools/accept.sh [POINT…]   (all points when none is named; -l lists them with their scripts)
 #
 # A point's figures are also in build/accept/<point>.txt and its messages in build/accept/<point>.log.
-# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), ROUNDS and PROMPT (tools/accept/
-# products.py and speed.py say what they are), FRESH (where the point `fresh`, which needs root, makes and
-# keeps its Debian; a temporary folder when unset).
+# Environment: BUILD (build/dev), FUZZ_SECONDS (300 for each target), ROUNDS, PROMPT and RECOMPUTE
+# (tools/accept/products.py, speed.py and tasks.py say what they are), FRESH (where the point `fresh`, which
+# needs root, makes and keeps its Debian; a temporary folder when unset).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export BUILD=${BUILD:-build/dev}
@@ -16,7 +16,7 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill processes step products speed demo
+POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill processes step products speed demo tasks
         packed int8 asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
@@ -25,6 +25,7 @@ declare -A SCRIPTS=(
   [strides]=tools/accept/strides.py       # perplexity in windows that slide, against transformers
   [llama.cpp]=tools/accept/llama_cpp.py   # perplexity against llama.cpp's own tool
   [llama.cpp-kl]=tools/accept/llama_cpp_kl.py # divergence against llama.cpp's own tool
+  [tasks]=tools/accept/tasks.py           # zero-shot tasks and MMLU against lm-eval
   [svid]=tools/accept/svid.py             # relative errors against scikit-learn and numpy
   [sensitivity]=tools/accept/sensitivity.py   # what a matrix costs against transformers; time of all
   [training]=tools/accept/training.py     # twenty steps against a PyTorch script
