@@ -14,7 +14,6 @@ namespace {
 using Short4 = std::uint16_t __attribute__((vector_size(8)));
 
 constexpr float kSteps = 65535.0F;
-constexpr float kSpan = 16.0F;  // nats that the codes cover at most
 constexpr float kRound =
     12582912.0F;  // 1.5 · 2^23: adding it rounds to a whole number, half to even
 

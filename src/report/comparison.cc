@@ -18,7 +18,7 @@ namespace {
 }
 
 std::string model_words(const ModelInfo& info) {
-  const std::string name = info.name.empty() ? info.path : info.name;
+  std::string name = info.name.empty() ? info.path : info.name;
   if (info.sha256.empty()) return name;
   return fmt::format("{} (sha256 {})", name, short_hash(info.sha256));
 }

@@ -128,6 +128,7 @@ std::vector<PlacedLabel> place_labels(const std::vector<PointLabel>& points, dou
                                       double point, const Box& area) {
   Placer placer(points, height, point, area);
   std::vector<PlacedLabel> placed;
+  placed.reserve(points.size());
   for (const PointLabel& label : points) placed.push_back(placer.place(label));
   return placed;
 }

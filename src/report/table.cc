@@ -15,8 +15,9 @@ Settings usual(const std::vector<const Settings*>& rows) {
   std::map<std::string, std::vector<std::pair<std::string, int>>> counts;
   for (const Settings* settings : rows) {
     if (settings == nullptr) continue;
-    for (const auto& [name, value] : *settings) {
-      auto& values = counts[name];
+    for (const auto& setting : *settings) {
+      const std::string& value = setting.second;
+      auto& values = counts[setting.first];
       const auto found = std::find_if(values.begin(), values.end(),
                                       [&](const auto& known) { return known.first == value; });
       if (found == values.end()) {

@@ -42,6 +42,7 @@ Table divergence_table(const Comparison& comparison) {
   }
   for (std::size_t text = 0; text < comparison.texts().size(); ++text) {
     std::vector<const Settings*> column;
+    column.reserve(settings.size());
     for (const auto& own : settings) column.push_back(own[text].empty() ? nullptr : &own[text]);
     for (std::size_t c = 2 + 3 * text; c < 5 + 3 * text; ++c) {
       note_differences(column, column_cells(table, c), table);

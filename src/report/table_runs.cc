@@ -91,6 +91,7 @@ Table runs_table(const Comparison& comparison) {
     }
   }
   std::vector<const Settings*> pointers;
+  pointers.reserve(judged.size());
   for (const Settings& own : judged) pointers.push_back(&own);
   for (std::size_t c = settings.size() + 2; c + 1 < table.columns.size(); ++c) {
     note_differences(pointers, column_cells(table, c), table);

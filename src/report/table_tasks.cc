@@ -18,7 +18,8 @@ std::vector<Measured> all_metrics(const Comparison& comparison, bool mmlu_subjec
   for (const ModelEntry& model : comparison.models()) {
     for (const TaskEntry& task : model.tasks) {
       if (is_mmlu_subject(*task.score) != mmlu_subjects) continue;
-      for (const auto& [metric, score] : task.score->scores) {
+      for (const auto& named : task.score->scores) {
+        const std::string& metric = named.first;
         const auto same = [&](const Measured& m) {
           return m.task == task.score->task && m.metric == metric;
         };

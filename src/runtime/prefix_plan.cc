@@ -83,9 +83,9 @@ class PrefixPlan::Builder {
     std::sort(plan_.order_.begin(), plan_.order_.end(), [&](std::size_t a, std::size_t b) {
       const std::span<const TokenId> x = plan_.sequences_[a].tokens;
       const std::span<const TokenId> y = plan_.sequences_[b].tokens;
-      const auto order =
-          std::lexicographical_compare_three_way(x.begin(), x.end(), y.begin(), y.end());
-      return order != 0 ? order < 0 : a < b;
+      if (std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end())) return true;
+      if (std::lexicographical_compare(y.begin(), y.end(), x.begin(), x.end())) return false;
+      return a < b;
     });
     for (std::size_t i = 0; i < plan_.order_.size(); ++i) {
       const bool begins_next =
