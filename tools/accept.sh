@@ -16,8 +16,8 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
-POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill processes step products speed demo tasks
-        packed int8 asan fuzz fresh)
+POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill
+        processes step products speed demo packed int8 tasks asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines

@@ -96,7 +96,7 @@ class Perplexity final : public Command {
     eval::Scorer& scorer = model->scorer();
     const text::Tokenizer& tokenizer = model->checkpoint().tokenizer();
     const eval::ScoredText text = with_names([&] {
-      eval::require_context(scorer, "the model", options_);
+      eval::require_context(options_.window, scorer.context(), "the model");
       return eval::scored_text(tokenizer, raw_text, options_);
     });
     // Before the hours, not after them: a place that cannot be written to.

@@ -20,7 +20,7 @@
 #include "cli/part_file.h"
 #include "cli/sensitivity_report.h"
 #include "eval/perplexity.h"
-#include "eval/text_windows.h"
+#include "eval/windows.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {
@@ -168,11 +168,11 @@ class SensitivityCommand final : public Command {
                                         std::string_view text) const {
     try {
       eval::require_context(window_, source.config().context, "the model");
-      std::vector<text::TokenId> tokens =
-          eval::text_tokens(source.tokenizer(), eval::join_rows(file_, text, rows_));
-      const std::int64_t windows = eval::whole_windows(std::ssize(tokens), window_, max_windows_);
-      tokens.resize(static_cast<std::size_t>(windows * window_));
-      return tokens;
+      eval::ScoredText scored =
+          eval::scored_text(source.tokenizer(), eval::join_rows(file_, text, rows_),
+                            {.window = window_, .max_windows = max_windows_});
+      scored.tokens.resize(scored.windows.size() * static_cast<std::size_t>(window_));
+      return std::move(scored.tokens);
     } catch (const Error& error) {
       const std::string_view hint =
           error.code() == ErrorCode::kInvalidArgument ? " (-c gives a window's tokens)" : "";

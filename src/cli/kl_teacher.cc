@@ -55,7 +55,8 @@ void KlTeacher::load(const Context& context, const std::string& model, const KlT
   model_.emplace(load_model(context, flags));
   require_same_tokens(task, model_->checkpoint().tokenizer(), model);
   scorer_.emplace(*model_);
-  eval::require_context(*scorer_, fmt::format("--kl-teacher {}", model), task.options);
+  eval::require_context(task.options.window, scorer_->context(),
+                        fmt::format("--kl-teacher {}", model));
   if (scorer_->vocab_size() != task.vocab) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("--kl-teacher {}: found logits of {} tokens, expected the model's {}",

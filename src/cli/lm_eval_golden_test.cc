@@ -108,6 +108,7 @@ TEST_P(LmEvalGolden, LogLikelihoods) {
   RuntimeScorer scorer(model);
   const std::vector<Case> all = cases("documents", model.checkpoint().tokenizer());
   std::vector<eval::DocumentPlan> plans;
+  plans.reserve(all.size());
   for (const Case& one : all) plans.push_back(eval::make_plan(one.requests, scorer.context()));
   const auto scores = eval::DocumentScorer(scorer, model.pool()).score(plans, 0, {});
   // Of a token's log-probability; f32 moves lm-eval's own by f64_gap.

@@ -64,6 +64,7 @@ inline Rows score_each(eval::Scorer& scorer, const std::vector<ScoredCase>& case
 
 inline Rows score_together(eval::Scorer& scorer, const std::vector<ScoredCase>& cases) {
   std::vector<eval::Sequence> sequences;
+  sequences.reserve(cases.size());
   for (const ScoredCase& c : cases) sequences.push_back({c.tokens, c.first});
   Rows rows(cases.size());
   std::vector<std::int64_t> next(cases.size());

@@ -62,6 +62,7 @@ TEST(LmEval, PromptsOfInventedRows) {
       EXPECT_EQ(prompts_of(*task, document, examples.before(i)),
                 expected[i].at("prompts").get<Pairs>());
       std::vector<std::int64_t> lengths;
+      lengths.reserve(document.choices.size());
       for (const std::string& choice : document.choices) lengths.push_back(characters(choice));
       EXPECT_EQ(lengths, expected[i].at("characters").get<std::vector<std::int64_t>>());
     }
@@ -71,6 +72,7 @@ TEST(LmEval, PromptsOfInventedRows) {
 /// The first `right` of `count` documents right, the others wrong.
 TaskResult result_of(const Task& task, int right, int count) {
   std::vector<Sample> samples;
+  samples.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     samples.push_back(
         {.task = task.name, .document = i, .choices = {{}}, .acc = i < right ? 1 : 0});

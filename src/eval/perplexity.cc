@@ -134,18 +134,10 @@ void compare(std::span<const PositionScore> scores, PerplexityResult& result) {
 
 }  // namespace
 
-void require_context(const Scorer& scorer, std::string_view who, const PerplexityOptions& options) {
-  if (options.window > scorer.context()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("window: found {} tokens, expected at most {}, the context of {}",
-                            options.window, scorer.context(), who));
-  }
-}
-
 PerplexityResult perplexity(Scorer& model, TeacherRows* teacher, const ScoredText& text,
                             const PerplexityOptions& options, Progress& progress,
                             const std::stop_token& stop) {
-  require_context(model, "the model", options);
+  require_context(options.window, model.context(), "the model");
   const auto planned = static_cast<std::uint64_t>(text.predictions);
   Reducer reducer(model.vocab_size(), options.threads, teacher);
   reducer.scores.reserve(planned);
@@ -186,10 +178,10 @@ PerplexityResult perplexity(Scorer& model, TeacherRows* teacher, const ScoredTex
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,
                             std::string_view text, const PerplexityOptions& options,
                             Progress& progress, const std::stop_token& stop) {
-  require_context(model, "the model", options);
+  require_context(options.window, model.context(), "the model");
   std::unique_ptr<TeacherRows> rows;
   if (teacher != nullptr) {
-    require_context(*teacher, "the teacher", options);
+    require_context(options.window, teacher->context(), "the teacher");
     if (teacher->vocab_size() != model.vocab_size()) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("teacher's vocabulary: found {} tokens, expected the model's {}",

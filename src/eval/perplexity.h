@@ -68,10 +68,6 @@ PerplexityResult perplexity(Scorer& model, TeacherRows* teacher, const ScoredTex
                             const PerplexityOptions& options, Progress& progress,
                             const std::stop_token& stop);
 
-/// Error{kInvalidArgument} when the window exceeds the context of `scorer`, which is `who`
-/// ("the model").
-void require_context(const Scorer& scorer, std::string_view who, const PerplexityOptions& options);
-
 /// The same from a text as it is, with a live teacher or none. Throws as scored_text too, and
 /// Error{kInvalidArgument} when the vocabularies differ.
 PerplexityResult perplexity(Scorer& model, Scorer* teacher, const text::Tokenizer& tokenizer,

@@ -14,7 +14,6 @@
 namespace onebit::eval {
 namespace {
 
-using testing::document;
 using testing::error_of;
 using ::testing::HasSubstr;
 using text::TokenId;
@@ -96,7 +95,7 @@ std::vector<Sample> run(const TaskPlan& plan, FakeScorer& scorer, int threads = 
   std::vector<Sample> samples;
   score_task(
       plan, begin, documents,
-      [&](std::vector<Sample> batch) {
+      [&](const std::vector<Sample>& batch) {
         EXPECT_LE(batch.size(), static_cast<std::size_t>(kBatchDocuments));
         samples.insert(samples.end(), batch.begin(), batch.end());
       },
@@ -189,7 +188,7 @@ TEST(TaskRun, StopsWhenAsked) {
                        [&] {
                          score_task(
                              plan, 0, documents,
-                             [&](std::vector<Sample> batch) { scored += batch.size(); },
+                             [&](const std::vector<Sample>& batch) { scored += batch.size(); },
                              scorer.stop.get_token());
                        }),
               HasSubstr("interrupted"));
@@ -287,6 +286,7 @@ TEST(SampleLine, BrokenLines) {
 
 std::vector<Sample> right(const Task& task, int right, int count) {
   std::vector<Sample> samples;
+  samples.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     samples.push_back(judge(task, i, i < right ? 0 : 1, scores({{-1, 1}, {-2, 1}}), false));
   }

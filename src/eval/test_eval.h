@@ -51,7 +51,7 @@ inline std::unique_ptr<text::Tokenizer> make_tokenizer(bool adds_bos) {
   data.pre = "gpt-2";
   const auto& alphabet = text::byte_alphabet();
   data.tokens.assign(alphabet.begin(), alphabet.end());
-  const std::string space = alphabet[' '];
+  const std::string& space = alphabet[' '];
   data.merges = {space + " a", space + "a b", "a b"};
   for (const std::string& token : {space + "a", space + "ab", std::string("ab")}) {
     data.tokens.push_back(token);

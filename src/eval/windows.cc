@@ -71,6 +71,12 @@ std::vector<Window> cut_windows(std::int64_t tokens, const PerplexityOptions& op
   return windows;
 }
 
+void require_context(std::int64_t window, std::int64_t context, std::string_view who) {
+  if (window <= context) return;
+  throw_argument(fmt::format("window: found {} tokens, expected at most {}, the context of {}",
+                             window, context, who));
+}
+
 std::vector<text::TokenId> ScoredText::context(const Window& window) const {
   std::vector<text::TokenId> result(tokens.begin() + window.begin,
                                     tokens.begin() + window.begin + window.size - 1);

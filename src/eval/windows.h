@@ -48,6 +48,9 @@ struct Window {
 /// window or protocol, a text without a window.
 std::vector<Window> cut_windows(std::int64_t tokens, const PerplexityOptions& options);
 
+/// Throws Error{kInvalidArgument} for a window longer than the context of `who` ("the model").
+void require_context(std::int64_t window, std::int64_t context, std::string_view who);
+
 /// A text as it is scored.
 struct ScoredText {
   std::vector<text::TokenId> tokens;  ///< BOS first if the tokenizer adds one

@@ -7,7 +7,7 @@
 //   KL(m, s) = (1/N) Σ_n KL(p_n ‖ p̂_n),  KL(p ‖ p̂) = Σ_v p_v (log p_v − log p̂_v) nats,
 //   p = softmax(z), p̂ = softmax(ẑ).
 //
-// Windows and positions are those of the papers' perplexity (eval/text_windows.h): a window of c
+// Windows and positions are those of the papers' perplexity (eval/windows.h): a window of c
 // tokens has c − 1 of them.
 //
 // One pass through the model costs as much as all blocks; what comes before the quantised matrix's

@@ -56,6 +56,7 @@ TEST(Comparison, JoinsByPathWithoutAHash) {
 TEST(Comparison, NamesTellModelsApart) {
   const auto of = [](const std::vector<Json>& infos) {
     std::vector<Json> files;
+    files.reserve(infos.size());
     for (const Json& info : infos) files.push_back(perplexity_json(info));
     const Comparison comparison(records(files), {});
     return names(comparison);

@@ -48,6 +48,7 @@ TEST(PlaceLabels, OfPointsOnOnePlace) {
 TEST(PlaceLabels, OfACluster) {
   Rng rng(1);
   std::vector<PointLabel> points;
+  points.reserve(14);
   for (int i = 0; i < 14; ++i) {
     points.push_back({250 + static_cast<double>(rng.below(60)),
                       150 + static_cast<double>(rng.below(50)),

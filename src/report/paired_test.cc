@@ -37,6 +37,7 @@ TEST(PairedDifference, MeanErrorAndCounts) {
 TEST(PairedDifference, IsAntisymmetric) {
   const std::vector<ScorePair> pairs = {{1, 0}, {0, 1}, {1, 0}, {1, 0}, {0, 0}};
   std::vector<ScorePair> swapped;
+  swapped.reserve(pairs.size());
   for (const auto& [base, model] : pairs) swapped.emplace_back(model, base);
   const PairedDifference one = paired_difference(pairs);
   const PairedDifference two = paired_difference(swapped);

@@ -62,6 +62,7 @@ inline Record record(const Json& json, const std::string& file = "file.json") {
 /// Files named 1.json, 2.json, …
 inline std::vector<Record> records(const std::vector<Json>& files) {
   std::vector<Record> result;
+  result.reserve(files.size());
   for (const Json& json : files) {
     result.push_back(record(json, fmt::format("{}.json", result.size() + 1)));
   }

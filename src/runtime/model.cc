@@ -295,11 +295,11 @@ void Model::Impl::hand_over(const ContinuationSink& sink) {
     left = left.subspan(rows.size());
     std::span<const float> logits = run_head(rows);
     while (!rows.empty()) {
-      const auto [item, token] = std::pair(rows.front().item, rows.front().token);
+      const WantedRow& first = rows.front();
       const auto end = std::find_if(rows.begin(), rows.end(),
-                                    [&](const WantedRow& row) { return row.item != item; });
+                                    [&](const WantedRow& row) { return row.item != first.item; });
       const auto count = static_cast<std::size_t>(end - rows.begin());
-      sink(item, token, logits.first(count * vocab));
+      sink(first.item, first.token, logits.first(count * vocab));
       rows = rows.subspan(count);
       logits = logits.subspan(count * vocab);
     }

@@ -309,6 +309,7 @@ TEST_F(RuntimeModel, WhatOneOfSeveralSequencesHasWrongIsSaid) {
   const Ids good = {1, 2, 3};
   const Ids bad = {1, 37, 3};
   std::vector<KvCache> caches;
+  caches.reserve(4);
   for (int i = 0; i < 4; ++i) caches.push_back(model.make_cache(4));
   const auto says = [&](ErrorCode code, const Ids& third) {
     const std::vector<Continuation> items = {

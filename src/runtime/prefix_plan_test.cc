@@ -9,24 +9,16 @@
 
 #include "base/rng.h"
 #include "runtime/test_logits.h"
+#include "runtime/test_sequences.h"
 
 namespace onebit::runtime {
 namespace {
 
+using testing::Case;
 using testing::Ids;
 using testing::message_of;
+using testing::views;
 using text::TokenId;
-
-struct Case {
-  Ids tokens;
-  std::int64_t first;
-};
-
-std::vector<WantedSequence> views(const std::vector<Case>& cases) {
-  std::vector<WantedSequence> result;
-  for (const Case& c : cases) result.push_back({c.tokens, c.first});
-  return result;
-}
 
 /// A node in short: its parent, its tokens, and how many of them, at the end, are wanted.
 struct Short {

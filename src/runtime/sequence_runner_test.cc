@@ -11,28 +11,20 @@
 #include "base/atomic_file.h"
 #include "base/test_paths.h"
 #include "runtime/test_logits.h"
+#include "runtime/test_sequences.h"
 
 namespace onebit::runtime {
 namespace {
 
 using testing::all_logits;
+using testing::Case;
 using testing::Floats;
 using ::testing::HasSubstr;
 using testing::Ids;
 using testing::long_config;
 using testing::message_of;
 using testing::random_tokens;
-
-struct Case {
-  Ids tokens;
-  std::int64_t first;
-};
-
-std::vector<WantedSequence> views(const std::vector<Case>& cases) {
-  std::vector<WantedSequence> result;
-  for (const Case& c : cases) result.push_back({c.tokens, c.first});
-  return result;
-}
+using testing::views;
 
 /// Runs them and compares with each alone. Returns how many tokens passed through the layers.
 std::int64_t expect_as_alone(Model& model, SequenceRunner& runner, const std::vector<Case>& cases) {
@@ -60,7 +52,7 @@ Ids joined(const Ids& a, const Ids& b) {
 
 class Runner : public ::testing::Test {
  protected:
-  Model load(ModelOptions options = {.threads = 2, .isa = {}}) {
+  Model load(const ModelOptions& options = {.threads = 2, .isa = {}}) {
     const std::filesystem::path path = dir_ / "m.gguf";
     arch::test_models::write_gguf(arch::test_models::random_model(long_config(), 5), path);
     return Model::load(path, options);

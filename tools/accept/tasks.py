@@ -10,7 +10,8 @@ characters) and the same acc and acc_norm, unless its two best choices are neare
 metric compares: those are counted, and listed where they differ. Then both sides run a part of each task in turns.
 
 lm-eval takes two hours on two cores: what it found is kept in build/accept/lm_eval, part by part, and only missing
-documents are scored; other versions, another model or other data begin it anew. --reference does that and no more.
+documents are scored; other versions, another model or other data begin it anew. --reference does that and no more;
+with DEVICE=cuda on a GPU it is minutes, and build/accept/lm_eval can be brought from there.
 Environment: RECOMPUTE=1 begins anew anyway, ROUNDS (2) of the turns, 0 for none.
 """
 import json
@@ -41,12 +42,13 @@ OURS = figures.ROOT / "build/accept/tasks"
 class Reference:
     """lm-eval's side: the model, loaded when first needed, and what it found."""
 
-    def __init__(self):
+    def __init__(self, device):
+        self._device = device
         self._model = None
 
     @property
     def model(self):
-        self._model = self._model or reference.load_model()
+        self._model = self._model or reference.load_model(self._device)
         return self._model
 
     def scores(self, name, loaded):
@@ -54,7 +56,7 @@ class Reference:
         path, identity = KEPT / f"{name}.json", reference.identity(name)
         kept = {} if os.environ.get("RECOMPUTE") == "1" or not path.exists() else json.loads(path.read_text())
         if kept.get("identity") != identity:
-            kept = {"identity": identity, "seconds": 0.0, "positions": 0, "documents": []}
+            kept = {"identity": identity, "device": self._device, "seconds": 0.0, "positions": 0, "documents": []}
         there = {(line["task"], line["doc_id"]) for line in kept["documents"]}
         wanted = reference.leaf_documents(loaded, DOCUMENTS[name])
         missing = [document for document in wanted if document not in there]
@@ -187,7 +189,7 @@ def check_task(report, name, lm_eval, loaded):
             report.note(f"{name}: {metric}, lm-eval and onebit", *(
                 f"{100 * float(np.mean([line[metric] for line in lines])):.2f} %" for lines in (theirs, ours)))
     check_results(report, name, loaded, ours, results)
-    report.note(f"{name}: lm-eval, when it ran", f"{kept['seconds']:.0f} s",
+    report.note(f"{name}: lm-eval, when it ran on {kept['device']}", f"{kept['seconds']:.0f} s",
                 f"{kept['positions'] / kept['seconds']:.0f} tokens/s")
     report.note(f"{name}: onebit", f"{seconds:.0f} s")
     if ROUNDS and name in TIMED:
@@ -199,7 +201,8 @@ def main():
     arguments = sys.argv[1:]
     only_reference = "--reference" in arguments
     names = [name for name in arguments if name != "--reference"] or list(DOCUMENTS)
-    report, lm_eval = figures.Report("tasks"), Reference()
+    report = figures.Report("tasks")
+    lm_eval = Reference(os.environ.get("DEVICE", "cpu") if only_reference else "cpu")
     for name in names:
         if not reference.has_data(name):
             report.note(f"{name}: no data in {reference.DATA.name}", "skipped")
