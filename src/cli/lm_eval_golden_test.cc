@@ -136,7 +136,8 @@ TEST_P(LmEvalGolden, LogLikelihoods) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tasks, LmEvalGolden,
-                         ::testing::Values("piqa", "winogrande", "hellaswag", "boolq", "arc_easy"),
+                         ::testing::Values("piqa", "winogrande", "hellaswag", "boolq", "arc_easy",
+                                           "arc_challenge", "mmlu"),
                          [](const auto& task) { return std::string(task.param); });
 
 }  // namespace
