@@ -41,7 +41,7 @@ std::vector<double> linear_tics(const Axis& range) {
 }
 
 std::string tic_text(double value) {
-  constexpr double kLarge = 1e5;
+  constexpr double kLarge = 1e6;
   if (std::fabs(value) < kLarge) return fmt::format("{:.6g}", value);
   const auto power = static_cast<int>(std::floor(std::log10(std::fabs(value)) + 1e-9));
   return fmt::format("{:.3g}e{}", value / std::pow(10, power), power);

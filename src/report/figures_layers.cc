@@ -110,8 +110,7 @@ std::vector<Figure> run_figures(const Comparison& comparison) {
 
 std::vector<Figure> layer_figures(const Comparison& comparison) {
   std::vector<Figure> figures;
-  LinePlot errors{
-      .x_title = "layer", .y_title = "relative error, mean of the matrices", .marks = true};
+  LinePlot errors{.x_title = "layer", .y_title = "relative error", .marks = true};
   for (std::size_t m = 0; m < comparison.models().size(); ++m) {
     const ModelEntry& model = comparison.models()[m];
     if (model.quantize != nullptr) {
@@ -135,7 +134,8 @@ std::vector<Figure> layer_figures(const Comparison& comparison) {
     }
   }
   std::erase_if(errors.lines, [](const LinePlot::Line& line) { return line.points.empty(); });
-  add_lines(std::move(errors), "layer_errors", "Relative error of each layer's matrices", figures);
+  add_lines(std::move(errors), "layer_errors", "Mean relative error of each layer's matrices",
+            figures);
 
   LinePlot blocks{.x_title = "block", .y_title = "relative error of its output", .marks = true};
   const std::vector<std::string> names = curve_names(comparison);

@@ -26,17 +26,20 @@ a{color:var(--series-1)}
 .scroll{overflow-x:auto;margin:.8rem 0 .4rem;border:1px solid var(--grid);border-radius:6px;background:var(--card)}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 caption{caption-side:top;text-align:left;padding:.55rem .7rem;font-size:.9rem}
+caption span{display:inline-block;position:sticky;left:.7rem;max-width:calc(min(100vw,78rem) - 4rem)}
 th,td{padding:.35rem .7rem;text-align:right;vertical-align:top;white-space:nowrap;border-top:1px solid var(--grid)}
 thead th{vertical-align:bottom;font-weight:600;white-space:normal}
 thead th[scope=colgroup]{text-align:center;border-left:1px solid var(--grid)}
 th[scope=row]{position:sticky;left:0;max-width:16rem;background:var(--card);text-align:left;font-weight:600;
  white-space:normal;overflow-wrap:anywhere;min-width:7rem}
 .words{text-align:left}
-td.words{white-space:normal;min-width:6rem;max-width:26rem;overflow-wrap:anywhere}
+td.words{white-space:normal;min-width:7.5rem;max-width:26rem;overflow-wrap:anywhere}
 thead .short{white-space:nowrap}
+thead .long{display:inline-block;min-width:6rem}
 .better{color:var(--series-1);font-weight:400}
 .error{font-size:.8rem}
 .wide .error{display:block}
+.wide th,.wide td{padding-left:.45rem;padding-right:.45rem}
 strong{font-weight:700}
 code{font:.8rem/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 td.words code{display:block;min-width:14rem}
@@ -55,7 +58,7 @@ figcaption{font-size:.9rem;margin-bottom:.3rem}
 .legend svg{flex:none}
 summary{cursor:pointer;padding:.3rem 0}
 @media (max-width:40rem){body{padding:.8rem .6rem 2rem;font-size:15px}th,td{padding:.3rem .5rem}figure{padding:.4rem}
- th[scope=row]{max-width:8.5rem;min-width:6rem}}
+ th[scope=row]{max-width:9rem;min-width:7.5rem}}
 @media print{body{max-width:none;padding:0;font-size:10pt}.scroll{overflow:visible;border:0}nav{display:none}
  h2{break-after:avoid}table{font-size:7.5pt}th,td{padding:.15rem .3rem}tr{break-inside:avoid}
  th[scope=row]{position:static}details::details-content{content-visibility:visible;block-size:auto}.figures{grid-template-columns:1fr 1fr}}

@@ -17,8 +17,9 @@ std::string heading(const Column& column, const std::string& attributes) {
     arrow = " <span class=\"better\" role=\"img\" aria-label=\"higher is better\">↑</span>";
   }
   constexpr std::size_t kShort = 14;  // bytes of a name that is not broken at its hyphens
-  std::string name = html_text(column.name);
-  if (column.name.size() <= kShort) name = fmt::format("<span class=\"short\">{}</span>", name);
+  const std::string name =
+      fmt::format("<span class=\"{}\">{}</span>", column.name.size() <= kShort ? "short" : "long",
+                  html_text(column.name));
   return fmt::format("<th scope=\"col\"{}{}>{}{}</th>", attributes,
                      column.words ? " class=\"words\"" : "", name, arrow);
 }
@@ -72,7 +73,8 @@ std::string table_html(const Table& table) {
   constexpr std::size_t kWide = 8;  // columns: errors then stand below their values
   std::string html = fmt::format(
       "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"{0}-caption\">\n"
-      "<table id=\"{0}\"{3}>\n<caption id=\"{0}-caption\">{1}.</caption>\n<thead>\n{2}\n</thead>\n"
+      "<table id=\"{0}\"{3}>\n<caption><span "
+      "id=\"{0}-caption\">{1}.</span></caption>\n<thead>\n{2}\n</thead>\n"
       "<tbody>\n",
       table.id, html_text(table.caption), head(table.columns),
       table.columns.size() > kWide ? " class=\"wide\"" : "");

@@ -80,7 +80,8 @@ TEST(TableHtml, IsAccessibleAndEscaped) {
   table.rows[0][1].notes.push_back(table.note("a note & more"));
   mark_best(table);
   const std::string html = table_html(table);
-  EXPECT_THAT(html, HasSubstr("<caption id=\"t-caption\">A &lt;caption&gt;.</caption>"));
+  EXPECT_THAT(html,
+              HasSubstr("<caption><span id=\"t-caption\">A &lt;caption&gt;.</span></caption>"));
   EXPECT_THAT(html, HasSubstr("<th scope=\"colgroup\" colspan=\"1\">wiki|pedia</th>"));
   EXPECT_THAT(html, HasSubstr("<th scope=\"row\">&lt;b&gt;two</th>"));
   EXPECT_THAT(html, Not(HasSubstr("<b>two")));
