@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "formats/codes.h"
 #include "formats/ggml_blocks.h"
 #include "formats/sign1.h"
 #include "kernels/kv_blocks.h"
@@ -104,6 +105,21 @@ using BlockGemm = void (*)(const PackedBlocks& w, const QuantizedRows& x, std::i
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
 
+/// Integer codes and what they stand for. Columns are in groups, each in every row a grid of its
+/// own.
+struct CodedRows {
+  formats::CodesView codes;
+  const std::int32_t*
+      ends;  ///< [groups], ascending, the last one cols: group s ends before ends[s]
+  std::int64_t groups;
+  const float* scale;   ///< [rows, groups]
+  const float* zero;    ///< [rows, groups]
+  const float* levels;  ///< [rows, groups, 2^bits], in place of scale and zero; else null
+};
+
+/// Floats after the last row that a decoded matrix needs room for.
+inline constexpr std::int64_t kDecodeRoom = 8;
+
 /// Keys and values of one head: blocks as KvLayout has them, one after the other.
 struct KvHead {
   const std::byte* keys;
@@ -188,6 +204,12 @@ struct KernelSet {
   const BlockLayout* q4_0;
   BlockGemm gemm_q8_0_i8;  ///< w = q
   BlockGemm gemm_q4_0_i8;  ///< w = q - 8
+
+  /// Rows [row_begin, row_end) as weights, [row_end - row_begin, cols] and kDecodeRoom floats more:
+  /// w = (code - zero) · scale, difference and product in f32, or w = levels[code]. Equal on every
+  /// ISA, bit for bit.
+  void (*decode_codes)(const CodedRows& w, float* out, std::int64_t row_begin,
+                       std::int64_t row_end) noexcept;
 
   // ---- attention ----
   Attend attend_f32;

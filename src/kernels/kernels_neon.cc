@@ -128,6 +128,13 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
+
+ONEBIT_INLINE void store_codes(std::uint64_t word, int bits, float* out) {
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  for (int i = 0; i < 8; ++i) out[i] = static_cast<float>(word >> (i * bits) & mask);
+}
+
+#include "kernels/codes_inl.h"
 //
 #include "kernels/attention_inl.h"
 

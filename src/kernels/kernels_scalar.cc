@@ -308,6 +308,27 @@ void attend_q8_0(const KvHead& head, const Queries& x, float* scratch, float* ou
   attend(KvType::kQ8_0, head, x, scratch, out, stride);
 }
 
+// ---- codes ----
+
+void decode_codes(const CodedRows& w, float* out, std::int64_t row_begin,
+                  std::int64_t row_end) noexcept {
+  const formats::CodesView& codes = w.codes;
+  const std::int64_t table = std::int64_t{1} << codes.bits;
+  for (std::int64_t r = row_begin; r < row_end; ++r) {
+    std::int64_t c = 0;
+    for (std::int64_t s = 0; s < w.groups; ++s) {
+      const std::int64_t at = r * w.groups + s;
+      for (; c < w.ends[s]; ++c) {
+        std::uint8_t code = 0;
+        formats::codes_unpack_row({codes.row(r), static_cast<std::size_t>(codes.row_bytes())}, c,
+                                  codes.bits, {&code, 1});
+        *out++ = w.levels != nullptr ? w.levels[at * table + code]
+                                     : (static_cast<float>(code) - w.zero[at]) * w.scale[at];
+      }
+    }
+  }
+}
+
 // ---- rows ----
 
 void to_f16(const float* x, f16_bits* y, std::int64_t n) noexcept {

@@ -43,6 +43,7 @@ class Verifier {
   void run() {
     test_signs();
     test_dense();
+    test_codes();
     test_attention();
     test_rows();
   }
@@ -165,6 +166,29 @@ class Verifier {
     }
     test_blocks("gemm_q4_0_i8", formats::DType::kQ4_0, q4_0.data());
     test_gemm("gemm_q4_1", &KernelSet::gemm_q4_1, q4_1, kBlockCols, 1);
+  }
+
+  void test_codes() {
+    constexpr int kBits = 3;
+    constexpr std::int32_t kEnds[] = {64, 100, kCols};
+    constexpr std::int64_t kGroups = std::size(kEnds);
+    const std::vector<float> scale = floats(kRows * kGroups);
+    const std::vector<float> zero = floats(kRows * kGroups);
+    const std::vector<float> levels = floats(kRows * kGroups << kBits);
+    std::vector<std::byte> bytes(size(kRows * formats::codes_row_bytes(kCols, kBits)));
+    for (std::byte& b : bytes) b = static_cast<std::byte>(rng_.below(256));
+    CodedRows w{
+        {bytes.data(), kRows, kCols, kBits}, kEnds, kGroups, scale.data(), zero.data(), nullptr};
+    const auto test = [&] {
+      compare("decode_codes", kRows * kCols, 0, [&](const KernelSet& k, float* y) {
+        std::vector<float> decoded(size(kRows * kCols + kDecodeRoom));
+        k.decode_codes(w, decoded.data(), 0, kRows);
+        std::copy_n(decoded.data(), kRows * kCols, y);
+      });
+    };
+    test();
+    w.levels = levels.data();
+    test();
   }
 
   void test_attention() const {

@@ -1,0 +1,97 @@
+// Decoding of integer codes on every instruction set: bit for bit what the definition in kernels.h
+// gives.
+#include <gtest/gtest.h>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "kernels/test_data.h"
+
+namespace onebit::kernels {
+namespace {
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const KernelSet* set : available_kernels()) names.emplace_back(set->name);
+  return names;
+}
+
+class DecodeCodes : public ::testing::TestWithParam<std::string> {
+ protected:
+  const KernelSet& k() const { return kernels_by_name(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Isa, DecodeCodes, ::testing::ValuesIn(isa_names()),
+                         [](const auto& isa) { return isa.param; });
+
+struct Matrix {
+  Matrix(std::int64_t rows, std::vector<std::int32_t> group_ends, int bits, std::uint64_t seed)
+      : ends(std::move(group_ends)) {
+    Rng rng(seed);
+    const std::int64_t cols = ends.back();
+    const std::int64_t row_bytes = formats::codes_row_bytes(cols, bits);
+    codes.resize(size(rows * cols));
+    bytes.resize(size(rows * row_bytes));
+    for (std::uint8_t& code : codes) {
+      code = static_cast<std::uint8_t>(rng.below(std::uint64_t{1} << bits));
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      formats::codes_pack_row(std::span(codes).subspan(size(r * cols), size(cols)), bits,
+                              std::span(bytes).subspan(size(r * row_bytes), size(row_bytes)));
+    }
+    const std::int64_t groups = std::ssize(ends);
+    for (std::int64_t i = 0; i < rows * groups; ++i) {
+      scale.push_back(static_cast<float>(rng.uniform()));
+      zero.push_back(static_cast<float>(rng.below(300)) / 2 - 20);
+    }
+    for (std::int64_t i = 0; i < rows * groups << bits; ++i) {
+      levels.push_back(static_cast<float>(rng.uniform() - 0.5));
+    }
+    view = {
+        {bytes.data(), rows, cols, bits}, ends.data(), groups, scale.data(), zero.data(), nullptr};
+  }
+
+  float expected(std::int64_t r, std::int64_t c) const {
+    std::int64_t group = 0;
+    while (c >= ends[size(group)]) ++group;
+    const std::size_t at = size(r * view.groups + group);
+    const std::uint8_t code = codes[size(r * view.codes.cols + c)];
+    if (view.levels != nullptr) return levels[(at << view.codes.bits) + code];
+    const float difference = static_cast<float>(code) - zero[at];
+    return difference * scale[at];
+  }
+
+  std::vector<std::int32_t> ends;
+  std::vector<std::uint8_t> codes;
+  std::vector<std::byte> bytes;  ///< no byte more than the codes: sanitizers see what is read
+  std::vector<float> scale;
+  std::vector<float> zero;
+  std::vector<float> levels;
+  CodedRows view = {};
+};
+
+TEST_P(DecodeCodes, EveryWidthAndGrouping) {
+  const std::vector<std::vector<std::int32_t>> groupings = {
+      {1}, {7}, {8}, {9}, {64}, {16, 32, 36}, {5, 6, 19, 67}, {128, 256, 384, 512, 576}};
+  for (int bits = 1; bits <= formats::kMaxCodeBits; ++bits) {
+    for (const auto& ends : groupings) {
+      Matrix matrix(5, ends, bits, 1);
+      const std::int64_t cols = matrix.view.codes.cols;
+      for (const bool tables : {false, true}) {
+        matrix.view.levels = tables ? matrix.levels.data() : nullptr;
+        for (const auto& [begin, end] : {std::pair(0, 5), std::pair(2, 3), std::pair(4, 4)}) {
+          std::vector<float> out(size((end - begin) * cols + kDecodeRoom), -77.25F);
+          k().decode_codes(matrix.view, out.data(), begin, end);
+          for (std::int64_t i = 0; i < (end - begin) * cols; ++i) {
+            ASSERT_EQ(out[size(i)], matrix.expected(begin + i / cols, i % cols))
+                << bits << " bits, " << cols << " columns, element " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace onebit::kernels
