@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "arch/checkpoint_impl.h"
+#include "arch/gguf_codes.h"
 #include "arch/gguf_tokenizer.h"
 #include "arch/packed_format.h"
 #include "base/check.h"
@@ -130,6 +131,7 @@ std::optional<Checkpoint::Stored> Checkpoint::dense(Role role, std::int64_t laye
 
 void Checkpoint::read_f32(Role role, std::int64_t layer, std::span<float> dst) const {
   const StoredTensor& stored = impl_->find(role, layer);
+  if (stored.codes) return dequantize(read_codes(*stored.codes, impl_->path.string()), dst);
   if (!stored.dense) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("{}: tensor {}: found a 1-bit matrix, expected dense values",
@@ -157,6 +159,7 @@ void Checkpoint::release(Role role, std::int64_t layer) const {
     if (stored.one_bit->in_scale) impl_->release(*stored.one_bit->in_scale);
     impl_->release(stored.one_bit->out_scale);
   }
+  if (stored.codes) impl_->release(stored.codes->codes);
 }
 
 const std::optional<Provenance>& Checkpoint::provenance() const noexcept {
@@ -178,6 +181,12 @@ std::optional<OneBitMatrix> Checkpoint::one_bit(Role role, std::int64_t layer) c
   matrix.h = read_scale(stored.out_scale, file, stored.name + std::string(kOutScaleSuffix));
   matrix.group_size = impl_->provenance->group_size;
   return matrix;
+}
+
+std::optional<CodeMatrix> Checkpoint::codes(Role role, std::int64_t layer) const {
+  const auto it = impl_->tensors.find({role, layer});
+  if (it == impl_->tensors.end() || !it->second.codes) return std::nullopt;
+  return read_codes(*it->second.codes, impl_->path.string());
 }
 
 std::optional<text::TokenizerData> Checkpoint::tokenizer_data() const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/code_matrix.h"
 #include "arch/model_config.h"
 #include "base/words.h"
 #include "formats/sign1.h"
@@ -87,10 +88,11 @@ class Checkpoint {
     bool permute_rows = false;
   };
 
-  /// The dense tensor of a role, or nothing (a tied head; a matrix stored 1-bit).
+  /// The dense tensor of a role, or nothing (a tied head; a matrix stored 1-bit or as codes).
   std::optional<Stored> dense(Role role, std::int64_t layer) const;
 
-  /// Dense values as f32 in canonical layout. dst holds all elements. Throws Error{kNotFound}.
+  /// Dense values, or codes as what they stand for, as f32 in canonical layout. dst holds all
+  /// elements. Throws Error{kNotFound} for a 1-bit matrix.
   void read_f32(Role role, std::int64_t layer, std::span<float> dst) const;
 
   /// Tells the system that this tensor's pages are done with.
@@ -101,6 +103,9 @@ class Checkpoint {
 
   /// The 1-bit matrix of a role, or nothing. `sign` points into the mapped file and lives with it.
   std::optional<OneBitMatrix> one_bit(Role role, std::int64_t layer) const;
+
+  /// The matrix of codes of a role, or nothing. `codes` points into the mapped file.
+  std::optional<CodeMatrix> codes(Role role, std::int64_t layer) const;
 
   /// Built at the first call; thread-safe. Throws Error{kNotFound} when the model has none,
   /// kCorrupt when it has more tokens than the model's vocabulary, and as make_tokenizer.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "arch/checkpoint_impl.h"
+#include "arch/gguf_codes.h"
 #include "arch/gguf_config.h"
 #include "arch/gguf_tokenizer.h"
 #include "arch/packed_format.h"
@@ -24,8 +25,10 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     for (const TensorId& id : tensor_ids(config)) {
       const auto [it, inserted] = tensors.emplace(id, find_stored(id));
       any_one_bit_ = any_one_bit_ || it->second.one_bit.has_value();
+      any_codes_ = any_codes_ || it->second.codes.has_value();
     }
     if (any_one_bit_) check_one_bit_keys();
+    if (any_codes_) check_codes_keys();
     check_no_others();
   }
 
@@ -80,17 +83,28 @@ class GgufCheckpoint final : public Checkpoint::Impl {
 
   /// A file with 1-bit matrices says what they mean; one without need not.
   void check_one_bit_keys() const {
-    if (!provenance) {
-      throw Error(ErrorCode::kCorrupt, fmt::format("{}: found 1-bit matrices, but no {}",
-                                                   gguf_.name(), kPackedVersionKey));
-    }
+    require_provenance("1-bit matrices");
     gguf_.require_string(kPackedFormKey);
-    const std::string layout = gguf_.require_string(kPackedLayoutKey);
-    if (layout != formats::kSign1Layout) {
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("{}: {}: found {}, expected '{}'", gguf_.name(), kPackedLayoutKey,
-                              file::in_quotes(layout), formats::kSign1Layout));
-    }
+    require_layout(kPackedLayoutKey, formats::kSign1Layout);
+  }
+
+  void check_codes_keys() const {
+    require_provenance("matrices of codes");
+    require_layout(kPackedCodesKey, formats::kCodesLayout);
+  }
+
+  void require_provenance(std::string_view what) const {
+    if (provenance) return;
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("{}: found {}, but no {}", gguf_.name(), what, kPackedVersionKey));
+  }
+
+  void require_layout(std::string_view key, std::string_view expected) const {
+    const std::string layout = gguf_.require_string(key);
+    if (layout == expected) return;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: {}: found {}, expected '{}'", gguf_.name(), key,
+                            file::in_quotes(layout), expected));
   }
 
   StoredTensor find_stored(const TensorId& id) const {
@@ -98,23 +112,36 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     const std::string base = gguf_name(spec, id.layer);
     const file::GgufTensor* dense = gguf_.find_tensor(base + std::string(kWeightSuffix));
     const file::GgufTensor* sign = gguf_.find_tensor(base + std::string(kSignSuffix));
-    if (dense != nullptr && sign != nullptr) {
-      throw Error(ErrorCode::kCorrupt,
-                  fmt::format("{}: tensor {}: found both {} and {}, expected one of them",
-                              gguf_.name(), base, dense->name, sign->name));
-    }
+    const file::GgufTensor* codes = gguf_.find_tensor(base + std::string(kCodesSuffix));
+    require_one(base, {dense, sign, codes});
     StoredTensor result;
     if (dense != nullptr) {
       check_shape(gguf_.name(), dense->name, dense->view.shape, shape_of(config, spec));
       result.dense = Checkpoint::Stored{dense->view, /*permute_rows=*/false};
     } else if (spec.linear && sign != nullptr) {
       result.one_bit = find_one_bit(base, *sign, shape_of(config, spec));
+    } else if (spec.linear && codes != nullptr) {
+      result.codes = find_codes(gguf_, base, shape_of(config, spec));
     } else {
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: tensor {}{} is absent, expected with shape {}", gguf_.name(),
                               base, kWeightSuffix, formats::to_string(shape_of(config, spec))));
     }
     return result;
+  }
+
+  void require_one(const std::string& base,
+                   std::initializer_list<const file::GgufTensor*> found) const {
+    const file::GgufTensor* first = nullptr;
+    for (const file::GgufTensor* tensor : found) {
+      if (tensor == nullptr) continue;
+      if (first != nullptr) {
+        throw Error(ErrorCode::kCorrupt,
+                    fmt::format("{}: tensor {}: found both {} and {}, expected one of them",
+                                gguf_.name(), base, first->name, tensor->name));
+      }
+      first = tensor;
+    }
   }
 
   StoredOneBit find_one_bit(const std::string& base, const file::GgufTensor& sign,
@@ -166,6 +193,8 @@ class GgufCheckpoint final : public Checkpoint::Impl {
       const std::string base = gguf_name(*find_tensor(*config.arch, id.role), id.layer);
       if (stored.dense) {
         known.insert(base + std::string(kWeightSuffix));
+      } else if (stored.codes) {
+        for (std::string& tensor : tensor_names(*stored.codes)) known.insert(std::move(tensor));
       } else {
         known.insert(base + std::string(kSignSuffix));
         known.insert(base + std::string(kOutScaleSuffix));
@@ -185,6 +214,7 @@ class GgufCheckpoint final : public Checkpoint::Impl {
 
   file::GgufFile gguf_;
   bool any_one_bit_ = false;
+  bool any_codes_ = false;
 };
 
 }  // namespace

@@ -138,7 +138,9 @@ class HfCheckpoint final : public Checkpoint::Impl {
     }
     check_shape(path.string(), tensor_name, tensor->view.shape, shape);
     const bool permute = is_rotary(id.role) && config.arch->gguf_rope == RopePairs::kNeighbours;
-    return {Checkpoint::Stored{tensor->view, permute}, std::nullopt};
+    StoredTensor result;
+    result.dense = Checkpoint::Stored{tensor->view, permute};
+    return result;
   }
 
   /// A tensor that the architecture does not know (a bias, a second norm) would change results.

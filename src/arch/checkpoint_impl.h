@@ -20,10 +20,25 @@ struct StoredOneBit {
   std::string name;                             ///< without suffix, for messages
 };
 
-/// One tensor of the architecture as the file has it: exactly one of the two.
+/// A matrix of codes where the file holds it: likewise.
+struct StoredCodes {
+  formats::TensorView codes;   ///< i8 [out, codes_row_bytes(in, bits)]
+  formats::TensorView groups;  ///< i32 [1 + groups]: bits, ends
+  int bits = 0;
+  std::int64_t in = 0;
+  std::optional<formats::TensorView> scale;     ///< [out, groups]; or levels
+  std::optional<formats::TensorView> zero;      ///< i8 or i16 [out, groups]
+  std::optional<formats::TensorView> levels;    ///< [out, groups, 2^bits]
+  std::optional<formats::TensorView> order;     ///< i32 [in]
+  std::optional<formats::TensorView> in_scale;  ///< [in]
+  std::string name;                             ///< without suffix, for messages
+};
+
+/// One tensor of the architecture as the file has it: exactly one of these.
 struct StoredTensor {
   std::optional<Checkpoint::Stored> dense;
   std::optional<StoredOneBit> one_bit;
+  std::optional<StoredCodes> codes;
 };
 
 /// Metadata of a packed file in order.

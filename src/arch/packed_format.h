@@ -15,6 +15,15 @@ inline constexpr std::string_view kSignSuffix = ".sign";           ///< i8 [out,
 inline constexpr std::string_view kInScaleSuffix = ".in_scale";    ///< g [in]
 inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out] or [out, groups]
 
+// Of a matrix of codes (code_matrix.h); scales of inputs have kInScaleSuffix.
+inline constexpr std::string_view kCodesSuffix = ".codes";    ///< i8 [out, row bytes]
+inline constexpr std::string_view kGroupsSuffix = ".groups";  ///< i32: bits, ends of groups
+inline constexpr std::string_view kScaleSuffix = ".scale";    ///< [out, groups]
+inline constexpr std::string_view kZeroSuffix = ".zero";      ///< i8, less kZeroOffset, or i16
+inline constexpr std::string_view kLevelsSuffix = ".levels";  ///< [out, groups, 2^bits]
+inline constexpr std::string_view kOrderSuffix = ".order";    ///< i32 [in]
+inline constexpr float kZeroOffset = 128.0F;
+
 inline constexpr std::uint32_t kPackedVersion = 2;  ///< 1 had input scales in form foldable, too
 inline constexpr std::string_view kPackedPrefix = "onebit.";
 inline constexpr std::string_view kPackedVersionKey = "onebit.version";
@@ -22,6 +31,7 @@ inline constexpr std::string_view kPackedMethodKey = "onebit.method";
 inline constexpr std::string_view kPackedFormKey = "onebit.form";
 inline constexpr std::string_view kPackedGroupKey = "onebit.group_size";
 inline constexpr std::string_view kPackedLayoutKey = "onebit.layout";
+inline constexpr std::string_view kPackedCodesKey = "onebit.codes";  ///< kCodesLayout
 inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
 inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";
 inline constexpr std::string_view kPackedProgramKey = "onebit.program";

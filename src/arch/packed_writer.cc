@@ -92,7 +92,7 @@ struct PackedWriter::Impl {
   const TensorSpec& spec(const TensorId& id) const { return *find_tensor(*config.arch, id.role); }
 
   bool is_one_bit(const TensorId& id) const {
-    return spec(id).linear && !options.dense.contains(id);
+    return spec(id).linear && !options.dense.contains(id) && !options.codes.contains(id);
   }
 
   bool folded() const { return options.provenance.form == Form::kFoldable; }
@@ -122,17 +122,42 @@ struct PackedWriter::Impl {
       }
       set(kPackedLayoutKey, formats::kSign1Layout);
     }
+    if (!options.codes.empty()) set(kPackedCodesKey, formats::kCodesLayout);
+  }
+
+  void check_scale_type() const {
+    if (options.scales == DType::kF16 || options.scales == DType::kF32) return;
+    throw Error(ErrorCode::kUnsupported, fmt::format("scales: found type {}, expected f16 or f32",
+                                                     formats::info(options.scales).name));
+  }
+
+  void declare_codes(const std::string& base, const formats::Shape& shape, const CodeSpec& spec) {
+    check_scale_type();
+    const auto declare = [&](std::string_view suffix, DType type, const formats::Shape& size) {
+      writer.declare(base + std::string(suffix), type, size);
+    };
+    const std::int64_t out = shape[0];
+    declare(kCodesSuffix, DType::kI8, {out, formats::codes_row_bytes(shape[1], spec.bits)});
+    declare(kGroupsSuffix, DType::kI32, {1 + spec.groups});
+    if (spec.tables) {
+      declare(kLevelsSuffix, options.scales, {out, spec.groups, std::int64_t{1} << spec.bits});
+    } else {
+      declare(kScaleSuffix, options.scales, {out, spec.groups});
+      if (spec.zero) declare(kZeroSuffix, *spec.zero, {out, spec.groups});
+    }
+    if (spec.ordered) declare(kOrderSuffix, DType::kI32, {shape[1]});
+    if (spec.in_scale) declare(kInScaleSuffix, options.scales, {shape[1]});
   }
 
   void declare(const TensorId& id) {
     const std::string base = gguf_name(spec(id), id.layer);
     const formats::Shape shape = shape_of(config, spec(id));
+    if (const auto coded = options.codes.find(id); coded != options.codes.end()) {
+      declare_codes(base, shape, coded->second);
+      return;
+    }
     if (is_one_bit(id)) {
-      if (options.scales != DType::kF16 && options.scales != DType::kF32) {
-        throw Error(ErrorCode::kUnsupported,
-                    fmt::format("scales: found type {}, expected f16 or f32",
-                                formats::info(options.scales).name));
-      }
+      check_scale_type();
       writer.declare(base + std::string(kSignSuffix), DType::kI8,
                      {shape[0], formats::sign1_row_bytes(shape[1])});
       if (!folded()) writer.declare(base + std::string(kInScaleSuffix), options.scales, {shape[1]});
@@ -159,10 +184,39 @@ struct PackedWriter::Impl {
     writer.declare(name, type, shape);
   }
 
-  void take(const TensorId& id, bool one_bit) {
+  enum class Kind : std::uint8_t { kOneBit, kCodes, kDense };
+
+  Kind kind(const TensorId& id) const {
+    if (is_one_bit(id)) return Kind::kOneBit;
+    return options.codes.contains(id) ? Kind::kCodes : Kind::kDense;
+  }
+
+  void take(const TensorId& id, Kind expected) {
     ONEBIT_CHECK(next < order.size() && order[next] == id);
-    ONEBIT_CHECK(is_one_bit(id) == one_bit);
+    ONEBIT_CHECK(kind(id) == expected);
     ++next;
+  }
+
+  void write_integers(const std::string& name, std::vector<std::int32_t> values) {
+    writer.write(name, std::as_bytes(std::span(values)));
+  }
+
+  /// Zero points as `type` has them.
+  void write_zeros(const std::string& name, DType type, std::span<const float> zeros) {
+    const auto write = [&]<class Integer>(Integer, float offset) {
+      std::vector<Integer> stored(zeros.size());
+      for (std::size_t i = 0; i < zeros.size(); ++i) {
+        stored[i] = static_cast<Integer>(zeros[i] - offset);
+        ONEBIT_CHECK(static_cast<float>(stored[i]) + offset == zeros[i]);
+      }
+      writer.write(name, std::as_bytes(std::span(stored)));
+    };
+    if (type == DType::kI8) {
+      write(std::int8_t{}, kZeroOffset);
+    } else {
+      ONEBIT_CHECK(type == DType::kI16);
+      write(std::int16_t{}, 0.0F);
+    }
   }
 
   void write_values(const std::string& name, DType type, std::span<const float> values) {
@@ -201,7 +255,7 @@ bool PackedWriter::is_one_bit(const TensorId& id) const { return impl_->is_one_b
 void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,
                                std::span<const float> g, std::span<const float> h) {
   const TensorId id{role, layer};
-  impl_->take(id, /*one_bit=*/true);
+  impl_->take(id, Impl::Kind::kOneBit);
   const formats::Shape shape = shape_of(impl_->config, impl_->spec(id));
   const std::int64_t row_words = formats::sign1_row_words(shape[1]);
   ONEBIT_CHECK(std::ssize(words) == shape[0] * row_words);
@@ -219,9 +273,46 @@ void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const st
   impl_->write_scale(base + std::string(kOutScaleSuffix), h);
 }
 
+void PackedWriter::add_codes(Role role, std::int64_t layer, const CodeValues& values) {
+  const TensorId id{role, layer};
+  impl_->take(id, Impl::Kind::kCodes);
+  const CodeSpec& spec = impl_->options.codes.at(id);
+  const formats::Shape shape = shape_of(impl_->config, impl_->spec(id));
+  const auto in = static_cast<std::size_t>(shape[1]);
+  const std::size_t grids = static_cast<std::size_t>(shape[0] * spec.groups);
+  ONEBIT_CHECK(values.codes.size() == static_cast<std::size_t>(shape[0]) * in);
+  ONEBIT_CHECK(std::ssize(values.ends) == spec.groups && values.ends.back() == shape[1]);
+  ONEBIT_CHECK(values.scale.size() == (spec.tables ? 0 : grids));
+  ONEBIT_CHECK(values.zero.size() == (spec.zero ? grids : 0));
+  ONEBIT_CHECK(values.levels.size() == (spec.tables ? grids << spec.bits : 0));
+  ONEBIT_CHECK(values.order.size() == (spec.ordered ? in : 0));
+  ONEBIT_CHECK(values.in_scale.size() == (spec.in_scale ? in : 0));
+
+  const std::string base = gguf_name(impl_->spec(id), layer);
+  const auto named = [&](std::string_view suffix) { return base + std::string(suffix); };
+  const auto row_bytes = static_cast<std::size_t>(formats::codes_row_bytes(shape[1], spec.bits));
+  std::vector<std::byte> packed(static_cast<std::size_t>(shape[0]) * row_bytes);
+  for (std::size_t r = 0; r < static_cast<std::size_t>(shape[0]); ++r) {
+    formats::codes_pack_row(std::span(values.codes).subspan(r * in, in), spec.bits,
+                            std::span(packed).subspan(r * row_bytes, row_bytes));
+  }
+  impl_->writer.write(named(kCodesSuffix), packed);
+  std::vector<std::int32_t> header = {spec.bits};
+  header.insert(header.end(), values.ends.begin(), values.ends.end());
+  impl_->write_integers(named(kGroupsSuffix), std::move(header));
+  if (spec.tables) {
+    impl_->write_scale(named(kLevelsSuffix), values.levels);
+  } else {
+    impl_->write_scale(named(kScaleSuffix), values.scale);
+    if (spec.zero) impl_->write_zeros(named(kZeroSuffix), *spec.zero, values.zero);
+  }
+  if (spec.ordered) impl_->write_integers(named(kOrderSuffix), values.order);
+  if (spec.in_scale) impl_->write_scale(named(kInScaleSuffix), values.in_scale);
+}
+
 void PackedWriter::add_dense(Role role, std::int64_t layer, std::span<const float> values) {
   const TensorId id{role, layer};
-  impl_->take(id, /*one_bit=*/false);
+  impl_->take(id, Impl::Kind::kDense);
   ONEBIT_CHECK(static_cast<std::uint64_t>(values.size()) ==
                formats::element_count(shape_of(impl_->config, impl_->spec(id))));
   const std::string name = gguf_name(impl_->spec(id), layer) + std::string(kWeightSuffix);

@@ -23,8 +23,11 @@ struct PackOptions {
       formats::DType::kQ8_0;                     ///< f32, f16, bf16, q8_0 or q4_0; a tied head too
   formats::DType head = formats::DType::kQ8_0;   ///< when the head is not tied
   formats::DType scales = formats::DType::kF16;  ///< g and h: f16 or f32
-  /// Linear matrices that stay dense, and their types (as for embedding); all others are 1-bit.
+  /// Linear matrices that stay dense, and their types (as for embedding). What is neither here nor
+  /// in `codes` is 1-bit.
   std::map<TensorId, formats::DType> dense;
+  /// Linear matrices that are stored as codes.
+  std::map<TensorId, CodeSpec> codes;
 };
 
 /// Every linear matrix with one type, for PackOptions::dense: a model without 1-bit matrices.
@@ -57,6 +60,11 @@ class PackedWriter {
   /// A small value beside larger ones is rounded as binary16 rounds it, by at most 2^-25.
   void add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,
                    std::span<const float> g, std::span<const float> h);
+
+  /// Adds a matrix by its spec of PackOptions::codes. Scales are checked and stored as those of
+  /// add_one_bit(); zero points are whole and within their type. Values that do not fit the spec
+  /// are a programmer error.
+  void add_codes(Role role, std::int64_t layer, const CodeValues& values);
 
   /// Adds a tensor from f32 values in canonical layout, stored as the options say for its role
   /// (norms: f32). Values that are not finite, or not finite once stored, throw Error{kNumeric}.

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
-#include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <limits>
@@ -13,6 +12,7 @@
 
 #include "arch/checkpoint_impl.h"
 #include "arch/packed_format.h"
+#include "arch/test_gguf_change.h"
 #include "arch/test_models.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -391,9 +391,7 @@ TEST_F(PackedFile, PaddingBitsMustBeZero) {
 /// Damage to a good file, and the words of the error it must give.
 struct Damage {
   const char* what;
-  std::function<void(std::string& key_or_tensor, file::GgufValue* value,
-                     std::vector<std::byte>* bytes, formats::Shape* shape, DType* type)>
-      apply;  ///< an emptied name drops the key or tensor
+  test_models::GgufChange apply;
   ErrorCode code;
   const char* message;
 };
@@ -455,25 +453,7 @@ TEST_F(PackedFile, DamageIsNamed) {
   };
   for (const Damage& damage : cases) {
     SCOPED_TRACE(damage.what);
-    const auto good = file::GgufFile::open(dir_ / "p.gguf");
-    file::GgufWriter writer(dir_ / "bad.gguf");
-    for (auto [key, value] : good.metadata()) {
-      damage.apply(key, &value, nullptr, nullptr, nullptr);
-      if (!key.empty()) writer.set(key, value);
-    }
-    std::vector<std::pair<std::string, std::vector<std::byte>>> contents;
-    for (const file::GgufTensor& tensor : good.tensors()) {
-      std::string name = tensor.name;
-      formats::Shape shape = tensor.view.shape;
-      DType type = tensor.view.dtype;
-      std::vector<std::byte> bytes(tensor.view.data.begin(), tensor.view.data.end());
-      damage.apply(name, nullptr, &bytes, &shape, &type);
-      if (name.empty()) continue;
-      writer.declare(name, type, shape);
-      contents.emplace_back(name, std::move(bytes));
-    }
-    for (const auto& [name, bytes] : contents) writer.write(name, bytes);
-    writer.finish();
+    test_models::rewrite_gguf(dir_ / "p.gguf", dir_ / "bad.gguf", damage.apply);
     try {
       const Checkpoint found = Checkpoint::open(dir_ / "bad.gguf");
       found.one_bit(Role::kAttnV, 1);

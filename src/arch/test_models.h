@@ -221,6 +221,67 @@ inline Packed pack(const TinyModel& model, const TensorId& id, const Provenance&
   return result;
 }
 
+/// Every way to store codes: grids and tables, groups that do not divide the inputs.
+inline std::vector<CodeSpec> code_specs() {
+  using formats::DType;
+  return {{.bits = 1},
+          {.bits = 2, .groups = 3, .zero = DType::kI8},
+          {.bits = 3, .groups = 2, .zero = DType::kI16, .ordered = true},
+          {.bits = 4, .in_scale = true},
+          {.bits = 8, .groups = 2, .zero = DType::kI8, .ordered = true, .in_scale = true},
+          {.bits = 1, .groups = 2, .tables = true},
+          {.bits = 2, .groups = 3, .tables = true, .ordered = true}};
+}
+
+/// Random values of a matrix [out, in]. Levels, scales and zero points are such that f16 has them.
+inline CodeValues random_codes(const CodeSpec& spec, const formats::Shape& shape,
+                               std::uint64_t seed) {
+  Rng rng(seed);
+  const auto in = static_cast<std::size_t>(shape[1]);
+  const auto grids = static_cast<std::size_t>(shape[0] * spec.groups);
+  const auto sixteenths = [&](std::size_t count, std::uint64_t most) {
+    std::vector<float> values(count);
+    for (float& v : values) v = static_cast<float>(1 + rng.below(most)) / 16.0F;
+    return values;
+  };
+  CodeValues values;
+  values.codes.resize(static_cast<std::size_t>(shape[0]) * in);
+  for (std::uint8_t& code : values.codes) {
+    code = static_cast<std::uint8_t>(rng.below(std::uint64_t{1} << spec.bits));
+  }
+  for (std::int64_t s = 1; s < spec.groups; ++s) {
+    values.ends.push_back(static_cast<std::int32_t>(5 * s * s));
+  }
+  values.ends.push_back(static_cast<std::int32_t>(in));
+  if (spec.tables) {
+    values.levels = sixteenths(grids << spec.bits, 30);
+  } else {
+    values.scale = sixteenths(grids, 4);
+    if (spec.zero) {
+      const bool wide = *spec.zero == formats::DType::kI16;
+      for (std::size_t i = 0; i < grids; ++i) {
+        const auto zero = static_cast<float>(rng.below(256));
+        values.zero.push_back(wide ? 2 * zero - 300 : zero);
+      }
+    }
+  }
+  if (spec.ordered) {
+    for (std::size_t c = 0; c < in; ++c) {
+      values.order.push_back(static_cast<std::int32_t>((c * 11 + 3) % in));  // 11 divides no size
+    }
+  }
+  if (spec.in_scale) values.in_scale = sixteenths(in, 40);
+  return values;
+}
+
+/// What write_packed() stores of a matrix.
+inline CodeValues coded(const TinyModel& model, const TensorId& id, const CodeSpec& spec) {
+  const TensorSpec& tensor = *find_tensor(*model.config.arch, id.role);
+  return random_codes(
+      spec, shape_of(model.config, tensor),
+      static_cast<std::uint64_t>(100 * id.layer) + static_cast<std::uint64_t>(id.role));
+}
+
 /// Packs every matrix that `options` does not keep dense. `source` is the model on disk.
 inline void write_packed(const std::filesystem::path& out, const TinyModel& model,
                          const Checkpoint& source, const PackOptions& options) {
@@ -229,6 +290,8 @@ inline void write_packed(const std::filesystem::path& out, const TinyModel& mode
     if (writer.is_one_bit(id)) {
       const Packed packed = pack(model, id, options.provenance);
       writer.add_one_bit(id.role, id.layer, packed.words, packed.g, packed.h);
+    } else if (const auto spec = options.codes.find(id); spec != options.codes.end()) {
+      writer.add_codes(id.role, id.layer, coded(model, id, spec->second));
     } else {
       writer.add_dense(id.role, id.layer, model.weights.at(id));
     }

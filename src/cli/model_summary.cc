@@ -1,5 +1,6 @@
 #include "cli/model_summary.h"
 
+#include <fmt/format.h>
 #include <optional>
 
 #include "arch/packed_format.h"
@@ -9,11 +10,13 @@
 namespace onebit::cli {
 namespace {
 
-/// Bytes of the scales of a 1-bit matrix: Checkpoint hands out their values, the file knows how
-/// wide they are stored.
+/// Bytes of what a packed matrix has beside its signs or codes: Checkpoint hands out the values,
+/// the file knows how wide they are stored.
 std::uint64_t scale_bytes(const file::GgufFile& packed, const std::string& name) {
   std::uint64_t bytes = 0;
-  for (const std::string_view suffix : {arch::kInScaleSuffix, arch::kOutScaleSuffix}) {
+  for (const std::string_view suffix :
+       {arch::kInScaleSuffix, arch::kOutScaleSuffix, arch::kGroupsSuffix, arch::kScaleSuffix,
+        arch::kZeroSuffix, arch::kLevelsSuffix, arch::kOrderSuffix}) {
     const file::GgufTensor* tensor = packed.find_tensor(name + std::string(suffix));
     if (tensor != nullptr) bytes += tensor->view.data.size();  // a folded matrix has but one
   }
@@ -47,6 +50,11 @@ ModelSummary summarize(const arch::Checkpoint& checkpoint) {
     if (const auto dense = checkpoint.dense(id.role, id.layer)) {
       tensor.type = formats::info(dense->view.dtype).name;
       tensor.bytes = dense->view.data.size();
+    } else if (const auto codes = checkpoint.codes(id.role, id.layer)) {
+      ONEBIT_CHECK(packed.has_value());
+      tensor.type = fmt::format("{}-bit codes", codes->codes.bits);
+      tensor.bytes = static_cast<std::uint64_t>(codes->codes.rows * codes->codes.row_bytes()) +
+                     scale_bytes(*packed, tensor.name);
     } else {
       ONEBIT_CHECK(packed.has_value());
       tensor.type = "sign1";
