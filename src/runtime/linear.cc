@@ -144,16 +144,19 @@ DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std:
 
 std::int64_t out_features(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.rows();
+  if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->out();
   return std::get_if<OneBitLayer>(&w)->matrix.sign.rows;
 }
 
 std::int64_t in_features(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.cols();
+  if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->in();
   return std::get_if<OneBitLayer>(&w)->matrix.sign.cols;
 }
 
 std::uint64_t stored_bytes(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.data.size();
+  if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->stored_bytes();
   const arch::OneBitMatrix& m = std::get_if<OneBitLayer>(&w)->matrix;
   return static_cast<std::uint64_t>(m.sign.rows * formats::sign1_row_bytes(m.sign.cols)) +
          (m.g.size() + m.h.size()) * sizeof(float);
@@ -167,6 +170,9 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
     if (signs.is_copy()) checkpoint.release(role, layer);
     return OneBitLayer{std::move(*matrix), std::move(signs),
                        checkpoint.provenance()->form == arch::Form::kPaper};
+  }
+  if (std::optional<arch::CodeMatrix> matrix = checkpoint.codes(role, layer)) {
+    return CodeLayer(std::move(*matrix));
   }
   const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
@@ -194,29 +200,31 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
     ends[j] = rows;
     if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
       scale_inputs(*layer, x, tokens, scratch_[j]);
+    } else if (const auto* codes = std::get_if<CodeLayer>(jobs[j].weight)) {
+      arrange_inputs(*codes, x, tokens, scratch_[j]);
     } else if (const auto& dense = std::get<DenseMatrix>(*jobs[j].weight); dense.blocks) {
       split_inputs(*dense.blocks, x, tokens, scratch_[j]);
     }
   }
-  const auto multiply = [&](Tokens of, std::int64_t begin, std::int64_t end) {
+  const auto multiply = [&](Tokens of, std::int64_t begin, std::int64_t end, int worker) {
     std::int64_t start = 0;
     for (std::size_t j = 0; j < jobs.size(); start = ends[j], ++j) {
       const std::int64_t first = std::max(begin - start, std::int64_t{0});
       const std::int64_t last = std::min(end - start, out_features(*jobs[j].weight));
-      if (first < last) multiply_rows(jobs[j], x, of, scratch_[j], first, last);
+      if (first < last) multiply_rows(jobs[j], x, of, scratch_[j], first, last, worker);
     }
   };
   if (tokens < kTokenGrain) {
-    pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      multiply({0, tokens}, begin, end);
+    pool_.parallel_for(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end, int part) {
+      multiply({0, tokens}, begin, end, part);
     });
   } else {
     const Tasks tasks(rows, tokens, pool_.threads());
-    pool_.parallel_tasks(tasks.token_parts * tasks.row_parts, [&](std::int64_t task, int) {
+    pool_.parallel_tasks(tasks.token_parts * tasks.row_parts, [&](std::int64_t task, int worker) {
       const std::int64_t token = task / tasks.row_parts * tasks.token_part;
       const std::int64_t row = task % tasks.row_parts * tasks.row_part;
       multiply({token, std::min(tasks.token_part, tokens - token)}, row,
-               std::min(rows, row + tasks.row_part));
+               std::min(rows, row + tasks.row_part), worker);
     });
   }
   for (std::size_t j = 0; j < jobs.size(); ++j) {
@@ -247,6 +255,19 @@ void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::i
       } else {
         kernels_.multiply(row, g, scratch.scaled.data() + t * in, in);
       }
+    }
+  });
+}
+
+void LinearRunner::arrange_inputs(const CodeLayer& layer, const float* x, std::int64_t tokens,
+                                  Scratch& scratch) {
+  decoded_stride_ = std::max(decoded_stride_, layer.scratch());
+  decoded_.reserve(decoded_stride_ * pool_.threads());
+  if (!layer.arranges()) return;
+  scratch.scaled.reserve(tokens * layer.in());
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      layer.arrange(x + t * layer.in(), scratch.scaled.data() + t * layer.in());
     }
   });
 }
@@ -291,7 +312,7 @@ void LinearRunner::multiply_blocks(const kernels::BlockMatrix& blocks, Tokens of
 }
 
 void LinearRunner::multiply_rows(const LinearJob& job, const float* x, Tokens of, Scratch& scratch,
-                                 std::int64_t begin, std::int64_t end) const noexcept {
+                                 std::int64_t begin, std::int64_t end, int worker) noexcept {
   const std::int64_t in = in_features(*job.weight);
   const std::int64_t out = out_features(*job.weight);
   float* y = job.y + of.first * out;
@@ -315,6 +336,12 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, Tokens of
     } else {
       kernels_.gemm_sign1_f32(signs, h, scaled, of.count, y, out, begin, end);
     }
+    return;
+  }
+  if (const auto* codes = std::get_if<CodeLayer>(job.weight)) {
+    const float* arranged = (codes->arranges() ? scratch.scaled.data() : x) + of.first * in;
+    codes->multiply(kernels_, arranged, of.count, y, begin, end,
+                    decoded_.data() + worker * decoded_stride_);
     return;
   }
   const DenseMatrix& dense = *std::get_if<DenseMatrix>(job.weight);

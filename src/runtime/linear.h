@@ -1,5 +1,5 @@
-// Linear layers of the runtime, dense or 1-bit, and the object that applies them: it picks the
-// kernel, spreads rows over threads, and quantises activations where that is asked for.
+// Linear layers of the runtime, dense, 1-bit or of codes, and the object that applies them: it
+// picks the kernel, spreads rows over threads, and quantises activations where that is asked for.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,7 @@
 #include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
+#include "runtime/code_layer.h"
 
 namespace onebit::runtime {
 
@@ -41,7 +42,7 @@ struct OneBitLayer {
   bool output_norm = true;
 };
 
-using Linear = std::variant<DenseMatrix, OneBitLayer>;
+using Linear = std::variant<DenseMatrix, OneBitLayer, CodeLayer>;
 
 std::int64_t out_features(const Linear& w) noexcept;
 std::int64_t in_features(const Linear& w) noexcept;
@@ -78,7 +79,7 @@ class LinearRunner {
 
  private:
   struct Scratch {
-    Buffer<float> scaled;   ///< x ⊙ g, [tokens, in]; unused where there is no g
+    Buffer<float> scaled;   ///< x ⊙ g, or x arranged for codes, [tokens, in]; else unused
     Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; for blocks two rows a token
     Buffer<float> scales;
     Buffer<float> parts;  ///< for blocks: what each of those rows gives, [2 · tokens, out]
@@ -100,18 +101,22 @@ class LinearRunner {
   /// x as the layer multiplies it: ⊙ g, rounded.
   void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                     Scratch& scratch);
+  void arrange_inputs(const CodeLayer& layer, const float* x, std::int64_t tokens,
+                      Scratch& scratch);
   void split_inputs(const kernels::BlockMatrix& blocks, const float* x, std::int64_t tokens,
                     Scratch& scratch);
   void multiply_blocks(const kernels::BlockMatrix& blocks, Tokens of, Scratch& scratch, float* y,
                        std::int64_t begin, std::int64_t end) const noexcept;
   void multiply_rows(const LinearJob& job, const float* x, Tokens of, Scratch& scratch,
-                     std::int64_t begin, std::int64_t end) const noexcept;
+                     std::int64_t begin, std::int64_t end, int worker) noexcept;
   void norm_outputs(const OneBitLayer& layer, float* y, std::int64_t tokens);
 
   const kernels::KernelSet& kernels_;
   ThreadPool& pool_;
   bool int8_;
   Scratch scratch_[kMaxJobs];
+  Buffer<float> decoded_;  ///< of each thread, decoded_stride_ floats
+  std::int64_t decoded_stride_ = 0;
 };
 
 /// body(begin, end) over [0, tokens): on the pool when there is more than one token, else here.

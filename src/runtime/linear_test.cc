@@ -231,5 +231,93 @@ TEST(LoadLinear, KeepsEveryValueOfEveryType) {
   }
 }
 
+/// A packed model whose matrices are codes by every spec, in turn.
+arch::Checkpoint coded_model(const std::filesystem::path& folder) {
+  arch::ModelConfig config = arch::test_models::tiny_config();
+  const arch::test_models::TinyModel model = arch::test_models::random_model(config, 9);
+  arch::test_models::write_gguf(model, folder / "source.gguf");
+  arch::PackOptions options;
+  options.provenance = {"rtn", arch::Form::kPaper, "tiny", "hash", "onebit 0.1.0"};
+  options.embedding = options.head = DType::kF16;
+  const std::vector<arch::CodeSpec> specs = arch::test_models::code_specs();
+  for (const arch::TensorId& id : arch::tensor_ids(config)) {
+    if (!arch::find_tensor(*config.arch, id.role)->linear) continue;
+    options.codes.emplace(id, specs[options.codes.size() % specs.size()]);
+  }
+  arch::test_models::write_packed(folder / "codes.gguf", model,
+                                  arch::Checkpoint::open(folder / "source.gguf"), options);
+  return arch::Checkpoint::open(folder / "codes.gguf");
+}
+
+TEST(LoadLinear, CodesAreWhatTheyStandFor) {
+  const testing::TempDir dir;
+  const arch::Checkpoint checkpoint = coded_model(dir / "");
+  ThreadPool pool(1);
+  for (const arch::TensorId& id : arch::tensor_ids(checkpoint.config())) {
+    if (!checkpoint.codes(id.role, id.layer)) continue;
+    const Linear linear =
+        load_linear(checkpoint, id.role, id.layer, kernels::best_kernels(), false, pool);
+    std::vector<float> expected(
+        static_cast<std::size_t>(out_features(linear) * in_features(linear)));
+    checkpoint.read_f32(id.role, id.layer, expected);
+    // Scales of inputs are applied to them, not to the weights: two roundings in another order.
+    const std::vector<float> found = weights_of(linear);
+    for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_FLOAT_EQ(found[i], expected[i]) << i;
+  }
+}
+
+TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
+  const testing::TempDir dir;
+  const arch::Checkpoint checkpoint = coded_model(dir / "");
+  for (const kernels::KernelSet* set : kernels::available_kernels()) {
+    ThreadPool one(1);
+    // 2 bits in three groups, 3 bits with a permutation, 8 bits with scales of inputs.
+    const std::pair<arch::Role, std::int64_t> ids[] = {
+        {arch::Role::kAttnK, 0}, {arch::Role::kAttnV, 0}, {arch::Role::kFfnGate, 0}};
+    std::vector<Linear> layers;
+    for (const auto& [role, layer] : ids) {
+      layers.push_back(load_linear(checkpoint, role, layer, *set, false, one));
+    }
+    const std::int64_t cols = in_features(layers.front());
+    const std::vector<float> x = random_floats(100 * cols, 4);
+    const auto run = [&](ThreadPool& pool, std::int64_t first, std::int64_t tokens) {
+      LinearRunner runner(*set, pool, /*int8_activations=*/true);
+      std::vector<std::vector<float>> y;
+      std::vector<LinearJob> jobs;
+      for (const Linear& layer : layers) {
+        y.emplace_back(static_cast<std::size_t>(tokens * out_features(layer)));
+      }
+      for (std::size_t i = 0; i < layers.size(); ++i) jobs.push_back({&layers[i], y[i].data()});
+      runner.run(jobs, x.data() + first * cols, tokens);
+      return y;
+    };
+    const auto whole = run(one, 0, 100);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      std::vector<float> w(static_cast<std::size_t>(out_features(layers[i]) * cols));
+      checkpoint.read_f32(ids[i].first, ids[i].second, w);
+      for (std::size_t j = 0; j < whole[i].size(); ++j) {
+        const std::size_t rows = w.size() / static_cast<std::size_t>(cols);
+        double sum = 0;
+        double size = 0;
+        for (std::size_t c = 0; c < static_cast<std::size_t>(cols); ++c) {
+          const double term =
+              static_cast<double>(w[j % rows * static_cast<std::size_t>(cols) + c]) *
+              x[j / rows * static_cast<std::size_t>(cols) + c];
+          sum += term;
+          size += std::abs(term);
+        }
+        // The bound of DenseGemm, and a rounding of the weight or the activation.
+        ASSERT_NEAR(whole[i][j], sum, static_cast<double>(cols + 2) * 0x1p-23 * size);
+      }
+    }
+    ThreadPool three(3);
+    EXPECT_EQ(run(three, 0, 100), whole) << set->name;
+    const auto last = run(three, 99, 1);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      EXPECT_TRUE(std::equal(last[i].rbegin(), last[i].rend(), whole[i].rbegin())) << set->name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace onebit::runtime

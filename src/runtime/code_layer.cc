@@ -1,0 +1,36 @@
+#include "runtime/code_layer.h"
+
+namespace onebit::runtime {
+
+std::uint64_t CodeLayer::stored_bytes() const noexcept {
+  const arch::CodeMatrix& m = matrix_;
+  return static_cast<std::uint64_t>(m.codes.rows * m.codes.row_bytes()) +
+         (m.scale.size() + m.zero.size() + m.levels.size() + m.in_scale.size()) * sizeof(float) +
+         (m.order.size() + m.ends.size()) * sizeof(std::int32_t);
+}
+
+void CodeLayer::arrange(const float* x, float* to) const noexcept {
+  const auto input = [&](std::int64_t c) {
+    return matrix_.order.empty() ? c : std::int64_t{matrix_.order[static_cast<std::size_t>(c)]};
+  };
+  for (std::int64_t c = 0; c < in(); ++c) {
+    const std::int64_t i = input(c);
+    to[c] = matrix_.in_scale.empty() ? x[i] : x[i] * matrix_.in_scale[static_cast<std::size_t>(i)];
+  }
+}
+
+void CodeLayer::multiply(const kernels::KernelSet& kernels, const float* x, std::int64_t tokens,
+                         float* y, std::int64_t begin, std::int64_t end,
+                         float* decoded) const noexcept {
+  const kernels::CodedRows rows = {
+      matrix_.codes,       matrix_.ends.data(),
+      matrix_.groups(),    matrix_.scale.data(),
+      matrix_.zero.data(), matrix_.levels.empty() ? nullptr : matrix_.levels.data()};
+  for (std::int64_t r = begin; r < end; r += tile_rows()) {
+    const std::int64_t last = std::min(r + tile_rows(), end);
+    kernels.decode_codes(rows, decoded, r, last);
+    kernels.gemm_f32(decoded, in(), x, tokens, y + r, out(), 0, last - r);
+  }
+}
+
+}  // namespace onebit::runtime
