@@ -53,7 +53,7 @@ def residual(w, mask, order, mean=True):
 def decided(scale, w):
     """Where a sign matters: a row of one or two weights in a mask is exact after its first order, so that what
     is left, and its sign, is rounding. Stored signs are 0 elsewhere. scale [..., rows] -> [..., rows, 1]."""
-    return (scale > 1e-12 * np.abs(w).mean())[..., None]
+    return (np.abs(scale) > 1e-12 * np.abs(w).mean())[..., None]
 
 
 class Margin:
@@ -100,7 +100,8 @@ def salient_columns(t, saliency, margin, order, mean=True):
 
 
 def percentiles(values):
-    """The 81 quantiles 0.10, 0.11, ... 0.90 (between order statistics linearly, at q (n - 1))."""
+    """The 81 quantiles 0.10, 0.11, ... 0.90: between order statistics linearly, at q (n - 1), which with 20 rows
+    is never whole, so that no threshold is a value of its own."""
     return np.quantile(np.ravel(values), np.linspace(0.1, 0.9, 81))
 
 

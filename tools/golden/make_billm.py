@@ -21,8 +21,10 @@ paper: without means. Salient columns: ranked by the sum of s, both sides of fir
 W, x               f32 [20, 44], [4, 24, 44]; wide [20, 160], [4, 48, 160]
 <case>/salient     i8 [in]: 1 for salient columns
 <case>/group       i8 [20, in]: 0, 1 or 2
-<case>/threshold   f64 [blocks]: of T (paper: of |W|); where several give the same groups, the first
-<case>/mean, scale f64 [blocks, 3, 2, 20]: of block, group, order, row; 0 where a group has one order
+<case>/threshold   f64 [blocks]: large is |T| >= threshold (paper: of |W|, the f64 number after p); where several
+                   thresholds give the same groups, the first
+<case>/mean, scale f64 [blocks, 3, 2, 20]: of block, group, order, row; 0 where a group has one order. Compare with an
+                   absolute tolerance: what the second order finds in a row of one or two weights is rounding
 <case>/sign        i8 [2, 20, in]: +-1; 0 for the second order outside salient columns, and where scale is 0 but for
                    rounding (one or two weights of a row in a group), where the sign does not matter
 <case>/weight      f64 [20, in]: W^ = sum over orders of mean + scale * sign

@@ -20,17 +20,18 @@ Conventions, grids and the Hessian: tools/golden/ptq_reference.py.
 6. Codes return to the original order of columns.
 
 <case> stands for the names in metadata `cases`, which has settings, number of tokens and margin of each.
-W, x, H             f32 [out, in], f32 [sequences, tokens, in], f64 [in, in] (gptq only). <case>s of "dead"
-                    read dead/x and dead/H, where columns 5 and 17 are 0 in every token.
+W, x, H             f32 [out, in], f32 [sequences, tokens, in], f64 [in, in] (gptq only): [20, 36], [4, 24, 36]. The
+                    <case>s of "dead" read dead/x and dead/H, where columns 5 and 17 are 0 in every token. H is step
+                    1's before dead columns are treated.
 <case>/codes        i32 [out, in], in the original order
 <case>/scale, zero  f64 [out, groups]: W^_ij = scale[i, g] * (codes[i, j] - zero[i, g]), g = group_of[j]
 <case>/group_of     i32 [in]
 <case>/order        i32 [in]: the column quantised at each place
 <case>/loss         f64 [1]: sum of e^2 / 2. Equals tr(D (H + damping) D^T) / 2, D = W - W^ with dead W 0.
-<case>/error        f64 [2]: |(W - W^) X|^2 / |W X|^2 of GPTQ; of rounding to nearest with bits and group
+<case>/error        f64 [2]: |(W - W^) X|^2 / |W X|^2 of GPTQ; of rounding to nearest with the same bits and group
 <case>/f32          f64 [2]: the same algorithm, Hessian included, in f32: codes that differ from f64's, error
 
-gptq_wide: in = 576, tokens fewer than columns, blocks and groups of 128, so the last ones have 64.
+gptq_wide: W [12, 576], x [3, 32, 576], tokens fewer than columns; blocks and groups of 128, so the last ones have 64.
 gptq_pipeline: two layers, y = W2 silu(W1 x), 3 bits in groups of 16, act_order, static. first: W1 from x.
 sequential: W2 from silu(W1^ x), the inputs that quantised layers give: what a model is quantised with.
 parallel: W2 from silu(W1 x), as within one block of gptq.py's llama.py without --true-sequential.
@@ -242,7 +243,7 @@ def main():
     tensors, facts, seed = first(300, ptq.ROWS, ptq.COLUMNS, ptq.GROUP, 4, 24, small_cases())
     tensors["H"] = ptq.hessian(tensors["x"])
     ptq.save("gptq", SCRIPT, tensors, cases=facts, seed=seed)
-    tensors, facts, seed = first(400, 24, 576, 128, 3, 32, WIDE)
+    tensors, facts, seed = first(400, 12, 576, 128, 3, 32, WIDE)
     ptq.save("gptq_wide", SCRIPT, tensors, cases=facts, seed=seed)
     tensors, facts = pipeline(500)
     ptq.save("gptq_pipeline", SCRIPT, tensors, cases=facts)

@@ -5,7 +5,8 @@ needs numpy and scipy. Everything is float64 unless a caller hands in another ty
 papers' equations. Conventions of all files under tests/golden/rivals/:
 
 - W is [out, in], x is [sequences, tokens, in], both stored f32; the layer is y = W x. Outputs are f64, codes
-  and bit patterns i32, signs, masks and group numbers i8. Settings of the cases are JSON in the metadata.
+  and bit patterns i32, signs, masks and group numbers i8.
+- Metadata: made_by, packages, and cases, a JSON object of each case's settings; defaults are left out.
 - A row is an output channel. A group is `group` consecutive input columns; the last may be shorter; group 0
   means the whole row.
 - round() is to nearest, ties to even. sign(0) is +1. Sums may be taken in any order.
@@ -35,12 +36,12 @@ def draw_weights(rng, rows=ROWS, columns=COLUMNS, group=GROUP):
     return w.astype(np.float32)
 
 
-def draw_inputs(rng, sequences=4, tokens=24, columns=COLUMNS):
-    """[sequences, tokens, columns] f32: correlated channels of different size, two of them far larger."""
+def draw_inputs(rng, sequences=4, tokens=24, columns=COLUMNS, spread=0.5, outliers=2):
+    """[sequences, tokens, columns] f32: correlated channels of different size, some of them far larger."""
     x = rng.standard_normal((sequences, tokens, columns))
     x = x @ (np.eye(columns) + 0.5 * rng.standard_normal((columns, columns)) / np.sqrt(columns))
-    x *= np.exp(0.5 * rng.standard_normal(columns))
-    x[..., rng.choice(columns, 2, replace=False)] *= 6
+    x *= np.exp(spread * rng.standard_normal(columns))
+    x[..., rng.choice(columns, outliers, replace=False)] *= 6
     return x.astype(np.float32)
 
 
@@ -158,6 +159,17 @@ def weight_error(w, approximation):
     return float(np.sum((w - approximation) ** 2) / np.sum(w**2))
 
 
+def sort_metadata(path):
+    """safetensors writes the metadata in random order; sorted, the same run gives the same file."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+
 def save(name, script, tensors, **settings):
     """tests/golden/rivals/<name>.safetensors. Integers and signs are stored as the docstring above says."""
     versions = {p: importlib.metadata.version(p) for p in ("numpy", "scipy", "safetensors")}
@@ -167,4 +179,5 @@ def save(name, script, tensors, **settings):
     path = OUT / f"{name}.safetensors"
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path, metadata)
     path.chmod(0o644)
+    sort_metadata(path)
     print(f"{path.name}: {path.stat().st_size} bytes, {len(tensors)} tensors")
