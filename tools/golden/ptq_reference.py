@@ -123,7 +123,8 @@ def grid_margin(w, bits, symmetric):
 
 def hessian(x, dtype=np.float64):
     """H = 2/n sum of x x^T over all tokens; n counts sequences, not tokens. Accumulated by sequences as
-    gptq.py does: H <- H n/(n+1) + 2/(n+1) X^T X, X [tokens, in]."""
+    gptq.py does: H <- H n/(n+1) + 2/(n+1) X^T X, X [tokens, in]. Its size matters only beside the 1 of dead
+    columns (their place in act_order, the mean for damping); GPTQModel counts tokens and differs there."""
     h = np.zeros((x.shape[2], x.shape[2]), dtype)
     for n, sequence in enumerate(x.astype(dtype)):
         h *= dtype(n / (n + 1))
