@@ -24,7 +24,7 @@ a sum over positions, a mean over sequences only (in the code: kl_div with reduc
 
 Optimiser: AdamW, betas 0.9 and 0.999, epsilon 1e-8 added to the root, weight decay 0, on all tensors;
 gradients of all tensors together clipped to norm 1 (factor min(1, 1 / (norm + 1e-6))); the rate of step s
-= 0 .. 19 is 1e-3 * (1 + cos(pi s / 20)) / 2. (Official: 2e-5, same schedule.)
+= 0 .. 19 is 5e-4 * (1 + cos(pi s / 20)) / 2. (Official: 2e-5, same schedule.)
 
 Keys, f64 unless said:
     inv_freq [3] f32, tokens [20, 2, 14] int32 (one batch a step), start/NAME f32: the teacher
@@ -43,7 +43,7 @@ import torch.nn.functional as F
 
 import rivals_llama as llama
 
-STEPS, BATCH, LENGTH, RATE = 20, 2, 14, 1e-3
+STEPS, BATCH, LENGTH, RATE = 20, 2, 14, 5e-4
 CASES = {"w4a8kv4": (4, 8, 4), "w4a16kv16": (4, 16, 16), "w3a8kv8": (3, 8, 8)}
 
 
