@@ -8,11 +8,12 @@ is that of rivals_llama.py, which says what its names and layouts are.
 
 Both layers: y = q(norm(x)) w(W)^T, for x [..., in], W [out, in], without bias; round is half to even.
     norm     bitnet: LayerNorm without parameters (the paper's SubLN), (x - mean) / sqrt(var + 1e-5), var
-             the mean of squares about the mean. bitnet158: RMSNorm, x / sqrt(mean(x^2) + 1e-5), here
-             without parameters (FAQ, figure 3) or times a weight [in].
+             the mean of squares about the mean (the FAQ, section 4, changes only w between the two and
+             so has RMSNorm in both). bitnet158: RMSNorm, x / sqrt(mean(x^2) + 1e-5), without parameters
+             (FAQ, figure 3) or times a weight [in]. Epsilon is the model's, no source names one.
     q        s = 127 / max(max |n|, 1e-5) of n = norm(x);  q(n) = clamp(round(n s), -128, 127) / s,
              with the maximum over a token, the last dimension (FAQ, both layers).
-    w        bitnet: b * sign(W - mean W), b = mean |W| (not of W - mean W): equations 1 to 3, 12. sign(0)
+    w        bitnet: b * sign(W - mean W), b = mean |W| (not of W - mean W); paper, section 2.1. sign(0)
              is -1 in the paper, 0 in the FAQ; no value here is 0.
              bitnet158: g * clamp(round(W / g), -1, 1), g = max(mean |W|, 1e-5). (FAQ; the paper has
              W / (g + epsilon).)
@@ -22,13 +23,14 @@ Per token, not per tensor: BitNet's paper quantises activations per tensor in tr
 inference (section 2.1), the FAQ's code per token in both. Per token is chosen: then a sequence's output
 depends neither on the batch nor on the tokens after it, and training sees what inference computes. The
 variant bitnet_tensor has one maximum over all of x. Where the paper's Qb is 128 with a clip a little
-inside, the FAQ has 127. Activations before nonlinear functions (equation 7) have no counterpart in a
-llama or in the FAQ.
+inside, the FAQ has 127. What the paper adds for activations before nonlinear functions is neither in the
+FAQ nor here.
 Variant bitnet_groups (section 2.3): the rows of W in G equal blocks of consecutive rows, each with its
 own mean and b; activations as above.
 
 Layers, keys layer/K/..., K = 0 .. 3; x, weight, norm_weight, upstream (dL/dy) f32, others f64:
-    x [tokens, in], weight [out, in], upstream [tokens, out], norm_weight [in]
+    x [tokens, in] (a token of layer 3 is all zeros), weight [out, in], upstream [tokens, out],
+    norm_weight [in]; (out, in, tokens) is (24, 36, 5), (7, 10, 3), (40, 20, 1), (32, 64, 9)
     VARIANT/y, VARIANT/grad_x, VARIANT/grad_weight of bitnet, bitnet_tensor, bitnet_groups (G = 2, where
     out is even), bitnet158, bitnet158_norms (times norm_weight, with VARIANT/grad_norm_weight)
 
@@ -49,8 +51,8 @@ W = 2 steps of warm-up has the rate peak * (s + 1) / W for s < W, else peak * (S
         uses those that it has (NAME: blk.0.attn_q.weight ...)
     run/CASE/losses [20], rates [20], decays [20]; run/CASE/end/NAME: after the last step
     run/CASE/gradient/output_norm.weight: of the first step
-Every value to be rounded is 1e-10 or more from a tie, every W as far from the mean, no maximum is shared,
-and starts disturbed by 1e-13 give the same results: the script checks it. Ties are otherwise common where
+Every value to be rounded is 1e-10 or more from a tie, every W as far from the mean, and starts disturbed
+by 1e-13 give the same results: the script checks it. Ties are otherwise common where
 norms have no weights: at the first position attention hands on v as it is, whole numbers k times one factor,
 so attn_output's input is rounded at 127 k / max k (of RMSNorm; 127 / 2 for k = max k / 2). The seed of the
 runs was chosen so that none occurs.
@@ -123,6 +125,7 @@ def layer_inputs(seed):
                    f"layer/{k}/weight": 0.2 * normal(rows, columns) + 0.01,
                    f"layer/{k}/norm_weight": 1 + 0.2 * normal(columns),
                    f"layer/{k}/upstream": normal(tokens, rows)}
+    inputs["layer/3/x"][4] = 0
     return {name: value.float().double() for name, value in inputs.items()}
 
 

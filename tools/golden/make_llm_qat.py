@@ -4,7 +4,7 @@
 Needs torch 2.11, transformers 5.24, numpy 2, safetensors; re-run: tools/golden/make_llm_qat.py
 The model is that of rivals_llama.py, which says what its names and layouts are.
 
-Fake quantisation of x to N bits (section 2.2.1, symmetric MinMax): for every row (the last dimension)
+Fake quantisation of x to N bits (section 2.2, symmetric MinMax): for every row (the last dimension)
     a = max |x| / (2^(N-1) - 1),   x_q = a * round(x / a),   round half to even;
 a row of zeros stays zero. N = 16 or more: x_q = x. The gradient passes through unchanged (STE): a is not
 differentiated and nothing is masked. Rows are
@@ -18,7 +18,7 @@ are not quantised, all tensors are trained, gradients are clipped at norm 1 (tra
 Followed from the paper against that code: no 1e-6 in a, no zero gradient where |x| >= 2, and 16 bits
 mean none.
 
-Loss (equation 4): student against its own full-precision start as the teacher,
+Loss (section 2.2): student against its own full-precision start as the teacher,
     -1/B sum over sequences, positions and tokens of softmax(teacher) * log_softmax(student):
 a sum over positions, a mean over sequences only (in the code: kl_div with reduction "batchmean").
 

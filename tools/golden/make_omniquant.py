@@ -53,7 +53,7 @@ way round, its scripts for W4A4 of Llama-2 have 1e-3 for LET). alpha is 0.5 (off
 with shifts (official for W4A4 of OPT). After the last step the block's weights are fake-quantised with the
 parameters reached, and its output is the next block's input.
 
-Cases ("config" in the metadata has bits, group, rates, alpha):
+Cases (the metadata has bits, group, rates, alpha):
     w2a16 LWC; w2a16g16 LWC in groups of 16 (36 = 16 + 16 + 4 and 40 = 16 + 16 + 8 columns); w3a16g16_let LWC
     and LET; w4a4 and w6a6 LWC and LET; w4a4_shift LWC and LET with shifts.
 Keys, f64 unless said (i is 0 or 1, NAME a matrix such as attn_q):

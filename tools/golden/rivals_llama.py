@@ -201,9 +201,10 @@ def check_stable(run, weights, bound):
 
 def write(path, tensors, script, config):
     versions = {p: importlib.metadata.version(p) for p in ("torch", "numpy", "safetensors")}
-    metadata = {"made_by": f"tools/golden/{script}", "versions": json.dumps(versions),
-                "config": json.dumps(config)}
+    # One entry: the order of several differs from run to run.
+    provenance = {"made_by": f"tools/golden/{script}", "versions": versions, "config": config}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path, metadata)
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path,
+              {"provenance": json.dumps(provenance)})
     path.chmod(0o644)
     print(f"{path.name}: {len(tensors)} tensors, {path.stat().st_size} bytes")
