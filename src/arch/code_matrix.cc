@@ -5,6 +5,29 @@
 #include "base/check.h"
 
 namespace onebit::arch {
+namespace {
+
+/// Row r of W. `matrix` is CodeMatrix or CodeValues.
+template <class Matrix>
+void decode_row(const Matrix& matrix, int bits, std::span<const std::uint8_t> codes, std::size_t r,
+                std::span<float> w) {
+  const std::span<float> row = w.subspan(r * codes.size(), codes.size());
+  std::size_t c = 0;
+  for (std::size_t s = 0; s < matrix.ends.size(); ++s) {
+    const std::size_t grid = r * matrix.ends.size() + s;
+    const float zero = matrix.zero.empty() ? symmetric_zero(bits) : matrix.zero[grid];
+    for (; c < static_cast<std::size_t>(matrix.ends[s]); ++c) {
+      float value = matrix.levels.empty()
+                        ? (static_cast<float>(codes[c]) - zero) * matrix.scale[grid]
+                        : matrix.levels[(grid << bits) + codes[c]];
+      const std::size_t input = matrix.order.empty() ? c : static_cast<std::size_t>(matrix.order[c]);
+      if (!matrix.in_scale.empty()) value *= matrix.in_scale[input];
+      row[input] = value;
+    }
+  }
+}
+
+}  // namespace
 
 std::vector<std::int32_t> group_ends(std::int64_t in, std::int64_t size) {
   std::vector<std::int32_t> ends;
@@ -31,26 +54,20 @@ std::uint64_t code_bytes(const CodeSpec& spec, std::int64_t out, std::int64_t in
 
 void dequantize(const CodeMatrix& matrix, std::span<float> w) {
   const formats::CodesView& view = matrix.codes;
-  const auto in = static_cast<std::size_t>(view.cols);
-  ONEBIT_CHECK(w.size() == static_cast<std::size_t>(view.rows) * in);
-  std::vector<std::uint8_t> codes(in);
+  ONEBIT_CHECK(std::ssize(w) == view.rows * view.cols);
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(view.cols));
   for (std::int64_t r = 0; r < view.rows; ++r) {
     formats::codes_unpack_row({view.row(r), static_cast<std::size_t>(view.row_bytes())}, 0,
                               view.bits, codes);
-    const std::span<float> row = w.subspan(static_cast<std::size_t>(r) * in, in);
-    std::size_t c = 0;
-    for (std::size_t s = 0; s < matrix.ends.size(); ++s) {
-      const std::size_t at = static_cast<std::size_t>(r) * matrix.ends.size() + s;
-      for (; c < static_cast<std::size_t>(matrix.ends[s]); ++c) {
-        float value = matrix.levels.empty()
-                          ? (static_cast<float>(codes[c]) - matrix.zero[at]) * matrix.scale[at]
-                          : matrix.levels[(at << view.bits) + codes[c]];
-        const std::size_t input =
-            matrix.order.empty() ? c : static_cast<std::size_t>(matrix.order[c]);
-        if (!matrix.in_scale.empty()) value *= matrix.in_scale[input];
-        row[input] = value;
-      }
-    }
+    decode_row(matrix, view.bits, codes, static_cast<std::size_t>(r), w);
+  }
+}
+
+void dequantize(const CodeSpec& spec, const CodeValues& values, std::span<float> w) {
+  ONEBIT_CHECK(w.size() == values.codes.size());
+  const auto in = static_cast<std::size_t>(values.ends.back());
+  for (std::size_t r = 0; r * in < w.size(); ++r) {
+    decode_row(values, spec.bits, std::span(values.codes).subspan(r * in, in), r, w);
   }
 }
 

@@ -69,5 +69,6 @@ std::uint64_t code_bytes(const CodeSpec& spec, std::int64_t out, std::int64_t in
 
 /// W [out, in], row-major, columns by input, in f32.
 void dequantize(const CodeMatrix& matrix, std::span<float> w);
+void dequantize(const CodeSpec& spec, const CodeValues& values, std::span<float> w);
 
 }  // namespace onebit::arch

@@ -66,6 +66,11 @@ std::map<TensorId, DType> all_linear(const ModelConfig& config, DType type) {
   return result;
 }
 
+void PackOptions::set(const TensorId& matrix, const Storage& storage) {
+  if (const auto* type = std::get_if<DType>(&storage)) dense[matrix] = *type;
+  if (const auto* spec = std::get_if<CodeSpec>(&storage)) codes[matrix] = *spec;
+}
+
 Provenance provenance_of(const Checkpoint& source, std::string method, Form form,
                          std::int64_t group_size) {
   return {std::move(method),        form,      source.name(), source.sha256(),

@@ -11,11 +11,16 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "arch/checkpoint.h"
 
 namespace onebit::arch {
+
+/// How a linear matrix is stored: 1-bit as the file's form says, with a type of its own, or coded.
+struct OneBitStorage {};
+using Storage = std::variant<OneBitStorage, formats::DType, CodeSpec>;
 
 struct PackOptions {
   Provenance provenance;
@@ -28,6 +33,8 @@ struct PackOptions {
   std::map<TensorId, formats::DType> dense;
   /// Linear matrices that are stored as codes.
   std::map<TensorId, CodeSpec> codes;
+
+  void set(const TensorId& matrix, const Storage& storage);
 };
 
 /// Every linear matrix with one type, for PackOptions::dense: a model without 1-bit matrices.

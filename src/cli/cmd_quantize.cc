@@ -31,7 +31,14 @@ class Quantize final : public Command {
     define_model(app, source_);
     define_path(app, "-o,--output", out_, "the packed GGUF to write")->required();
     define_choice(app, "--method", method_, "how matrices are quantised", method_names());
+    define_number(app, "--bits", bits_, "of a weight, beside its scales; 0: the method's own", 0,
+                  16);
     method_flags_.define(app);
+    app.add_option("--override", overrides_,
+                   "another method for matrices of such names (repeatable; the first match wins)")
+        ->allow_extra_args(false)
+        ->check(not_empty("a pattern"))
+        ->type_name("PATTERN=METHOD[:BITS]");
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -43,8 +50,8 @@ class Quantize final : public Command {
     require_other_file(source_, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
     options_.method = &quant::find_method(method_);
-    options_.method_options = method_flags_.options();
-    options_.method_options.scales = formats::parse_dtype(pack_.scales);
+    options_.method_options = method_options(*options_.method, bits_);
+    for (const std::string& word : overrides_) options_.overrides.push_back(parse_override(word));
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
@@ -73,6 +80,26 @@ class Quantize final : public Command {
   }
 
  private:
+  quant::MethodOptions method_options(const quant::Method& method, int bits) const {
+    quant::MethodOptions options = method_flags_.options(quant::require_bits(method, bits));
+    options.scales = formats::parse_dtype(pack_.scales);
+    return options;
+  }
+
+  quant::Override parse_override(const std::string& word) const {
+    const std::size_t equals = word.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError(fmt::format("--override: found '{}', expected PATTERN=METHOD[:BITS]", word));
+    }
+    try {
+      const quant::MethodChoice choice =
+          quant::parse_method(std::string_view(word).substr(equals + 1));
+      return {word.substr(0, equals), choice.method, method_options(*choice.method, choice.bits)};
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("--override '{}': {}", word, error.what()));
+    }
+  }
+
   static std::string row(std::string_view name, std::string_view shape, std::string_view error,
                          std::string_view bits) {
     return fmt::format("{:<20} {:<16} {:>12} {:>12}\n", name, shape, error, bits);
@@ -98,6 +125,8 @@ class Quantize final : public Command {
     console.print_json({{"model", source_},
                         {"output", out_},
                         {"method", method_},
+                        {"bits", options_.method_options.bits},
+                        {"overrides", overrides_},
                         {"init", word_of(options_.method_options.svid.init)},
                         {"split", word_of(options_.method_options.svid.split)},
                         {"form", word_of(options_.method_options.form)},
@@ -117,7 +146,9 @@ class Quantize final : public Command {
   std::string source_;
   std::string out_;
   std::string method_ = "onebit";
+  int bits_ = 0;
   MethodFlags method_flags_;
+  std::vector<std::string> overrides_;
   quant::QuantizeOptions options_;
   PackFlags pack_;
   std::string device_ = "cpu";

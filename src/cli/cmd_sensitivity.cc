@@ -149,8 +149,7 @@ class SensitivityCommand final : public Command {
     std::vector<quant::Setting> settings;
     for (const std::string& word : methods_) {
       const quant::MethodChoice choice = quant::parse_method(word);
-      quant::Setting setting{choice.method, method_flags_.options()};
-      setting.options.bits = choice.bits;
+      quant::Setting setting{choice.method, method_flags_.options(choice.bits)};
       setting.options.scales = formats::parse_dtype(scales_);
       const bool known = std::any_of(settings.begin(), settings.end(), [&](const auto& other) {
         return to_json(other) == to_json(setting);

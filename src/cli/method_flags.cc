@@ -15,16 +15,23 @@ void MethodFlags::define(CLI::App& app) {
       "input scales of its own; or with such as fold into the tensors before");
   define_number(
       app, "--group-size", options_.group_size,
-      "inputs that share an output scale: 16, 32, 64 or 128, or 0 for a whole row; foldable "
-      "only",
-      std::int64_t{0}, std::int64_t{128});
+      "inputs that share a scale, 0 for a whole row; of 1-bit layers 16, 32, 64 or 128, and the "
+      "form foldable only",
+      std::int64_t{0}, kMaxCount);
   define_choice(app, "--init", options_.svid.init, "how the scales of a matrix start");
   define_choice(app, "--split", options_.svid.split,
                 "how input and output scales share their product");
+  app.add_flag("--symmetric", options_.symmetric,
+               "rtn: grids with 0 in the middle, without zero points");
+  app.add_flag("--affine", options_.affine, "int8: with zero points");
+  app.add_flag("--per-tensor", options_.per_tensor, "int8: one scale for the whole matrix");
+  define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
+                1.0);
 }
 
-quant::MethodOptions MethodFlags::options() const {
+quant::MethodOptions MethodFlags::options(int bits) const {
   quant::MethodOptions options = options_;
+  options.bits = bits;
   if (options.group_size > 0 && form_->count() == 0) options.form = arch::Form::kFoldable;
   return options;
 }

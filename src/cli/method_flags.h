@@ -14,11 +14,12 @@ std::vector<std::string_view> method_names();
 
 class MethodFlags {
  public:
-  /// --form, --group-size, --init and --split.
+  /// --form, --group-size, --init, --split, --symmetric, --affine, --per-tensor and --clip.
   void define(CLI::App& app);
 
-  /// As the command line says. A group size without a form means the one form that has groups.
-  quant::MethodOptions options() const;
+  /// As the command line says, for `bits` of a weight. A group size without a form means the one
+  /// form that has groups.
+  quant::MethodOptions options(int bits) const;
 
  private:
   quant::MethodOptions options_;

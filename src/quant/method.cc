@@ -7,6 +7,21 @@
 #include "base/error.h"
 
 namespace onebit::quant {
+namespace {
+
+bool has_bits(const Method& method, int bits) {
+  return std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end();
+}
+
+[[noreturn]] void throw_bits(const Method& method, std::string_view found) {
+  std::vector<int> known(method.bits.begin(), method.bits.end());
+  std::sort(known.begin(), known.end());
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("bits of method {}: found '{}', expected {}{}", method.name, found,
+                          known.size() > 1 ? "one of " : "", fmt::join(known, ", ")));
+}
+
+}  // namespace
 
 #define ONEBIT_METHOD(name) extern const Method method_##name;
 #include "quant/method_list.inc"
@@ -39,12 +54,14 @@ MethodChoice parse_method(std::string_view text) {
   int bits = 0;
   const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), bits);
   const bool number = error == std::errc() && stop == word.data() + word.size();
-  if (number && std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end()) {
-    return {&method, bits};
-  }
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("bits of method {}: found '{}', expected {}{}", method.name, word,
-                          method.bits.size() > 1 ? "one of " : "", fmt::join(method.bits, ", ")));
+  if (number && has_bits(method, bits)) return {&method, bits};
+  throw_bits(method, word);
+}
+
+int require_bits(const Method& method, int bits) {
+  if (bits == 0) return method.bits.front();
+  if (!has_bits(method, bits)) throw_bits(method, std::to_string(bits));
+  return bits;
 }
 
 }  // namespace onebit::quant

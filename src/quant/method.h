@@ -17,10 +17,15 @@
 namespace onebit::quant {
 
 struct MethodOptions {
-  int bits = 0;                                  ///< of Method::bits; 0: the first of them
-  SvidOptions svid;                              ///< methods that start from SVID
-  arch::Form form = arch::Form::kFree;           ///< 1-bit methods
-  std::int64_t group_size = 0;                   ///< of arch::kGroupSizes; 1-bit methods
+  int bits = 0;                         ///< of Method::bits; 0: the first of them
+  SvidOptions svid;                     ///< methods that start from SVID
+  arch::Form form = arch::Form::kFree;  ///< 1-bit methods
+  /// Inputs that share a scale; 0: a whole row. Of arch::kGroupSizes for 1-bit methods.
+  std::int64_t group_size = 0;
+  bool symmetric = false;   ///< rtn, gptq: grids with a level for 0 in the middle, no zero points
+  bool affine = false;      ///< int8: with zero points
+  bool per_tensor = false;  ///< int8: one scale for the whole matrix
+  double clip = 1;          ///< int8: the part of a range that codes cover
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
@@ -60,6 +65,9 @@ struct FakeQuantized {
 class Quantizer {
  public:
   virtual ~Quantizer() = default;
+
+  /// How a matrix will be stored; asked before anything is added.
+  virtual arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const = 0;
 
   /// Comes before the first tensor of each layer.
   virtual void begin_layer(std::int64_t) {}
@@ -101,6 +109,10 @@ struct MethodChoice {
   const Method* method = nullptr;
   int bits = 0;  ///< of method->bits
 };
+
+/// `bits`, or for 0 the method's first. Throws Error{kInvalidArgument} for bits that it does not
+/// have.
+int require_bits(const Method& method, int bits);
 
 /// As command lines write them: "onebit", "onebit:1". Throws Error{kInvalidArgument} for a method
 /// that there is not, and for bits that it does not have.

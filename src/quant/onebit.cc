@@ -39,6 +39,10 @@ class OneBitQuantizer final : public Quantizer {
     arch::require_group_size(options.form, options.group_size);
   }
 
+  arch::Storage storage(const arch::TensorId&, const formats::Shape&) const override {
+    return arch::OneBitStorage{};
+  }
+
   /// Where scales are shared or fold into other tensors, all of the layer must be known first.
   void begin_layer(std::int64_t layer) override {
     if (!folds_) return;

@@ -1,6 +1,8 @@
 #include "quant/quantize_model.h"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
+#include <map>
 #include <vector>
 
 #include "base/check.h"
@@ -15,6 +17,64 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
   source.read_f32(tensor.role, layer, values);
   source.release(tensor.role, layer);
   return values;
+}
+
+/// Which method quantises which matrix.
+class Assignment {
+ public:
+  Assignment(const arch::Checkpoint& source, const QuantizeOptions& options, ThreadPool& pool) {
+    quantizers_.push_back(options.method->make(source, options.method_options, pool));
+    std::vector<bool> used(options.overrides.size(), false);
+    for (const Override& o : options.overrides) {
+      quantizers_.push_back(o.method->make(source, o.options, pool));
+    }
+    for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
+      const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, id.role);
+      if (!spec.linear) continue;
+      const std::string name = arch::gguf_name(spec, id.layer);
+      for (std::size_t i = 0; i < options.overrides.size(); ++i) {
+        if (::fnmatch(options.overrides[i].pattern.c_str(), name.c_str(), 0) != 0) continue;
+        used[i] = true;
+        chosen_.try_emplace(id, i + 1);  // the first that matches
+      }
+    }
+    for (std::size_t i = 0; i < used.size(); ++i) {
+      if (used[i]) continue;
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("--override: found no matrix of {} named '{}', expected one such as "
+                              "blk.0.attn_q",
+                              source.path().string(), options.overrides[i].pattern));
+    }
+  }
+
+  Quantizer& of(const arch::TensorId& id) const {
+    const auto found = chosen_.find(id);
+    return *quantizers_[found == chosen_.end() ? 0 : found->second];
+  }
+
+  /// The method of all matrices that no pattern names; norms are its.
+  Quantizer& main() const { return *quantizers_.front(); }
+
+  void begin_layer(std::int64_t layer) const {
+    for (const auto& quantizer : quantizers_) quantizer->begin_layer(layer);
+  }
+
+ private:
+  std::vector<std::unique_ptr<Quantizer>> quantizers_;
+  std::map<arch::TensorId, std::size_t> chosen_;
+};
+
+/// Scales that fold into tensors before a matrix are shared by all that read these.
+void require_own_scales(const QuantizeOptions& options) {
+  const auto folds = [](const Method& method, const MethodOptions& how) {
+    return method.name == "onebit" && how.form == arch::Form::kFoldable;
+  };
+  bool any = folds(*options.method, options.method_options);
+  for (const Override& o : options.overrides) any = any || folds(*o.method, o.options);
+  if (!any || options.overrides.empty()) return;
+  throw Error(ErrorCode::kUnsupported,
+              "--override: found 1-bit matrices of the form foldable, whose scales matrices share, "
+              "expected the form paper or free");
 }
 
 }  // namespace
@@ -36,6 +96,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
                               Progress& progress, const std::stop_token& stop) {
   ONEBIT_CHECK(options.method != nullptr);
   require_full_precision(source);
+  require_own_scales(options);
   const arch::ModelConfig& config = source.config();
   arch::PackOptions pack;
   pack.provenance =
@@ -44,10 +105,14 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;
-  arch::PackedWriter writer(out, source, pack);
   ThreadPool pool(options.threads);
-  const std::unique_ptr<Quantizer> quantizer =
-      options.method->make(source, options.method_options, pool);
+  const Assignment assignment(source, options, pool);
+  for (const arch::TensorId& id : arch::tensor_ids(config)) {
+    const arch::TensorSpec& tensor = *arch::find_tensor(*config.arch, id.role);
+    if (!tensor.linear) continue;
+    pack.set(id, assignment.of(id).storage(id, arch::shape_of(config, tensor)));
+  }
+  arch::PackedWriter writer(out, source, pack);
 
   const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
@@ -65,18 +130,18 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     progress.update(done++, total, name);
     if (id.layer != layer) {
       layer = id.layer;
-      if (layer >= 0) quantizer->begin_layer(layer);
+      if (layer >= 0) assignment.begin_layer(layer);
     }
     std::vector<float> values = read(source, tensor, id.layer);
-    if (!writer.is_one_bit(id)) {
-      quantizer->adjust(id.role, id.layer, values);
+    if (!tensor.linear) {
+      assignment.main().adjust(id.role, id.layer, values);
       writer.add_dense(id.role, id.layer, values);
       continue;
     }
     const formats::Shape shape = arch::shape_of(config, tensor);
     MatrixReport report;
     try {
-      report = quantizer->add({id.role, id.layer, shape[0], shape[1], values}, writer);
+      report = assignment.of(id).add({id.role, id.layer, shape[0], shape[1], values}, writer);
     } catch (const Error& error) {
       throw located(error, source, name);
     }

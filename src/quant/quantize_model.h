@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <functional>
 #include <stop_token>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "arch/checkpoint.h"
 #include "base/error.h"
@@ -14,9 +16,18 @@
 
 namespace onebit::quant {
 
+/// Matrices whose names a pattern matches, as shells match them ("blk.*.ffn_down"), by a method of
+/// their own.
+struct Override {
+  std::string pattern;
+  const Method* method = nullptr;
+  MethodOptions options;
+};
+
 struct QuantizeOptions {
   const Method* method = nullptr;
   MethodOptions method_options;
+  std::vector<Override> overrides;  ///< the first that matches wins
   formats::DType embedding = formats::DType::kQ8_0;
   formats::DType head = formats::DType::kQ8_0;
   int threads = 0;  ///< 0: one per hardware thread

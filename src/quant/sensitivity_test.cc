@@ -22,6 +22,9 @@ using ::testing::HasSubstr;
 /// The method that changes nothing.
 class Nothing final : public Quantizer {
  public:
+  arch::Storage storage(const arch::TensorId&, const formats::Shape&) const override {
+    return formats::DType::kF32;
+  }
   MatrixReport add(const MatrixTask&, arch::PackedWriter&) override { return {}; }
   FakeQuantized fake_quantize(const MatrixTask& task) override {
     FakeQuantized result;
@@ -338,6 +341,9 @@ TEST_F(SensitivityTest, WeightsThatAreNotFinite) {
 /// A method whose weights are too large to go on with.
 class Exploding final : public Quantizer {
  public:
+  arch::Storage storage(const arch::TensorId&, const formats::Shape&) const override {
+    return formats::DType::kF32;
+  }
   MatrixReport add(const MatrixTask&, arch::PackedWriter&) override { return {}; }
   FakeQuantized fake_quantize(const MatrixTask& task) override {
     if (task.layer == 1) throw Error(ErrorCode::kNumeric, "weight [0, 0]: found too much");

@@ -1,0 +1,77 @@
+// What the methods that store integer codes have in common: from codes to a file, to fake-quantised
+// weights, and to a report.
+#pragma once
+
+#include "arch/code_matrix.h"
+#include "base/thread_pool.h"
+#include "quant/grid.h"
+#include "quant/method.h"
+
+namespace onebit::quant {
+
+class CodeQuantizer : public Quantizer {
+ public:
+  explicit CodeQuantizer(formats::DType scales) : scales_(scales) {}
+
+  arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const final {
+    return spec(id, shape);
+  }
+  MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) final;
+  FakeQuantized fake_quantize(const MatrixTask& task) final;
+
+ protected:
+  /// How a matrix of this shape is stored.
+  virtual arch::CodeSpec spec(const arch::TensorId& id, const formats::Shape& shape) const = 0;
+
+  /// Codes of a matrix of finite weights, by its spec. Scales must be such that the file's type
+  /// holds them.
+  virtual arch::CodeValues quantize(const MatrixTask& task) = 0;
+
+ private:
+  /// Codes, what they stand for, and how far that is from the weights.
+  struct Coded {
+    arch::CodeValues values;
+    FakeQuantized fake;
+  };
+  Coded code(const MatrixTask& task);
+
+  formats::DType scales_;
+};
+
+/// Codes of a matrix by a grid for each group of each row: fit(weights of the group) gives the
+/// grid, code(weight, grid) the code. Zero points are kept if `with_zero`.
+template <class Fit, class Code>
+arch::CodeValues code_groups(const MatrixTask& task, std::int64_t group_size, bool with_zero,
+                             ThreadPool& pool, const Fit& fit, const Code& code) {
+  arch::CodeValues values;
+  values.ends = arch::group_ends(task.in, group_size);
+  const std::size_t groups = values.ends.size();
+  values.codes.resize(task.weights.size());
+  values.scale.resize(static_cast<std::size_t>(task.out) * groups);
+  if (with_zero) values.zero.resize(values.scale.size());
+  pool.parallel_for(task.out, 16, [&](std::int64_t first, std::int64_t last, int) {
+    for (std::int64_t r = first; r < last; ++r) {
+      auto begin = static_cast<std::size_t>(r * task.in);
+      const std::size_t row = begin;
+      for (std::size_t s = 0; s < groups; ++s) {
+        const std::size_t end = row + static_cast<std::size_t>(values.ends[s]);
+        const std::span<const float> w = task.weights.subspan(begin, end - begin);
+        const Grid grid = fit(w);
+        const std::size_t at = static_cast<std::size_t>(r) * groups + s;
+        values.scale[at] = static_cast<float>(grid.scale);
+        if (with_zero) values.zero[at] = static_cast<float>(grid.zero);
+        for (std::size_t i = begin; i < end; ++i) values.codes[i] = code(task.weights[i], grid);
+        begin = end;
+      }
+    }
+  });
+  return values;
+}
+
+/// Throws Error{kNumeric} naming the first weight that is not finite.
+void require_finite(const MatrixTask& task);
+
+/// relative_error, square_error and square_norm of Ŵ.
+void measure_error(const MatrixTask& task, std::span<const float> fake, MatrixReport& report);
+
+}  // namespace onebit::quant
