@@ -8,6 +8,7 @@
 namespace onebit::quant {
 
 double stored_scale(double scale, formats::DType type) {
+  if (type == formats::DType::kF64) return scale;
   if (scale == 0 || type != formats::DType::kF16) return static_cast<float>(scale);
   constexpr double kSmallest = 0x1p-24;
   constexpr double kLargest = 65504;

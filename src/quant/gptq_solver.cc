@@ -1,0 +1,182 @@
+#include "quant/gptq_solver.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+#include <torch/types.h>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace onebit::quant {
+namespace {
+
+using torch::Tensor;
+
+[[noreturn]] void throw_singular(double damping) {
+  throw Error(ErrorCode::kNumeric,
+              fmt::format("second moment of the inputs: found a matrix that is not positive "
+                          "definite with damping {}, expected more calibration text or --damp "
+                          "above that",
+                          damping));
+}
+
+/// The lower triangular factor of a matrix that may not have one.
+Tensor cholesky(const Tensor& matrix, double damping) {
+  const auto [factor, info] = at::linalg_cholesky_ex(matrix);
+  if (info.item<int>() != 0) throw_singular(damping);
+  return factor;
+}
+
+/// U of the damped H.
+Tensor inverse_factor(Tensor h, double damping) {
+  h.diagonal().add_(damping * h.diagonal().mean().item<double>());
+  const Tensor inverse = at::cholesky_inverse(cholesky(h, damping));
+  return cholesky(inverse, damping).t().contiguous();
+}
+
+class Solver {
+ public:
+  Solver(Tensor w, Tensor h, const GptqOptions& options, ThreadPool& pool)
+      : options_(options), pool_(pool), out_(w.size(0)), in_(w.size(1)) {
+    const Tensor dead = h.diagonal() == 0;
+    h.diagonal().masked_fill_(dead, 1);
+    w.masked_fill_(dead.unsqueeze(0), 0);
+    order_ = torch::arange(in_, torch::kInt64);
+    if (options.act_order) {
+      order_ = std::get<1>(h.diagonal().sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));
+    }
+    ends_ = arch::group_ends(in_, options.group_size);
+    assign_groups();
+    const auto grids = static_cast<std::size_t>(out_) * ends_.size();
+    grids_.resize(grids);
+    if (fixed()) take_fixed_grids(w);
+    w_ = w.index_select(1, order_).contiguous();
+    factor_ = inverse_factor(h.index_select(0, order_).index_select(1, order_), options.damping);
+    codes_.resize(static_cast<std::size_t>(out_ * in_));
+  }
+
+  arch::CodeValues run() {
+    for (std::int64_t begin = 0; begin < in_; begin += options_.block) {
+      const std::int64_t end = std::min(begin + options_.block, in_);
+      const Tensor errors = torch::empty({out_, end - begin}, torch::kFloat64);
+      pool_.parallel_for(out_, 4, [&](std::int64_t first, std::int64_t last, int) {
+        std::vector<double> current(static_cast<std::size_t>(end - begin));
+        for (std::int64_t r = first; r < last; ++r) {
+          round_row(r, begin, end, current, errors.data_ptr<double>() + r * (end - begin));
+        }
+      });
+      if (end < in_) {
+        w_.narrow(1, end, in_ - end)
+            .sub_(errors.matmul(factor_.narrow(0, begin, end - begin).narrow(1, end, in_ - end)));
+      }
+    }
+    return result();
+  }
+
+ private:
+  bool fixed() const { return options_.static_groups || options_.group_size == 0; }
+
+  /// The group of each place in the order of rounding.
+  void assign_groups() {
+    const std::int64_t* order = order_.data_ptr<std::int64_t>();
+    const std::int64_t size = options_.group_size > 0 ? options_.group_size : in_;
+    group_of_.resize(static_cast<std::size_t>(in_));
+    for (std::int64_t i = 0; i < in_; ++i) {
+      group_of_[static_cast<std::size_t>(i)] = (options_.static_groups ? order[i] : i) / size;
+    }
+  }
+
+  Grid& grid(std::int64_t row, std::int64_t group) {
+    return grids_[static_cast<std::size_t>(row) * ends_.size() + static_cast<std::size_t>(group)];
+  }
+
+  /// From the weights in their own order.
+  void take_fixed_grids(const Tensor& w) {
+    const double* values = w.data_ptr<double>();
+    pool_.parallel_for(out_, 4, [&](std::int64_t first, std::int64_t last, int) {
+      for (std::int64_t r = first; r < last; ++r) {
+        std::int64_t begin = 0;
+        for (std::size_t s = 0; s < ends_.size(); ++s) {
+          const std::int64_t end = ends_[s];
+          grid(r, static_cast<std::int64_t>(s)) = fit_grid(
+              {values + r * in_ + begin, static_cast<std::size_t>(end - begin)}, options_.grid);
+          begin = end;
+        }
+      }
+    });
+  }
+
+  void round_row(std::int64_t r, std::int64_t begin, std::int64_t end, std::vector<double>& current,
+                 double* errors) {
+    const double* row = w_.data_ptr<double>() + r * in_;
+    const double* factor = factor_.data_ptr<double>();
+    std::copy(row + begin, row + end, current.begin());
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t group = group_of_[static_cast<std::size_t>(i)];
+      if (!fixed() && i % options_.group_size == 0) {
+        const std::int64_t size = std::min(options_.group_size, in_ - i);
+        grid(r, group) = fit_grid({row + i, static_cast<std::size_t>(size)}, options_.grid);
+      }
+      const Grid& g = grid(r, group);
+      const double value = current[static_cast<std::size_t>(i - begin)];
+      const std::uint8_t code = encode(value, g, options_.grid);
+      codes_[static_cast<std::size_t>(r * in_ + i)] = code;
+      const double error = (value - decode(code, g)) / factor[i * in_ + i];
+      errors[i - begin] = error;
+      for (std::int64_t k = i + 1; k < end; ++k) {
+        current[static_cast<std::size_t>(k - begin)] -= error * factor[i * in_ + k];
+      }
+    }
+  }
+
+  arch::CodeValues result() {
+    arch::CodeValues values;
+    values.ends = ends_;
+    for (const Grid& g : grids_) {
+      values.scale.push_back(static_cast<float>(g.scale));
+      if (!options_.grid.symmetric) values.zero.push_back(static_cast<float>(g.zero));
+    }
+    const std::int64_t* order = order_.data_ptr<std::int64_t>();
+    if (options_.ordered()) {
+      values.codes = std::move(codes_);
+      values.order.assign(order, order + in_);
+      return values;
+    }
+    values.codes.resize(codes_.size());
+    for (std::int64_t r = 0; r < out_; ++r) {
+      for (std::int64_t i = 0; i < in_; ++i) {
+        values.codes[static_cast<std::size_t>(r * in_ + order[i])] =
+            codes_[static_cast<std::size_t>(r * in_ + i)];
+      }
+    }
+    return values;
+  }
+
+  GptqOptions options_;
+  ThreadPool& pool_;
+  std::int64_t out_;
+  std::int64_t in_;
+  Tensor order_;   ///< i64 [in]: the column that is rounded at each place
+  Tensor w_;       ///< f64 [out, in] in that order, compensated as far as the blocks went
+  Tensor factor_;  ///< U, f64 [in, in]
+  std::vector<std::int32_t> ends_;
+  std::vector<std::int64_t> group_of_;
+  std::vector<Grid> grids_;          ///< [out, groups]
+  std::vector<std::uint8_t> codes_;  ///< [out, in] in the order of rounding
+};
+
+}  // namespace
+
+arch::CodeValues gptq(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
+                      const GptqOptions& options, ThreadPool& pool) {
+  ONEBIT_CHECK(std::ssize(w) == out * in && h.sizes() == torch::IntArrayRef({in, in}));
+  ONEBIT_CHECK(options.block > 0 && h.scalar_type() == torch::kFloat64);
+  const Tensor weights =
+      torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64);
+  return Solver(weights, h.clone(), options, pool).run();
+}
+
+}  // namespace onebit::quant
