@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <torch/utils.h>
 
 #include "arch/packed_format.h"
+#include "base/atomic_file.h"
 #include "base/log.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/method_flags.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
+#include "eval/perplexity.h"
+#include "eval/windows.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {
@@ -39,6 +43,13 @@ class Quantize final : public Command {
         ->allow_extra_args(false)
         ->check(not_empty("a pattern"))
         ->type_name("PATTERN=METHOD[:BITS]");
+    define_path(app, "--calib", calib_, "calibration text, for methods that need one");
+    define_number(app, "--samples", samples_, "windows of it that are read", std::int64_t{1},
+                  kMaxCount);
+    define_number(app, "--length", length_, "tokens of a window", std::int64_t{2}, kMaxCount);
+    define_choice(app, "--rows", rows_,
+                  "what a row of the text is (auto: by the ending .raw or .jsonl, else the whole)");
+    define_number(app, "-s,--seed", seed_, "of the choice of windows", std::int64_t{0}, kMaxCount);
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -55,6 +66,9 @@ class Quantize final : public Command {
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
+    if (threads_ > 0) at::set_num_threads(threads_);
+    const std::vector<text::TokenId> tokens = calibration_tokens(source);
+    if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -84,6 +98,27 @@ class Quantize final : public Command {
     quant::MethodOptions options = method_flags_.options(quant::require_bits(method, bits));
     options.scales = formats::parse_dtype(pack_.scales);
     return options;
+  }
+
+  /// Windows of the calibration text, drawn from all that there are.
+  std::vector<text::TokenId> calibration_tokens(const arch::Checkpoint& source) const {
+    if (calib_.empty()) return {};
+    const std::string text = eval::join_rows(calib_, read_file(calib_), rows_);
+    try {
+      eval::require_context(length_, source.config().context, "the model");
+      const eval::ScoredText scored =
+          eval::scored_text(source.tokenizer(), text, {.window = length_});
+      const std::int64_t found = std::ssize(scored.windows);
+      if (found < samples_) {
+        throw Error(ErrorCode::kInvalidArgument,
+                    fmt::format("found {} windows of {} tokens, expected {} (--samples, --length)",
+                                found, length_, samples_));
+      }
+      return quant::draw_windows({scored.tokens, length_}, samples_,
+                                 static_cast<std::uint64_t>(seed_));
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("--calib {}: {}", calib_, error.what()));
+    }
   }
 
   quant::Override parse_override(const std::string& word) const {
@@ -150,6 +185,11 @@ class Quantize final : public Command {
   MethodFlags method_flags_;
   std::vector<std::string> overrides_;
   quant::QuantizeOptions options_;
+  std::string calib_;
+  std::int64_t samples_ = 128;
+  std::int64_t length_ = 2048;
+  eval::Rows rows_ = eval::Rows::kAuto;
+  std::int64_t seed_ = 0;
   PackFlags pack_;
   std::string device_ = "cpu";
   int threads_ = 0;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <utility>
 
 #include "base/error.h"
 
@@ -27,12 +28,14 @@ void measure_error(const MatrixTask& task, std::span<const float> fake, MatrixRe
   report.relative_error = report.square_norm > 0 ? report.square_error / report.square_norm : 0;
 }
 
-CodeQuantizer::Coded CodeQuantizer::code(const MatrixTask& task) {
+CodeQuantizer::Coded CodeQuantizer::code(const MatrixTask& task, Known known) {
   require_finite(task);
   const formats::Shape shape = {task.out, task.in};
-  const arch::CodeSpec how = spec({task.role, task.layer}, shape);
+  const arch::TensorId id = {task.role, task.layer};
+  const arch::CodeSpec how = spec(id, shape);
   Coded result;
-  result.values = quantize(task);
+  const bool found = known && known->first == id;
+  result.values = found ? std::move(known->second) : quantize(task);
   result.fake.weights.resize(task.weights.size());
   arch::dequantize(how, result.values, result.fake.weights);
   MatrixReport& report = result.fake.report;
@@ -43,11 +46,15 @@ CodeQuantizer::Coded CodeQuantizer::code(const MatrixTask& task) {
 }
 
 MatrixReport CodeQuantizer::add(const MatrixTask& task, arch::PackedWriter& writer) {
-  Coded coded = code(task);
+  Coded coded = code(task, std::exchange(last_, {}));
   writer.add_codes(task.role, task.layer, coded.values);
   return std::move(coded.fake.report);
 }
 
-FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) { return code(task).fake; }
+FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) {
+  Coded coded = code(task, {});
+  last_.emplace(arch::TensorId{task.role, task.layer}, std::move(coded.values));
+  return std::move(coded.fake);
+}
 
 }  // namespace onebit::quant

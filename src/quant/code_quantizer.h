@@ -2,6 +2,9 @@
 // weights, and to a report.
 #pragma once
 
+#include <optional>
+#include <utility>
+
 #include "arch/code_matrix.h"
 #include "base/thread_pool.h"
 #include "quant/grid.h"
@@ -33,9 +36,11 @@ class CodeQuantizer : public Quantizer {
     arch::CodeValues values;
     FakeQuantized fake;
   };
-  Coded code(const MatrixTask& task);
+  using Known = std::optional<std::pair<arch::TensorId, arch::CodeValues>>;
+  Coded code(const MatrixTask& task, Known known);
 
   formats::DType scales_;
+  Known last_;  ///< what fake_quantize() found: add() stores it if asked for that matrix next
 };
 
 /// Codes of a matrix by a grid for each group of each row: fit(weights of the group) gives the

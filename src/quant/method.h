@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <torch/types.h>
 #include <vector>
 
 #include "arch/packed_writer.h"
@@ -26,6 +27,9 @@ struct MethodOptions {
   bool affine = false;      ///< int8: with zero points
   bool per_tensor = false;  ///< int8: one scale for the whole matrix
   double clip = 1;          ///< int8: the part of a range that codes cover
+  double damping = 0.01;    ///< gptq: of the second moment's mean diagonal
+  bool act_order = false;   ///< gptq: columns of the largest inputs first
+  bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
@@ -69,6 +73,10 @@ class Quantizer {
   /// How a matrix will be stored; asked before anything is added.
   virtual arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const = 0;
 
+  /// Of the inputs of the matrix that comes next, as Calibration::second_moment(): for a method
+  /// that calibrates.
+  virtual void set_inputs(const torch::Tensor&) {}
+
   /// Comes before the first tensor of each layer.
   virtual void begin_layer(std::int64_t) {}
 
@@ -91,6 +99,7 @@ struct Method {
   std::string_view name;
   std::string_view summary;   ///< one line, for the help text
   std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
+  bool calibrates = false;    ///< reads calibration text
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/test_paths.h"
 #include "nn/load.h"
+#include "quant/fake_linear.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::quant {
@@ -49,20 +50,6 @@ TEST(ParseMethod, WhatThereIsNot) {
   EXPECT_EQ(message("onebit:"), "bits of method onebit: found '', expected 1");
   EXPECT_EQ(message("onebit:1x"), "bits of method onebit: found '1x', expected 1");
 }
-
-/// y = x Wᵀ with the LayerNorm of the form paper.
-class NormedLinear final : public nn::Linear {
- public:
-  explicit NormedLinear(Tensor weight) : weight_(std::move(weight)) {}
-  Tensor forward(const Tensor& x) override {
-    const Tensor y = torch::linear(x, weight_);
-    return torch::layer_norm(y, {y.size(-1)}, {}, {}, arch::kOutputNormEps);
-  }
-  void collect(const std::string&, std::vector<nn::Parameter>&) const override {}
-
- private:
-  Tensor weight_;
-};
 
 // With every matrix replaced by what fake_quantize() says of it, the full-precision model is the
 // packed one: in every form, partial groups of inputs and tied input scales included.
@@ -116,15 +103,8 @@ TEST(FakeQuantize, IsWhatAFileMakesOfTheModel) {
       }
       // What f16 does to the scales counts squared at the minimum of the error.
       EXPECT_NEAR(error / found.report.square_norm, found.report.relative_error, 0x1p-20);
-      const Tensor matrix = torch::tensor(at::ArrayRef<float>(found.weights))
-                                .view({shape[0], shape[1]})
-                                .to(torch::kFloat64);
       EXPECT_EQ(found.output_norm, form.form == arch::Form::kPaper);
-      if (found.output_norm) {
-        model->exchange(id.role, id.layer, std::make_unique<NormedLinear>(matrix));
-      } else {
-        model->exchange(id.role, id.layer, std::make_unique<nn::DenseLinear>(matrix));
-      }
+      model->exchange(id.role, id.layer, std::make_unique<FakeLinear>(found, torch::kFloat64));
     }
     const Tensor expected = packed->forward(tokens, {}).hidden;
     const Tensor found = model->forward(tokens, {}).hidden;

@@ -1,11 +1,13 @@
 #include "quant/quantize_model.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <fnmatch.h>
 #include <map>
 #include <vector>
 
 #include "base/check.h"
+#include "quant/calibration.h"
 
 namespace onebit::quant {
 namespace {
@@ -23,11 +25,9 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
 class Assignment {
  public:
   Assignment(const arch::Checkpoint& source, const QuantizeOptions& options, ThreadPool& pool) {
-    quantizers_.push_back(options.method->make(source, options.method_options, pool));
+    add(source, *options.method, options.method_options, options, pool);
     std::vector<bool> used(options.overrides.size(), false);
-    for (const Override& o : options.overrides) {
-      quantizers_.push_back(o.method->make(source, o.options, pool));
-    }
+    for (const Override& o : options.overrides) add(source, *o.method, o.options, options, pool);
     for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
       const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, id.role);
       if (!spec.linear) continue;
@@ -47,9 +47,11 @@ class Assignment {
     }
   }
 
-  Quantizer& of(const arch::TensorId& id) const {
-    const auto found = chosen_.find(id);
-    return *quantizers_[found == chosen_.end() ? 0 : found->second];
+  Quantizer& of(const arch::TensorId& id) const { return *quantizers_[index_of(id)]; }
+
+  bool calibrates(const arch::TensorId& id) const { return calibrates_[index_of(id)]; }
+  bool any_calibrates() const {
+    return std::find(calibrates_.begin(), calibrates_.end(), true) != calibrates_.end();
   }
 
   /// The method of all matrices that no pattern names; norms are its.
@@ -60,7 +62,24 @@ class Assignment {
   }
 
  private:
+  void add(const arch::Checkpoint& source, const Method& method, const MethodOptions& how,
+           const QuantizeOptions& options, ThreadPool& pool) {
+    if (method.calibrates && !options.calibration) {
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
+    }
+    quantizers_.push_back(method.make(source, how, pool));
+    calibrates_.push_back(method.calibrates);
+  }
+
+  std::size_t index_of(const arch::TensorId& id) const {
+    const auto found = chosen_.find(id);
+    return found == chosen_.end() ? 0 : found->second;
+  }
+
   std::vector<std::unique_ptr<Quantizer>> quantizers_;
+  std::vector<bool> calibrates_;
   std::map<arch::TensorId, std::size_t> chosen_;
 };
 
@@ -114,6 +133,12 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   }
   arch::PackedWriter writer(out, source, pack);
 
+  std::unique_ptr<Calibration> calibration;
+  if (assignment.any_calibrates()) {
+    calibration = std::make_unique<Calibration>(
+        source, *options.calibration, out.parent_path().empty() ? "." : out.parent_path(), stop);
+  }
+
   const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
   QuantizeTotals totals;
@@ -131,6 +156,10 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     if (id.layer != layer) {
       layer = id.layer;
       if (layer >= 0) assignment.begin_layer(layer);
+      if (calibration) {
+        if (layer != 0) calibration->end_block();
+        if (layer >= 0) calibration->begin_block(layer);
+      }
     }
     std::vector<float> values = read(source, tensor, id.layer);
     if (!tensor.linear) {
@@ -141,7 +170,15 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     const formats::Shape shape = arch::shape_of(config, tensor);
     MatrixReport report;
     try {
-      report = assignment.of(id).add({id.role, id.layer, shape[0], shape[1], values}, writer);
+      const MatrixTask task = {id.role, id.layer, shape[0], shape[1], values};
+      Quantizer& quantizer = assignment.of(id);
+      if (calibration) {
+        if (assignment.calibrates(id)) {
+          quantizer.set_inputs(calibration->second_moment(id.role));
+        }
+        calibration->replace(id.role, quantizer.fake_quantize(task));
+      }
+      report = quantizer.add(task, writer);
     } catch (const Error& error) {
       throw located(error, source, name);
     }

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "quant/method.h"
+#include "quant/token_windows.h"
 
 namespace onebit::quant {
 
@@ -31,6 +33,8 @@ struct QuantizeOptions {
   formats::DType embedding = formats::DType::kQ8_0;
   formats::DType head = formats::DType::kQ8_0;
   int threads = 0;  ///< 0: one per hardware thread
+  /// What methods that calibrate read; whole windows, no longer than the model's context.
+  std::optional<TokenWindows> calibration;
 };
 
 struct QuantizeTotals {
@@ -50,8 +54,10 @@ void require_full_precision(const arch::Checkpoint& source);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
 
-/// Writes `out` whole or not at all. Throws Error: kUnsupported when the source is already 1-bit,
-/// kNumeric for bad weights (naming tensor and element), kIo, kInterrupted.
+/// Writes `out` whole or not at all. Where a method calibrates, the windows' states are in a
+/// scratch file beside `out`. Throws Error: kUnsupported when the source is already quantised,
+/// kInvalidArgument for a pattern that matches nothing and for a method that lacks its calibration
+/// text, kNumeric for bad weights (naming tensor and element), kIo, kInterrupted.
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
                               Progress& progress, const std::stop_token& stop);

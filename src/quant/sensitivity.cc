@@ -14,6 +14,7 @@
 #include "eval/statistics.h"
 #include "nn/decoder.h"
 #include "nn/load.h"
+#include "quant/fake_linear.h"
 #include "quant/quantize_model.h"
 #include "quant/reference_logits.h"
 
@@ -34,12 +35,11 @@ double square_sum(const Tensor& values) {
 /// A quantised matrix in the place of the full one, which it holds itself against.
 class Probe final : public nn::Linear {
  public:
-  Probe(nn::Linear& full, Tensor weights, bool output_norm)
-      : full_(full), quantised_(std::move(weights)), output_norm_(output_norm) {}
+  Probe(nn::Linear& full, const FakeQuantized& quantized, torch::ScalarType compute)
+      : full_(full), quantised_(quantized, compute) {}
 
   Tensor forward(const Tensor& x) override {
-    Tensor y = quantised_.forward(x);
-    if (output_norm_) y = torch::layer_norm(y, {y.size(-1)}, {}, {}, arch::kOutputNormEps);
+    const Tensor y = quantised_.forward(x);
     const Tensor full = full_.forward(x);
     square_error_ += square_sum(full - y);
     square_norm_ += square_sum(full);
@@ -52,8 +52,7 @@ class Probe final : public nn::Linear {
 
  private:
   nn::Linear& full_;
-  nn::DenseLinear quantised_;
-  bool output_norm_;
+  FakeLinear quantised_;
   double square_error_ = 0;
   double square_norm_ = 0;
 };
@@ -65,10 +64,8 @@ class Substitution {
       : model_(model), id_(id) {
     const formats::Shape& shape = quantized.report.shape;
     ONEBIT_CHECK(shape.size() == 2 && std::ssize(quantized.weights) == shape[0] * shape[1]);
-    const Tensor weights =
-        torch::tensor(at::ArrayRef<float>(quantized.weights)).view(shape).to(model.compute());
     auto probe =
-        std::make_unique<Probe>(model.linear(id.role, id.layer), weights, quantized.output_norm);
+        std::make_unique<Probe>(model.linear(id.role, id.layer), quantized, model.compute());
     probe_ = probe.get();
     full_ = model.exchange(id.role, id.layer, std::move(probe));
   }

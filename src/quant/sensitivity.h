@@ -25,6 +25,7 @@
 #include "arch/checkpoint.h"
 #include "base/progress.h"
 #include "quant/method.h"
+#include "quant/token_windows.h"
 
 namespace onebit::quant {
 
@@ -32,12 +33,6 @@ namespace onebit::quant {
 struct Setting {
   const Method* method = nullptr;
   MethodOptions options;
-};
-
-/// The text, as ids: whole windows of `window` tokens, one after the other.
-struct TokenWindows {
-  std::span<const text::TokenId> tokens;
-  std::int64_t window = 0;
 };
 
 struct SensitivityOptions {

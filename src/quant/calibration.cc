@@ -1,0 +1,163 @@
+#include "quant/calibration.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <torch/utils.h>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "nn/load.h"
+#include "quant/fake_linear.h"
+
+namespace onebit::quant {
+namespace {
+
+using arch::Role;
+using torch::Tensor;
+
+/// Enough rows to keep the products busy.
+constexpr std::int64_t kBatchTokens = 2048;
+
+std::size_t state_bytes(const arch::Checkpoint& source, const TokenWindows& windows) {
+  return windows.tokens.size() * static_cast<std::size_t>(source.config().dim) * sizeof(float);
+}
+
+/// Ends a forward pass of which no more is wanted.
+struct Enough {};
+
+}  // namespace
+
+/// The inputs of the matrix that is asked for, and of those that read the same tensor.
+struct Calibration::Moment {
+  const void* data = nullptr;  ///< of the batch under way
+  Tensor sum;
+  std::vector<Role> readers;
+};
+
+/// Stands before a matrix and looks at what it reads.
+class Calibration::Observer final : public nn::Linear {
+ public:
+  Observer(Role role, nn::Linear& inner, Role wanted, Moment& moment)
+      : role_(role), inner_(inner), wanted_(wanted), moment_(moment) {}
+
+  Tensor forward(const Tensor& x) override {
+    if (role_ == wanted_) {
+      const Tensor rows = x.reshape({-1, x.size(-1)}).to(torch::kFloat32);
+      const Tensor product = rows.t().matmul(rows).to(torch::kFloat64);
+      moment_.sum = moment_.sum.defined() ? moment_.sum.add_(product) : product;
+      moment_.data = x.data_ptr();
+    }
+    if (moment_.data != nullptr) {
+      // Matrices are called in their order; the first of another input ends it.
+      if (x.data_ptr() != moment_.data) throw Enough();
+      if (std::find(moment_.readers.begin(), moment_.readers.end(), role_) ==
+          moment_.readers.end()) {
+        moment_.readers.push_back(role_);
+      }
+    }
+    return inner_.forward(x);
+  }
+
+  void collect(const std::string&, std::vector<nn::Parameter>&) const override {}
+
+ private:
+  Role role_;
+  nn::Linear& inner_;
+  Role wanted_;
+  Moment& moment_;
+};
+
+Calibration::Calibration(const arch::Checkpoint& source, const TokenWindows& windows,
+                         const std::filesystem::path& folder, std::stop_token stop)
+    : source_(source),
+      batch_windows_(std::max<std::int64_t>(1, kBatchTokens / windows.window)),
+      stop_(std::move(stop)),
+      file_(folder, state_bytes(source, windows)) {
+  ONEBIT_CHECK(windows.count() > 0 && windows.window <= source.config().context &&
+               windows.count() * windows.window == std::ssize(windows.tokens));
+  const torch::NoGradGuard no_grad;
+  const std::int64_t dim = source.config().dim;
+  states_ = torch::from_blob(file_.data(), {windows.count(), windows.window, dim});
+  const auto ends = nn::load_ends(source, torch::kFloat32);
+  const Tensor tokens =
+      torch::tensor(at::ArrayRef<text::TokenId>(windows.tokens.data(), windows.tokens.size()),
+                    torch::kInt64)
+          .view({windows.count(), windows.window});
+  for (std::int64_t i = 0; i < batches(); ++i) {
+    Tensor to = batch(i);
+    to.copy_(ends->embed(tokens.narrow(0, i * batch_windows_, to.size(0)).contiguous()));
+  }
+}
+
+std::int64_t Calibration::batches() const noexcept {
+  return (states_.size(0) + batch_windows_ - 1) / batch_windows_;
+}
+
+Tensor Calibration::batch(std::int64_t index) {
+  require_running();
+  const std::int64_t first = index * batch_windows_;
+  return states_.narrow(0, first, std::min(batch_windows_, states_.size(0) - first));
+}
+
+void Calibration::require_running() const {
+  if (stop_.stop_requested()) throw Error(ErrorCode::kInterrupted, "interrupted");
+}
+
+void Calibration::begin_block(std::int64_t layer) {
+  ONEBIT_CHECK(layer == layer_ + 1 && block_ == nullptr);
+  layer_ = layer;
+  block_ = nn::load_block(source_, torch::kFloat32, layer);
+}
+
+Tensor Calibration::second_moment(Role role) {
+  ONEBIT_CHECK(block_ != nullptr);
+  if (const auto found = moments_.find(role); found != moments_.end()) return found->second;
+  const torch::NoGradGuard no_grad;
+  Moment moment;
+  std::map<Role, std::unique_ptr<nn::Linear>> inner;
+  for (const arch::TensorSpec& spec : source_.config().arch->tensors) {
+    if (!spec.linear) continue;
+    auto observer =
+        std::make_unique<Observer>(spec.role, block_->linear(spec.role, layer_), role, moment);
+    inner[spec.role] = block_->exchange(spec.role, layer_, std::move(observer));
+  }
+  for (std::int64_t i = 0; i < batches(); ++i) {
+    moment.data = nullptr;
+    try {
+      block_->forward_block(layer_, batch(i));
+    } catch (const Enough&) {
+      continue;
+    }
+  }
+  for (auto& [replaced, linear] : inner) block_->exchange(replaced, layer_, std::move(linear));
+  const Tensor h = moment.sum.mul_(2.0 / static_cast<double>(states_.size(0)));
+  if (!h.isfinite().all().item<bool>()) {
+    throw Error(ErrorCode::kNumeric,
+                "inputs from the calibration text: found a value that is not "
+                "finite, expected finite ones");
+  }
+  for (const Role reader : moment.readers) moments_[reader] = h;
+  return h;
+}
+
+void Calibration::replace(Role role, const FakeQuantized& quantized) {
+  ONEBIT_CHECK(block_ != nullptr);
+  block_->exchange(role, layer_, std::make_unique<FakeLinear>(quantized, torch::kFloat32));
+  moments_.erase(role);
+}
+
+void Calibration::end_block() {
+  ONEBIT_CHECK(block_ != nullptr);
+  moments_.clear();
+  if (layer_ + 1 < source_.config().layers) {
+    const torch::NoGradGuard no_grad;
+    for (std::int64_t i = 0; i < batches(); ++i) {
+      Tensor x = batch(i);
+      x.copy_(block_->forward_block(layer_, x));
+    }
+  }
+  block_.reset();
+}
+
+}  // namespace onebit::quant
