@@ -12,6 +12,8 @@
 namespace onebit::quant {
 namespace {
 
+constexpr std::string_view kOneBit = "onebit";
+
 std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& tensor,
                         std::int64_t layer) {
   const auto count = formats::element_count(arch::shape_of(source.config(), tensor));
@@ -83,10 +85,19 @@ class Assignment {
   std::map<arch::TensorId, std::size_t> chosen_;
 };
 
+/// Of the 1-bit matrices, which have one form in a file; the default where there are none.
+MethodOptions one_bit_options(const QuantizeOptions& options) {
+  if (options.method->name == kOneBit) return options.method_options;
+  for (const Override& o : options.overrides) {
+    if (o.method->name == kOneBit) return o.options;
+  }
+  return {};
+}
+
 /// Scales that fold into tensors before a matrix are shared by all that read these.
 void require_own_scales(const QuantizeOptions& options) {
   const auto folds = [](const Method& method, const MethodOptions& how) {
-    return method.name == "onebit" && how.form == arch::Form::kFoldable;
+    return method.name == kOneBit && how.form == arch::Form::kFoldable;
   };
   bool any = folds(*options.method, options.method_options);
   for (const Override& o : options.overrides) any = any || folds(*o.method, o.options);
@@ -118,9 +129,9 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   require_own_scales(options);
   const arch::ModelConfig& config = source.config();
   arch::PackOptions pack;
-  pack.provenance =
-      arch::provenance_of(source, std::string(options.method->name), options.method_options.form,
-                          options.method_options.group_size);
+  const MethodOptions one_bit = one_bit_options(options);
+  pack.provenance = arch::provenance_of(source, std::string(options.method->name), one_bit.form,
+                                        one_bit.group_size);
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;

@@ -1,0 +1,134 @@
+"""`onebit quantize --method …`: what the other methods write runs, weighs what it says and is what Python
+reads; and what is wrong with their options is said in one line."""
+import unittest
+
+from harness import ROOT, SMOLLM, STORIES, TOOLKIT, CliTest, needs, tiny
+
+try:
+    import gguf
+    import numpy as np
+except ImportError:
+    gguf = None
+
+TEXT = "Once upon a time there was a little girl who lived in a house near the wood. " * 60
+METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
+           "rtn --bits 2 --symmetric", "rtn --bits 1", "gptq --bits 3 --group-size 16",
+           "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24")
+
+
+@needs(STORIES)
+@needs(TOOLKIT)
+class Methods(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.text = self.dir / "text.txt"
+        self.text.write_text(TEXT)
+
+    def calibration(self, words):
+        return ["--calib", self.text, "--samples", "4", "--length", "64"] if words.startswith("gptq") else []
+
+    def quantize(self, words, *more):
+        out = self.dir / "out.gguf"
+        return out, self.onebit("quantize", STORIES, "-o", out, "--method", *words.split(), *self.calibration(words),
+                                *more, "--json").json()
+
+    def perplexity(self, model):
+        return self.onebit("perplexity", model, "-f", self.text, "-c", "64", "--json").json()["ppl"]
+
+    def test_files_run_and_weigh_what_is_said(self):
+        full = self.perplexity(STORIES)
+        found = {}
+        for words in METHODS:
+            with self.subTest(method=words):
+                out, said = self.quantize(words)
+                info = self.onebit("info", out, "--json").json()
+                self.assertEqual(info["packed"]["method"], words.split()[0])
+                self.assertEqual(info["matrices"]["bytes"] * 8 / info["matrices"]["weights"],
+                                 said["totals"]["bits_per_weight"])
+                self.assertEqual(info["file_bytes"], said["totals"]["file_bytes"])
+                found[words] = self.perplexity(out)
+        for words in ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn --bits 8"):
+            self.assertAlmostEqual(found[words] / full, 1, delta=0.01, msg=words)
+        self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
+
+    def test_a_text_calibrates_the_same_whatever_the_threads(self):
+        words = "gptq --bits 4"
+        first = self.quantize(words, "-t", "1")[0].read_bytes()
+        self.assertEqual(self.quantize(words, "-t", "1")[0].read_bytes(), first)
+        self.assertEqual(self.files(), ["out.gguf", "text.txt"])
+
+    def test_overrides(self):
+        _, said = self.quantize("rtn", "--override", "blk.0.*=int8", "--override", "*.ffn_down=gptq:3",
+                                *self.calibration("gptq"))
+        bits = {m["name"]: m["bits_per_weight"] for m in said["matrices"]}
+        self.assertGreater(bits["blk.0.ffn_down"], 8)  # the first match wins
+        self.assertLess(bits["blk.1.ffn_down"], 4)
+        self.assertGreater(bits["blk.1.ffn_up"], 4)
+        self.assertLess(bits["blk.1.ffn_up"], 5)
+
+    def test_what_is_wrong_is_said(self):
+        def wrong(words, *says, expect=1):
+            self.fails("quantize", STORIES, "-o", self.dir / "out.gguf", "--method", *words.split(), says=says,
+                       expect=expect)
+
+        wrong("gptq", "method gptq", "no calibration text", "--calib")
+        wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8")
+        wrong("int8 --bits 4", "bits of method int8", "'4'", "expected 8")
+        wrong("int8 --per-tensor --group-size 16", "--per-tensor", "groups of 16")
+        wrong("rtn --override blk.9.attn_q=int8", "--override", "blk.9.attn_q", "blk.0.attn_q")
+        wrong("rtn --override *.attn_q", "'*.attn_q'", "PATTERN=METHOD", expect=2)
+        wrong("rtn --override *.attn_q=int8:3", "bits of method int8", "'3'", expect=2)
+        wrong("onebit --form foldable --override *.attn_q=int8", "foldable", "form paper or free")
+        wrong(f"gptq --calib {self.text} --samples 900 --length 64", str(self.text), "windows of 64 tokens",
+              "expected 900")
+        wrong(f"gptq --calib {self.text} --length 4096", "window: found 4096", "512")
+        wrong(f"gptq --calib {self.dir}/absent.txt", "absent.txt")
+        self.assertEqual(self.files(), ["text.txt"])
+
+    @unittest.skipUnless(gguf, "absent: Python's gguf (tools/setup.sh installs it)")
+    def test_python_reads_codes(self):
+        """By the lines that docs/formats.md gives."""
+        words = "gptq --bits 3 --group-size 16 --act-order"
+        out, said = self.quantize(words, "--scales", "f32")
+        source = {t.name: t.data for t in gguf.GGUFReader(STORIES).tensors}
+        tensors = {t.name: t.data for t in gguf.GGUFReader(out).tensors}
+        for matrix in said["matrices"]:
+            name, columns = matrix["name"], matrix["shape"][1]
+            bits, ends = tensors[f"{name}.groups"][0], tensors[f"{name}.groups"][1:]
+            stream = np.unpackbits(tensors[f"{name}.codes"].view(np.uint8), axis=1, bitorder="little")
+            codes = stream[:, :columns * bits].reshape(-1, columns, bits) @ (1 << np.arange(bits))
+            group = np.searchsorted(ends, np.arange(columns), side="right")
+            zero = tensors[f"{name}.zero"].astype(np.float64) + 128
+            stored = (codes - zero[:, group]) * tensors[f"{name}.scale"][:, group].astype(np.float64)
+            weights = np.empty_like(stored)
+            weights[:, tensors[f"{name}.order"]] = stored
+            full = source[f"{name}.weight"].astype(np.float64)
+            self.assertAlmostEqual(((weights - full) ** 2).sum() / (full ** 2).sum(), matrix["relative_error"],
+                                   delta=1e-6)
+
+
+@needs(SMOLLM)
+@needs(TOOLKIT)
+class RealModel(CliTest):
+    def test_int8_keeps_the_model(self):
+        """Per-channel int8, on some five hundred tokens."""
+        out, text = self.dir / "out.gguf", self.dir / "text.txt"
+        text.write_text((ROOT / "README.md").read_text())
+        self.onebit("quantize", SMOLLM, "-o", out, "--method", "int8", "--embed", "f16")
+
+        def perplexity(model):
+            return self.onebit("perplexity", model, "-f", text, "-c", "256", "--max-windows", "2", "--json").json()["ppl"]
+
+        self.assertAlmostEqual(perplexity(out) / perplexity(SMOLLM), 1, delta=0.01)
+
+
+@needs(TOOLKIT)
+class Tiny(CliTest):
+    def test_a_folder_too(self):
+        out = self.dir / "out.gguf"
+        self.onebit("quantize", tiny(), "-o", out, "--method", "rtn", "--bits", "5")
+        self.assertEqual(self.onebit("info", out, "--json").json()["types"]["5-bit codes"], 14)
+
+
+if __name__ == "__main__":
+    unittest.main()
