@@ -66,7 +66,12 @@ namespace {
 CLI::Validator method_choice() {
   return {[](std::string& word) -> std::string {
             try {
-              quant::parse_method(word);
+              if (quant::parse_method(word).method->calibrates) {
+                return fmt::format(
+                    "found method {}, which needs calibration text, expected "
+                    "another",
+                    word);
+              }
             } catch (const Error& error) {
               return error.what();
             }

@@ -118,7 +118,11 @@ Json to_json(const quant::Setting& setting) {
           {"group_size", options.group_size},
           {"init", word_of(options.svid.init)},
           {"split", word_of(options.svid.split)},
-          {"scales", formats::info(options.scales).name}};
+          {"scales", formats::info(options.scales).name},
+          {"symmetric", options.symmetric},
+          {"affine", options.affine},
+          {"per_tensor", options.per_tensor},
+          {"clip", options.clip}};
 }
 
 Json SensitivityReport::to_json(const Sensitivity& row) const {

@@ -283,6 +283,7 @@ TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
     const auto run = [&](ThreadPool& pool, std::int64_t first, std::int64_t tokens) {
       LinearRunner runner(*set, pool, /*int8_activations=*/true);
       std::vector<std::vector<float>> y;
+      y.reserve(layers.size());
       std::vector<LinearJob> jobs;
       for (const Linear& layer : layers) {
         y.emplace_back(static_cast<std::size_t>(tokens * out_features(layer)));

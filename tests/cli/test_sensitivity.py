@@ -78,7 +78,8 @@ class Figures(Sensitivity):
         self.assertTrue(said["command"].startswith(f"onebit sensitivity {tiny()} -f {self.text} -c 32"))
         self.assertEqual(said["model_info"]["architecture"], "llama")
         self.assertEqual(said["settings"], [{"method": "onebit", "nominal_bits": 1, "form": "free",
-                                             "group_size": 0, "init": "nmf", "split": "rms", "scales": "f16"}])
+                                             "group_size": 0, "init": "nmf", "split": "rms", "scales": "f16",
+                                             "symmetric": False, "affine": False, "per_tensor": False, "clip": 1.0}])
         shown = {row[0]: row for row in self.table(self.onebit(*self.command("--max-windows", "2")).lines)}
         self.assertEqual([row["matrix"] for row in said["rows"]], [f"blk.{i}.{r}" for i in (0, 1) for r in ROLES])
         for row in said["rows"]:
@@ -346,7 +347,8 @@ class BadInput(Sensitivity):
 
     def test_methods(self):
         for value, says in (("twobit", "found 'twobit', expected one of onebit"), ("onebit:2", "found '2', expected 1"),
-                            ("onebit,gptq:4", "found 'gptq'"), ("", "found ''"), ("onebit:", "found ''")):
+                            ("onebit,gptq:4", "found method gptq:4, which needs calibration text"),
+                            ("onebit,omniquant:4", "found 'omniquant'"), ("", "found ''"), ("onebit:", "found ''")):
             self.fails(*self.command("--method", value), expect=2, says=["--method", says])
         for flags in (["--method", "onebit,onebit:1"], ["--method", "onebit", "--method", "onebit"]):
             self.fails(*self.command(*flags), expect=2, says=["--method", "onebit", "twice"])
