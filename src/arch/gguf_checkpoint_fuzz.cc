@@ -18,9 +18,15 @@ void read(const Checkpoint& model, const TensorId& id) {
   const auto dense = model.dense(id.role, id.layer);
   try {
     const auto one_bit = model.one_bit(id.role, id.layer);
-    ONEBIT_CHECK(dense.has_value() != one_bit.has_value());
+    const auto codes = model.codes(id.role, id.layer);
+    ONEBIT_CHECK(int{dense.has_value()} + int{one_bit.has_value()} + int{codes.has_value()} == 1);
+    if (codes) {
+      std::vector<float> values(*formats::element_count(shape));
+      dequantize(*codes, values);
+    }
     if (one_bit) {
-      ONEBIT_CHECK(std::ssize(one_bit->h) == shape[0] && std::ssize(one_bit->g) == shape[1]);
+      ONEBIT_CHECK(std::ssize(one_bit->h) == shape[0] * group_count(shape[1], one_bit->group_size));
+      ONEBIT_CHECK(one_bit->g.empty() || std::ssize(one_bit->g) == shape[1]);
       std::uint64_t bits = 0;
       for (std::int64_t r = 0; r < shape[0]; ++r) {
         for (std::int64_t w = 0; w < formats::sign1_row_words(shape[1]); ++w) {
