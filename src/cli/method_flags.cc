@@ -16,7 +16,7 @@ void MethodFlags::define(CLI::App& app) {
   define_number(
       app, "--group-size", options_.group_size,
       "inputs that share a scale, 0 for a whole row; of 1-bit layers 16, 32, 64 or 128, and the "
-      "form foldable only",
+      "form foldable only; of billm a block's, 0 for 128",
       std::int64_t{0}, kMaxCount);
   define_choice(app, "--init", options_.svid.init, "how the scales of a matrix start");
   define_choice(app, "--split", options_.svid.split,

@@ -1,5 +1,4 @@
 // The method `gptq`: rounding that makes up for what it loses, by calibration text.
-#include "base/error.h"
 #include "quant/code_quantizer.h"
 #include "quant/gptq_solver.h"
 
@@ -32,10 +31,7 @@ class GptqQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    if (!inputs_.defined()) {
-      throw Error(ErrorCode::kUnsupported,
-                  "method gptq: found no calibration text, expected some (quantize --calib)");
-    }
+    require_inputs("gptq", inputs_);
     return gptq(task.weights, task.out, task.in, inputs_, options_, pool_);
   }
 

@@ -2,48 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 #include <numeric>
 #include <torch/types.h>
 #include <vector>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "quant/second_moment.h"
 
 namespace onebit::quant {
 namespace {
 
 using torch::Tensor;
 
-[[noreturn]] void throw_singular(double damping) {
-  throw Error(ErrorCode::kNumeric,
-              fmt::format("second moment of the inputs: found a matrix that is not positive "
-                          "definite with damping {}, expected more calibration text or --damp "
-                          "above that",
-                          damping));
-}
-
-/// The lower triangular factor of a matrix that may not have one.
-Tensor cholesky(const Tensor& matrix, double damping) {
-  const auto [factor, info] = at::linalg_cholesky_ex(matrix);
-  if (info.item<int>() != 0) throw_singular(damping);
-  return factor;
-}
-
-/// U of the damped H.
-Tensor inverse_factor(Tensor h, double damping) {
-  h.diagonal().add_(damping * h.diagonal().mean().item<double>());
-  const Tensor inverse = at::cholesky_inverse(cholesky(h, damping));
-  return cholesky(inverse, damping).t().contiguous();
-}
-
 class Solver {
  public:
   Solver(Tensor w, Tensor h, const GptqOptions& options, ThreadPool& pool)
       : options_(options), pool_(pool), out_(w.size(0)), in_(w.size(1)) {
-    const Tensor dead = h.diagonal() == 0;
-    h.diagonal().masked_fill_(dead, 1);
-    w.masked_fill_(dead.unsqueeze(0), 0);
+    drop_dead_columns(w, h);
     order_ = torch::arange(in_, torch::kInt64);
     if (options.act_order) {
       order_ = std::get<1>(h.diagonal().sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));

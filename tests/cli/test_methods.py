@@ -13,7 +13,8 @@ except ImportError:
 TEXT = "Once upon a time there was a little girl who lived in a house near the wood. " * 60
 METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
            "rtn --bits 2 --symmetric", "rtn --bits 1", "gptq --bits 3 --group-size 16",
-           "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24")
+           "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24",
+           "billm", "billm --group-size 40 --scales f32")
 
 
 @needs(STORIES)
@@ -25,7 +26,8 @@ class Methods(CliTest):
         self.text.write_text(TEXT)
 
     def calibration(self, words):
-        return ["--calib", self.text, "--samples", "4", "--length", "64"] if words.startswith("gptq") else []
+        calibrated = words.startswith(("gptq", "billm"))
+        return ["--calib", self.text, "--samples", "4", "--length", "64"] if calibrated else []
 
     def quantize(self, words, *more):
         out = self.dir / "out.gguf"
