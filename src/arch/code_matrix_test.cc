@@ -115,6 +115,12 @@ TEST_F(CodesFile, BytesAreThoseOfTheTensors) {
   }
 }
 
+TEST_F(CodesFile, ItsSizeIsKnownBeforeItIsWritten) {
+  write();
+  PackedWriter planned(dir_ / "other.gguf", Checkpoint::open(dir_ / "source.gguf"), options_);
+  EXPECT_EQ(planned.file_bytes(), std::filesystem::file_size(dir_ / "p.gguf"));
+}
+
 TEST_F(CodesFile, ValuesThatDoNotFitTheSpecAreAProgrammerError) {
   PackedWriter writer(dir_ / "p.gguf", Checkpoint::open(dir_ / "source.gguf"), options_);
   writer.add_dense(Role::kTokenEmbedding, -1, model_.weights.at({Role::kTokenEmbedding, -1}));

@@ -255,6 +255,8 @@ PackedWriter::~PackedWriter() = default;
 
 const std::vector<TensorId>& PackedWriter::order() const noexcept { return impl_->order; }
 
+std::uint64_t PackedWriter::file_bytes() { return impl_->writer.file_bytes(); }
+
 bool PackedWriter::is_one_bit(const TensorId& id) const { return impl_->is_one_bit(id); }
 
 void PackedWriter::add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,

@@ -60,6 +60,9 @@ class PackedWriter {
   /// Whether a tensor of order() is to be added with add_one_bit().
   bool is_one_bit(const TensorId& id) const;
 
+  /// Of the whole file, before anything is added.
+  std::uint64_t file_bytes();
+
   /// Adds one 1-bit matrix: words as Sign1View lays them out, g [in] (empty in the form foldable,
   /// where it must be folded by now) and h [out, groups]. Throws Error{kNumeric} naming the
   /// tensor for non-finite g or h, and when scales are f16 for a value above binary16 or a vector

@@ -8,6 +8,7 @@
 #include "arch/packed_format.h"
 #include "base/atomic_file.h"
 #include "base/log.h"
+#include "cli/budget_plan.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/method_flags.h"
@@ -43,6 +44,11 @@ class Quantize final : public Command {
         ->allow_extra_args(false)
         ->check(not_empty("a pattern"))
         ->type_name("PATTERN=METHOD[:BITS]");
+    define_number(app, "--budget", budget_,
+                  "bytes of the whole file: each matrix by that of the settings measured in "
+                  "--sensitivity with which all together diverge the least",
+                  std::int64_t{1}, kMaxCount);
+    define_path(app, "--sensitivity", sensitivity_, "the file of `onebit sensitivity -o`");
     define_path(app, "--calib", calib_, "calibration text, for methods that need one");
     define_number(app, "--samples", samples_, "windows of it that are read", std::int64_t{1},
                   kMaxCount);
@@ -63,12 +69,18 @@ class Quantize final : public Command {
     options_.method = &quant::find_method(method_);
     options_.method_options = method_options(*options_.method, bits_);
     for (const std::string& word : overrides_) options_.overrides.push_back(parse_override(word));
+    require_budget_usage();
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
     if (threads_ > 0) at::set_num_threads(threads_);
     const std::vector<text::TokenId> tokens = calibration_tokens(source);
     if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
+
+    if (budget_ > 0) {
+      options_.overrides =
+          plan_budget({static_cast<std::uint64_t>(budget_), sensitivity_, out_}, source, options_);
+    }
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -98,6 +110,16 @@ class Quantize final : public Command {
     quant::MethodOptions options = method_flags_.options(quant::require_bits(method, bits));
     options.scales = formats::parse_dtype(pack_.scales);
     return options;
+  }
+
+  void require_budget_usage() const {
+    if ((budget_ > 0) != !sensitivity_.empty()) {
+      throw UsageError(budget_ > 0 ? "--budget: expected --sensitivity FILE beside it"
+                                   : "--sensitivity: expected --budget BYTES beside it");
+    }
+    if (budget_ > 0 && !overrides_.empty()) {
+      throw UsageError("--override: found --budget beside it, expected one of them");
+    }
   }
 
   /// Windows of the calibration text, drawn from all that there are.
@@ -159,7 +181,7 @@ class Quantize final : public Command {
                   double seconds) const {
     console.print_json({{"model", source_},
                         {"output", out_},
-                        {"method", method_},
+                        {"method", totals.method},
                         {"bits", options_.method_options.bits},
                         {"overrides", overrides_},
                         {"init", word_of(options_.method_options.svid.init)},
@@ -185,6 +207,8 @@ class Quantize final : public Command {
   MethodFlags method_flags_;
   std::vector<std::string> overrides_;
   quant::QuantizeOptions options_;
+  std::int64_t budget_ = 0;
+  std::string sensitivity_;
   std::string calib_;
   std::int64_t samples_ = 128;
   std::int64_t length_ = 2048;

@@ -125,6 +125,33 @@ Json to_json(const quant::Setting& setting) {
           {"clip", options.clip}};
 }
 
+quant::Setting setting_from_json(const Json& json) {
+  const auto word = [&]<class E>(const char* key, E& value) {
+    const auto text = json.at(key).get<std::string>();
+    const auto found = value_of<E>(text);
+    if (!found) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: found '{}', expected one of {}", key, text,
+                              fmt::join(all_words<E>(), ", ")));
+    }
+    value = *found;
+  };
+  quant::Setting setting;
+  setting.method = &quant::find_method(json.at("method").get<std::string>());
+  quant::MethodOptions& options = setting.options;
+  options.bits = quant::require_bits(*setting.method, json.at("nominal_bits").get<int>());
+  word("form", options.form);
+  options.group_size = json.at("group_size").get<std::int64_t>();
+  word("init", options.svid.init);
+  word("split", options.svid.split);
+  options.scales = formats::parse_dtype(json.at("scales").get<std::string>());
+  options.symmetric = json.at("symmetric").get<bool>();
+  options.affine = json.at("affine").get<bool>();
+  options.per_tensor = json.at("per_tensor").get<bool>();
+  options.clip = json.at("clip").get<double>();
+  return setting;
+}
+
 Json SensitivityReport::to_json(const Sensitivity& row) const {
   const quant::Setting& setting = settings.at(row.setting);
   return {{"matrix", row.report.name},

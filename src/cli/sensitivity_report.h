@@ -14,8 +14,13 @@ namespace onebit::cli {
 /// "onebit", or "rtn:4" of a method that has a choice of bits.
 std::string setting_label(const quant::Setting& setting);
 
-/// {"method", "nominal_bits", "form", "group_size", "init", "split", "scales"}
+/// What decides how a matrix is quantised: {"method", "nominal_bits", "form", "group_size", "init",
+/// "split", "scales", "symmetric", "affine", "per_tensor", "clip"}
 nlohmann::ordered_json to_json(const quant::Setting& setting);
+
+/// Back. Throws Error{kInvalidArgument} for words and bits that there are not, and nlohmann's
+/// exceptions for members that are absent or of another type.
+quant::Setting setting_from_json(const nlohmann::ordered_json& json);
 
 /// What is known of a whole measurement, each matrix by each setting at most once.
 struct SensitivityReport {

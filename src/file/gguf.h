@@ -120,6 +120,9 @@ class GgufWriter {
   /// and declare() after it.
   void write(std::string_view name, std::span<const std::byte> bytes);
 
+  /// Of the whole file; writes the header, as the first write() does.
+  std::uint64_t file_bytes();
+
   /// All tensors written: the file appears. Throws Error{kIo}.
   void finish();
 

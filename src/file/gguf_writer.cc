@@ -102,7 +102,8 @@ struct GgufWriter::Impl {
   std::uint64_t alignment = kGgufDefaultAlignment;
   bool alignment_given = false;
   bool header_written = false;
-  std::size_t next = 0;  ///< the tensor that write() expects
+  std::uint64_t file_bytes = 0;  ///< known with the header
+  std::size_t next = 0;          ///< the tensor that write() expects
 };
 
 void GgufWriter::Impl::pad() {
@@ -137,6 +138,7 @@ void GgufWriter::Impl::write_header() {
   }
   file.write(out);
   pad();
+  file_bytes = file.position() + offset;
   header_written = true;
 }
 
@@ -208,6 +210,11 @@ void GgufWriter::write(std::string_view name, std::span<const std::byte> bytes) 
   impl_->file.write(bytes);
   impl_->pad();
   ++impl_->next;
+}
+
+std::uint64_t GgufWriter::file_bytes() {
+  if (!impl_->header_written) impl_->write_header();
+  return impl_->file_bytes;
 }
 
 void GgufWriter::finish() {

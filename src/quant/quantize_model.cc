@@ -37,8 +37,9 @@ class Assignment {
       for (std::size_t i = 0; i < options.overrides.size(); ++i) {
         if (::fnmatch(options.overrides[i].pattern.c_str(), name.c_str(), 0) != 0) continue;
         used[i] = true;
-        chosen_.try_emplace(id, i + 1);  // the first that matches
+        matrices_.try_emplace(id, i + 1);  // the first that matches
       }
+      matrices_.try_emplace(id, 0);
     }
     for (std::size_t i = 0; i < used.size(); ++i) {
       if (used[i]) continue;
@@ -54,6 +55,17 @@ class Assignment {
   bool calibrates(const arch::TensorId& id) const { return calibrates_[index_of(id)]; }
   bool any_calibrates() const {
     return std::find(calibrates_.begin(), calibrates_.end(), true) != calibrates_.end();
+  }
+
+  /// Of the methods that matrices have, "rtn" or "rtn+int8".
+  std::string names() const {
+    std::vector<std::string_view> used;
+    for (const auto& [id, index] : matrices_) {
+      if (std::find(used.begin(), used.end(), names_[index]) == used.end()) {
+        used.push_back(names_[index]);
+      }
+    }
+    return fmt::format("{}", fmt::join(used, "+"));
   }
 
   /// The method of all matrices that no pattern names; norms are its.
@@ -73,16 +85,15 @@ class Assignment {
     }
     quantizers_.push_back(method.make(source, how, pool));
     calibrates_.push_back(method.calibrates);
+    names_.push_back(method.name);
   }
 
-  std::size_t index_of(const arch::TensorId& id) const {
-    const auto found = chosen_.find(id);
-    return found == chosen_.end() ? 0 : found->second;
-  }
+  std::size_t index_of(const arch::TensorId& id) const { return matrices_.at(id); }
 
   std::vector<std::unique_ptr<Quantizer>> quantizers_;
   std::vector<bool> calibrates_;
-  std::map<arch::TensorId, std::size_t> chosen_;
+  std::vector<std::string_view> names_;
+  std::map<arch::TensorId, std::size_t> matrices_;  ///< index of each one's quantizer
 };
 
 /// Of the 1-bit matrices, which have one form in a file; the default where there are none.
@@ -107,7 +118,33 @@ void require_own_scales(const QuantizeOptions& options) {
               "expected the form paper or free");
 }
 
+arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOptions& options,
+                               const Assignment& assignment) {
+  arch::PackOptions pack;
+  const MethodOptions one_bit = one_bit_options(options);
+  pack.provenance =
+      arch::provenance_of(source, assignment.names(), one_bit.form, one_bit.group_size);
+  pack.embedding = options.embedding;
+  pack.head = options.head;
+  pack.scales = options.method_options.scales;
+  const arch::ModelConfig& config = source.config();
+  for (const arch::TensorId& id : arch::tensor_ids(config)) {
+    const arch::TensorSpec& tensor = *arch::find_tensor(*config.arch, id.role);
+    if (!tensor.linear) continue;
+    pack.set(id, assignment.of(id).storage(id, arch::shape_of(config, tensor)));
+  }
+  return pack;
+}
+
 }  // namespace
+
+std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
+                            const QuantizeOptions& options) {
+  require_own_scales(options);
+  ThreadPool pool(1);
+  const Assignment assignment(source, options, pool);
+  return arch::PackedWriter(out, source, pack_options(source, options, assignment)).file_bytes();
+}
 
 Error located(const Error& error, const arch::Checkpoint& source, std::string_view matrix) {
   return {error.code(), fmt::format("{}: {}: {}", source.path().string(), matrix, error.what())};
@@ -128,21 +165,9 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   require_full_precision(source);
   require_own_scales(options);
   const arch::ModelConfig& config = source.config();
-  arch::PackOptions pack;
-  const MethodOptions one_bit = one_bit_options(options);
-  pack.provenance = arch::provenance_of(source, std::string(options.method->name), one_bit.form,
-                                        one_bit.group_size);
-  pack.embedding = options.embedding;
-  pack.head = options.head;
-  pack.scales = options.method_options.scales;
   ThreadPool pool(options.threads);
   const Assignment assignment(source, options, pool);
-  for (const arch::TensorId& id : arch::tensor_ids(config)) {
-    const arch::TensorSpec& tensor = *arch::find_tensor(*config.arch, id.role);
-    if (!tensor.linear) continue;
-    pack.set(id, assignment.of(id).storage(id, arch::shape_of(config, tensor)));
-  }
-  arch::PackedWriter writer(out, source, pack);
+  arch::PackedWriter writer(out, source, pack_options(source, options, assignment));
 
   std::unique_ptr<Calibration> calibration;
   if (assignment.any_calibrates()) {
@@ -153,6 +178,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
   QuantizeTotals totals;
+  totals.method = assignment.names();
   double square_error = 0;
   double square_norm = 0;
   std::int64_t layer = -1;

@@ -38,6 +38,7 @@ struct QuantizeOptions {
 };
 
 struct QuantizeTotals {
+  std::string method;  ///< or methods, as the file names them: "rtn+int8"
   std::int64_t matrices = 0;
   std::int64_t weights = 0;        ///< of the quantised matrices
   std::uint64_t matrix_bytes = 0;  ///< what stands for them in the file
@@ -51,6 +52,10 @@ Error located(const Error& error, const arch::Checkpoint& source, std::string_vi
 
 /// Throws Error{kUnsupported} for a model that this program has quantised already.
 void require_full_precision(const arch::Checkpoint& source);
+
+/// How large the file is that quantize_model() would write; nothing stays at `out`. Throws as that.
+std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
+                            const QuantizeOptions& options);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
 

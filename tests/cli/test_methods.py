@@ -68,6 +68,36 @@ class Methods(CliTest):
         self.assertGreater(bits["blk.1.ffn_up"], 4)
         self.assertLess(bits["blk.1.ffn_up"], 5)
 
+    def test_budget(self):
+        """The file is within it, the more of it the less divergence; what is wrong is said."""
+        costs, out = self.dir / "costs.json", self.dir / "out.gguf"
+        self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--method", "rtn:2,rtn:4,int8", "-o", costs)
+        last = float("inf")
+        for budget in (130000, 170000, 220000, 10**9):
+            said = self.onebit("quantize", STORIES, "-o", out, "--budget", budget, "--sensitivity", costs,
+                               "--json").json()
+            self.assertLessEqual(out.stat().st_size, budget)
+            self.assertEqual(said["totals"]["file_bytes"], out.stat().st_size)
+            found = self.onebit("perplexity", out, "-f", self.text, "-c", "64", "--kl-teacher", STORIES, "--json").json()
+            self.assertLess(found["kl_mean"], last)
+            last = found["kl_mean"]
+        self.assertEqual(self.onebit("info", out, "--json").json()["types"]["8-bit codes"], 35)
+
+        def wrong(*words, says, expect=1):
+            self.fails("quantize", STORIES, "-o", out, *words, says=says, expect=expect)
+
+        wrong("--budget", "5", "--sensitivity", costs, says=["--budget", "found 5 bytes", "expected at least 1"])
+        wrong("--budget", "5", says=["--budget", "--sensitivity FILE"], expect=2)
+        wrong("--sensitivity", costs, says=["--budget BYTES"], expect=2)
+        wrong("--budget", "5", "--sensitivity", costs, "--override", "*=int8", says=["--override"], expect=2)
+        wrong("--budget", "200000", "--sensitivity", costs, "--scales", "f32", says=["scales of type f16", "f32"])
+        wrong("--budget", "200000", "--sensitivity", self.text, says=[str(self.text), "onebit sensitivity -o"])
+        self.fails("quantize", tiny(), "-o", out, "--budget", "200000", "--sensitivity", costs,
+                   says=[str(costs), "sha256", str(tiny())])
+        few = self.dir / "few.json"
+        self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--matrices", "blk.0.*", "-o", few)
+        wrong("--budget", "200000", "--sensitivity", few, says=[str(few), "no matrix blk.1.attn_q"])
+
     def test_what_is_wrong_is_said(self):
         def wrong(words, *says, expect=1):
             self.fails("quantize", STORIES, "-o", self.dir / "out.gguf", "--method", *words.split(), says=says,
