@@ -20,7 +20,8 @@ void decode_row(const Matrix& matrix, int bits, std::span<const std::uint8_t> co
       float value = matrix.levels.empty()
                         ? (static_cast<float>(codes[c]) - zero) * matrix.scale[grid]
                         : matrix.levels[(grid << bits) + codes[c]];
-      const std::size_t input = matrix.order.empty() ? c : static_cast<std::size_t>(matrix.order[c]);
+      const std::size_t input =
+          matrix.order.empty() ? c : static_cast<std::size_t>(matrix.order[c]);
       if (!matrix.in_scale.empty()) value *= matrix.in_scale[input];
       row[input] = value;
     }

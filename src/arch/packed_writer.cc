@@ -71,10 +71,11 @@ void PackOptions::set(const TensorId& matrix, const Storage& storage) {
   if (const auto* spec = std::get_if<CodeSpec>(&storage)) codes[matrix] = *spec;
 }
 
+std::string program_name() { return "onebit " ONEBIT_VERSION; }
+
 Provenance provenance_of(const Checkpoint& source, std::string method, Form form,
                          std::int64_t group_size) {
-  return {std::move(method),        form,      source.name(), source.sha256(),
-          "onebit " ONEBIT_VERSION, group_size};
+  return {std::move(method), form, source.name(), source.sha256(), program_name(), group_size};
 }
 
 struct PackedWriter::Impl {

@@ -40,6 +40,9 @@ struct PackOptions {
 /// Every linear matrix with one type, for PackOptions::dense: a model without 1-bit matrices.
 std::map<TensorId, formats::DType> all_linear(const ModelConfig& config, formats::DType type);
 
+/// "onebit 0.1.0"
+std::string program_name();
+
 /// What a file made from `source` now, by this program, says of its origin. Hashes the source.
 Provenance provenance_of(const Checkpoint& source, std::string method, Form form,
                          std::int64_t group_size = 0);

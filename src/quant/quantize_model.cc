@@ -118,12 +118,12 @@ void require_own_scales(const QuantizeOptions& options) {
               "expected the form paper or free");
 }
 
+/// But for the source's hash, which takes a pass through its file.
 arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOptions& options,
                                const Assignment& assignment) {
   arch::PackOptions pack;
   const MethodOptions one_bit = one_bit_options(options);
-  pack.provenance =
-      arch::provenance_of(source, assignment.names(), one_bit.form, one_bit.group_size);
+  pack.provenance = {assignment.names(), one_bit.form, source.name(), {}, {}, one_bit.group_size};
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;
@@ -143,7 +143,10 @@ std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesyste
   require_own_scales(options);
   ThreadPool pool(1);
   const Assignment assignment(source, options, pool);
-  return arch::PackedWriter(out, source, pack_options(source, options, assignment)).file_bytes();
+  arch::PackOptions pack = pack_options(source, options, assignment);
+  pack.provenance.source_sha256 = std::string(64, '0');  // as long as one
+  pack.provenance.program = arch::program_name();
+  return arch::PackedWriter(out, source, std::move(pack)).file_bytes();
 }
 
 Error located(const Error& error, const arch::Checkpoint& source, std::string_view matrix) {
@@ -167,7 +170,10 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   const arch::ModelConfig& config = source.config();
   ThreadPool pool(options.threads);
   const Assignment assignment(source, options, pool);
-  arch::PackedWriter writer(out, source, pack_options(source, options, assignment));
+  arch::PackOptions pack = pack_options(source, options, assignment);
+  pack.provenance = arch::provenance_of(source, pack.provenance.method, pack.provenance.form,
+                                        pack.provenance.group_size);
+  arch::PackedWriter writer(out, source, std::move(pack));
 
   std::unique_ptr<Calibration> calibration;
   if (assignment.any_calibrates()) {
