@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "arch/packed_writer.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "cli/command_table.h"
@@ -246,7 +247,7 @@ class Bench final : public Command {
     if (console.json()) {
       object["model_info"] = model_record(runtime_.model, arch::Checkpoint::open(runtime_.model));
     }
-    object["program"] = program_text();
+    object["program"] = arch::program_name();
     console.print_json(object);
   }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "arch/packed_writer.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/command_table.h"
@@ -59,7 +60,7 @@ class Compare final : public Command {
     const report::Comparison comparison(std::move(records), labels);
     if (!base_.empty()) options_.base = base_index(comparison);
     const report::Report result =
-        report::build_report(comparison, options_, title_of(comparison), program_text());
+        report::build_report(comparison, options_, title_of(comparison), arch::program_name());
     // All of it, before the first file is written.
     const std::string html = report::report_html(result, [&](const report::Figure& figure) {
       if (context.interrupts.token().stop_requested()) {

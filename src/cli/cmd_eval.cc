@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "arch/packed_writer.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/command_table.h"
@@ -31,9 +32,11 @@ std::string notes() {
   std::string groups;
   for (const eval::Group& group : eval::all_groups()) groups += " " + group.name;
   return fmt::format(
-      "Tasks: {}, and MMLU's\n"
-      "subjects (mmlu_anatomy, …). Groups:{}; all. --tasks list\n"
-      "shows where each looks for its set. Prompts, metrics and errors are those of lm-eval 0.4.\n"
+      "Tasks: {},\n"
+      "and MMLU's subjects (mmlu_anatomy, …).\n"
+      "Groups:{}; all.\n"
+      "--tasks list shows where each looks for its set. Prompts, metrics and errors are\n"
+      "those of lm-eval 0.4.\n"
       "\n"
       "-o results.json is lm-eval's results object, with one more member, \"onebit\". Beside it\n"
       "results.samples.jsonl holds every document's scores; an interrupted run leaves it as\n"
@@ -201,7 +204,7 @@ class Eval final : public Command {
     ordered_json identity = record;
     identity.erase("model_info");
     identity["model_sha256"] = record.at("model_info").at("sha256");
-    identity["program"] = program_text();
+    identity["program"] = arch::program_name();
     if (draws) identity["seed"] = seed_used_;
     identity["tasks"] = std::move(tasks);
     identity["data"] = folder.hashes();
@@ -347,7 +350,7 @@ class Eval final : public Command {
     json["date"] = date_.count();
     json["total_evaluation_time_seconds"] = fmt::format("{:.1f}", seconds.count());
     ordered_json& own =
-        json["onebit"] = {{"program", program_text()}, {"command", context.command}};
+        json["onebit"] = {{"program", arch::program_name()}, {"command", context.command}};
     own.update(record);
     own["samples"] = nullptr;
     if (!out_.empty()) own["samples"] = samples_path(out_).string();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "arch/packed_writer.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/command_table.h"
@@ -231,7 +232,7 @@ class Perplexity final : public Command {
       if (!base_.empty()) object["kl_base"] = base_;
     }
     object["model_info"] = model_record(runtime_.model, checkpoint);
-    object["program"] = program_text();
+    object["program"] = arch::program_name();
     return object;
   }
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <torch/utils.h>
 
+#include "arch/packed_writer.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -192,9 +193,12 @@ class SensitivityCommand final : public Command {
     digest.update(std::as_bytes(std::span(text)));
     Json list = Json::array();
     for (const quant::Setting& setting : settings) list.push_back(to_json(setting));
-    return {{"program", program_text()},   {"model_sha256", source.sha256()},
-            {"file_sha256", digest.hex()}, {"rows", word_of(rows_)},
-            {"window", window_},           {"windows", std::ssize(tokens) / window_},
+    return {{"program", arch::program_name()},
+            {"model_sha256", source.sha256()},
+            {"file_sha256", digest.hex()},
+            {"rows", word_of(rows_)},
+            {"window", window_},
+            {"windows", std::ssize(tokens) / window_},
             {"settings", std::move(list)}};
   }
 
@@ -279,7 +283,7 @@ class SensitivityCommand final : public Command {
     Console& console = context.console;
     Json list = Json::array();
     for (const quant::Setting& setting : report.settings) list.push_back(to_json(setting));
-    Json object = {{"program", program_text()},
+    Json object = {{"program", arch::program_name()},
                    {"command", context.command},
                    {"model", source_},
                    {"file", file_},

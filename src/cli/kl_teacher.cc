@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 
+#include "arch/packed_writer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/model_record.h"
@@ -97,7 +98,7 @@ void KlTeacher::read(const std::string& model, const std::string& file, const Kl
 
 void KlTeacher::write(const std::string& file, const KlTask& task) {
   writer_.emplace(file, task.text, task.options, task.vocab,
-                  identity_of(model_->checkpoint(), name_), program_text());
+                  identity_of(model_->checkpoint(), name_), arch::program_name());
   log(LogLevel::kInfo,
       fmt::format("writing {} of log-probabilities to {}",
                   bytes_text(eval::LogProbWriter::bytes(task.text, task.vocab)), file));

@@ -22,13 +22,14 @@ void MethodFlags::define(CLI::App& app) {
   define_choice(app, "--split", options_.svid.split,
                 "how input and output scales share their product");
   app.add_flag("--symmetric", options_.symmetric,
-               "rtn: grids with 0 in the middle, without zero points");
+               "rtn, gptq: grids with 0 in the middle, without zero points");
   app.add_flag("--affine", options_.affine, "int8: with zero points");
   app.add_flag("--per-tensor", options_.per_tensor, "int8: one scale for the whole matrix");
   define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
                 1.0);
   define_number(app, "--damp", options_.damping,
-                "gptq: added to the second moment's diagonal, as a part of its mean", 0.0, 1e6);
+                "gptq, billm: added to the second moment's diagonal, as a part of its mean", 0.0,
+                1e6);
   app.add_flag("--act-order", options_.act_order, "gptq: inputs that are largest first");
   app.add_flag("--static-groups", options_.static_groups,
                "gptq: the grids of groups from the weights as they are");

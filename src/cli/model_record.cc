@@ -30,6 +30,4 @@ nlohmann::ordered_json model_record(const std::string& path, const arch::Checkpo
   return record;
 }
 
-std::string program_text() { return "onebit " ONEBIT_VERSION; }
-
 }  // namespace onebit::cli

@@ -16,7 +16,4 @@ namespace onebit::cli {
 /// hash.
 nlohmann::ordered_json model_record(const std::string& path, const arch::Checkpoint& checkpoint);
 
-/// "onebit 0.1.0": what made a file of results.
-std::string program_text();
-
 }  // namespace onebit::cli

@@ -1,4 +1,5 @@
 // The method `billm`: binarisation by calibration text, salient columns twice over.
+#include "base/check.h"
 #include "quant/billm_solver.h"
 #include "quant/code_quantizer.h"
 
@@ -23,7 +24,7 @@ class BillmQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    require_inputs("billm", inputs_);
+    ONEBIT_CHECK(inputs_.defined());
     return billm(task.weights, task.out, task.in, inputs_, options_).values;
   }
 

@@ -8,13 +8,6 @@
 
 namespace onebit::quant {
 
-void require_inputs(std::string_view method, const torch::Tensor& second_moment) {
-  if (second_moment.defined()) return;
-  throw Error(ErrorCode::kUnsupported,
-              fmt::format("method {}: found no calibration text, expected some (quantize --calib)",
-                          method));
-}
-
 void require_finite(const MatrixTask& task) {
   for (std::size_t i = 0; i < task.weights.size(); ++i) {
     if (std::isfinite(task.weights[i])) continue;

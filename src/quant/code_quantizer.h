@@ -73,9 +73,6 @@ arch::CodeValues code_groups(const MatrixTask& task, std::int64_t group_size, bo
   return values;
 }
 
-/// Throws Error{kUnsupported} for a method that has not been given its inputs.
-void require_inputs(std::string_view method, const torch::Tensor& second_moment);
-
 /// Throws Error{kNumeric} naming the first weight that is not finite.
 void require_finite(const MatrixTask& task);
 

@@ -1,4 +1,5 @@
 // The method `gptq`: rounding that makes up for what it loses, by calibration text.
+#include "base/check.h"
 #include "quant/code_quantizer.h"
 #include "quant/gptq_solver.h"
 
@@ -31,7 +32,7 @@ class GptqQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    require_inputs("gptq", inputs_);
+    ONEBIT_CHECK(inputs_.defined());
     return gptq(task.weights, task.out, task.in, inputs_, options_, pool_);
   }
 

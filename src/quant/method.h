@@ -99,7 +99,7 @@ struct Method {
   std::string_view name;
   std::string_view summary;   ///< one line, for the help text
   std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
-  bool calibrates = false;    ///< reads calibration text
+  bool calibrates = false;    ///< needs set_inputs() before each matrix
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.
