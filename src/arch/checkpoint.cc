@@ -56,6 +56,25 @@ void check_padding(const formats::Sign1View& sign, const std::string& file,
   }
 }
 
+/// W = A B in f64, rounded once.
+void multiply_out(const LowRankMatrix& factors, std::span<float> w) {
+  const std::int64_t rank = factors.rank();
+  const std::int64_t in = factors.in_factor.cols();
+  std::vector<float> b(static_cast<std::size_t>(rank * in));
+  formats::dequantize(factors.in_factor.dtype, factors.in_factor.data, b);
+  std::vector<float> a(static_cast<std::size_t>(rank));
+  std::vector<double> row(static_cast<std::size_t>(in));
+  for (std::int64_t o = 0; o < factors.out_factor.rows(); ++o) {
+    formats::dequantize(factors.out_factor.dtype, factors.out_factor.row(o), a);
+    std::fill(row.begin(), row.end(), 0.0);
+    const float* from = b.data();
+    for (const float factor : a) {
+      for (double& sum : row) sum += double{factor} * *from++;
+    }
+    std::copy(row.begin(), row.end(), w.begin() + o * in);
+  }
+}
+
 /// `data` before it is padded: its types may be absent, and padding has none then.
 std::vector<text::TokenId> find_unused(const text::TokenizerData& data, std::int64_t vocab) {
   std::vector<text::TokenId> ids;
@@ -132,6 +151,7 @@ std::optional<Checkpoint::Stored> Checkpoint::dense(Role role, std::int64_t laye
 void Checkpoint::read_f32(Role role, std::int64_t layer, std::span<float> dst) const {
   const StoredTensor& stored = impl_->find(role, layer);
   if (stored.codes) return dequantize(read_codes(*stored.codes, impl_->path.string()), dst);
+  if (stored.low_rank) return multiply_out(*stored.low_rank, dst);
   if (!stored.dense) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("{}: tensor {}: found a 1-bit matrix, expected dense values",
@@ -160,6 +180,10 @@ void Checkpoint::release(Role role, std::int64_t layer) const {
     impl_->release(stored.one_bit->out_scale);
   }
   if (stored.codes) impl_->release(stored.codes->codes);
+  if (stored.low_rank) {
+    impl_->release(stored.low_rank->out_factor);
+    impl_->release(stored.low_rank->in_factor);
+  }
 }
 
 const std::optional<Provenance>& Checkpoint::provenance() const noexcept {
@@ -187,6 +211,11 @@ std::optional<CodeMatrix> Checkpoint::codes(Role role, std::int64_t layer) const
   const auto it = impl_->tensors.find({role, layer});
   if (it == impl_->tensors.end() || !it->second.codes) return std::nullopt;
   return read_codes(*it->second.codes, impl_->path.string());
+}
+
+std::optional<LowRankMatrix> Checkpoint::low_rank(Role role, std::int64_t layer) const {
+  const auto it = impl_->tensors.find({role, layer});
+  return it == impl_->tensors.end() ? std::nullopt : it->second.low_rank;
 }
 
 std::optional<text::TokenizerData> Checkpoint::tokenizer_data() const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/activation_rule.h"
 #include "arch/code_matrix.h"
 #include "arch/model_config.h"
 #include "base/words.h"
@@ -49,6 +50,7 @@ struct Provenance {
   std::string source_sha256;  ///< of the source's weight file(s)
   std::string program;        ///< "onebit 0.1.0"
   std::int64_t group_size = 0;
+  ActivationRule activations = {};
 };
 
 /// One 1-bit linear layer as stored.
@@ -57,6 +59,14 @@ struct OneBitMatrix {
   std::vector<float> g;     ///< [in]; empty in the form kFoldable
   std::vector<float> h;     ///< [out, groups]
   std::int64_t group_size = 0;
+};
+
+/// W = A B of rank r as stored: A [out, r], B [r, in], in types that formats/dequantize.h reads.
+struct LowRankMatrix {
+  formats::TensorView out_factor;  ///< A
+  formats::TensorView in_factor;   ///< B
+
+  std::int64_t rank() const { return in_factor.rows(); }
 };
 
 /// Converts q/k rows between rotary layouts; row r of the result is row source(r) of the stored.
@@ -88,11 +98,11 @@ class Checkpoint {
     bool permute_rows = false;
   };
 
-  /// The dense tensor of a role, or nothing (a tied head; a matrix stored 1-bit or as codes).
+  /// The dense tensor of a role, or nothing (a tied head; a matrix stored in another way).
   std::optional<Stored> dense(Role role, std::int64_t layer) const;
 
-  /// Dense values, or codes as what they stand for, as f32 in canonical layout. dst holds all
-  /// elements. Throws Error{kNotFound} for a 1-bit matrix.
+  /// Dense values, or what codes or two factors stand for, as f32 in canonical layout. dst holds
+  /// all elements. Throws Error{kNotFound} for a 1-bit matrix.
   void read_f32(Role role, std::int64_t layer, std::span<float> dst) const;
 
   /// Tells the system that this tensor's pages are done with.
@@ -106,6 +116,9 @@ class Checkpoint {
 
   /// The matrix of codes of a role, or nothing. `codes` points into the mapped file.
   std::optional<CodeMatrix> codes(Role role, std::int64_t layer) const;
+
+  /// The two factors of a role's matrix, or nothing. They point into the mapped file.
+  std::optional<LowRankMatrix> low_rank(Role role, std::int64_t layer) const;
 
   /// Built at the first call; thread-safe. Throws Error{kNotFound} when the model has none,
   /// kCorrupt when it has more tokens than the model's vocabulary, and as make_tokenizer.

@@ -1,5 +1,6 @@
 // A GGUF file as a checkpoint: dense models as llama.cpp's converter writes them, and our packed
 // 1-bit files (onebit.* metadata).
+#include <algorithm>
 #include <fmt/format.h>
 #include <set>
 
@@ -78,7 +79,39 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     result.source_name = gguf_.get_string(kPackedSourceNameKey).value_or("");
     result.source_sha256 = gguf_.get_string(kPackedSourceHashKey).value_or("");
     result.program = gguf_.get_string(kPackedProgramKey).value_or("");
+    result.activations = read_activations();
     return result;
+  }
+
+  ActivationRule read_activations() const {
+    ActivationRule rule;
+    rule.norm = read_word(kPackedInputNormKey, rule.norm);
+    rule.rounding = read_word(kPackedRoundingKey, rule.rounding);
+    rule.bits = read_bits(kPackedInputBitsKey);
+    rule.kv_bits = read_bits(kPackedKvBitsKey);
+    return rule;
+  }
+
+  /// Of a key that may be absent.
+  template <Worded E>
+  E read_word(std::string_view key, E absent) const {
+    const std::optional<std::string> word = gguf_.get_string(key);
+    if (!word) return absent;
+    if (const auto value = value_of<E>(*word)) return *value;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: {}: found {}, expected one of {}", gguf_.name(), key,
+                            file::in_quotes(*word), fmt::join(all_words<E>(), ", ")));
+  }
+
+  int read_bits(std::string_view key) const {
+    const auto bits = gguf_.get_int(key);
+    if (!bits) return ActivationRule::kExact;
+    if (*bits < 2 || *bits > ActivationRule::kMostBits) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{}: {}: found {}, expected 2 to {}", gguf_.name(), key, *bits,
+                              ActivationRule::kMostBits));
+    }
+    return static_cast<int>(*bits);
   }
 
   /// A file with 1-bit matrices says what they mean; one without need not.
@@ -113,7 +146,8 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     const file::GgufTensor* dense = gguf_.find_tensor(base + std::string(kWeightSuffix));
     const file::GgufTensor* sign = gguf_.find_tensor(base + std::string(kSignSuffix));
     const file::GgufTensor* codes = gguf_.find_tensor(base + std::string(kCodesSuffix));
-    require_one(base, {dense, sign, codes});
+    const file::GgufTensor* factor = gguf_.find_tensor(base + std::string(kOutFactorSuffix));
+    require_one(base, {dense, sign, codes, factor});
     StoredTensor result;
     if (dense != nullptr) {
       check_shape(gguf_.name(), dense->name, dense->view.shape, shape_of(config, spec));
@@ -122,6 +156,8 @@ class GgufCheckpoint final : public Checkpoint::Impl {
       result.one_bit = find_one_bit(base, *sign, shape_of(config, spec));
     } else if (spec.linear && codes != nullptr) {
       result.codes = find_codes(gguf_, base, shape_of(config, spec));
+    } else if (spec.linear && factor != nullptr) {
+      result.low_rank = find_factors(base, *factor, shape_of(config, spec));
     } else {
       throw Error(ErrorCode::kNotFound,
                   fmt::format("{}: tensor {}{} is absent, expected with shape {}", gguf_.name(),
@@ -166,6 +202,29 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     return result;
   }
 
+  LowRankMatrix find_factors(const std::string& base, const file::GgufTensor& out_factor,
+                             const formats::Shape& shape) const {
+    require_provenance("matrices of two factors");
+    const std::string in_name = base + std::string(kInFactorSuffix);
+    const file::GgufTensor* in_factor = gguf_.find_tensor(in_name);
+    if (in_factor == nullptr) {
+      throw Error(ErrorCode::kNotFound,
+                  fmt::format("{}: tensor {} is absent", gguf_.name(), in_name));
+    }
+    const formats::Shape& found = out_factor.view.shape;
+    const std::int64_t most = std::min(shape[0], shape[1]);
+    const std::int64_t rank = std::clamp(found.size() == 2 ? found[1] : 1, std::int64_t{1}, most);
+    check_shape(gguf_.name(), out_factor.name, found, {shape[0], rank});
+    check_shape(gguf_.name(), in_name, in_factor->view.shape, {rank, shape[1]});
+    for (const file::GgufTensor* tensor : {&out_factor, in_factor}) {
+      const formats::DType type = tensor->view.dtype;
+      if (type != formats::DType::kF16 && type != formats::DType::kF32) {
+        bad_type(*tensor, "f16 or f32");
+      }
+    }
+    return {out_factor.view, in_factor->view};
+  }
+
   formats::TensorView find_scale(const std::string& tensor_name,
                                  const formats::Shape& shape) const {
     const file::GgufTensor* tensor = gguf_.find_tensor(tensor_name);
@@ -193,6 +252,9 @@ class GgufCheckpoint final : public Checkpoint::Impl {
       const std::string base = gguf_name(*find_tensor(*config.arch, id.role), id.layer);
       if (stored.dense) {
         known.insert(base + std::string(kWeightSuffix));
+      } else if (stored.low_rank) {
+        known.insert(base + std::string(kOutFactorSuffix));
+        known.insert(base + std::string(kInFactorSuffix));
       } else if (stored.codes) {
         for (std::string& tensor : tensor_names(*stored.codes)) known.insert(std::move(tensor));
       } else {

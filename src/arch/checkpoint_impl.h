@@ -39,6 +39,7 @@ struct StoredTensor {
   std::optional<Checkpoint::Stored> dense;
   std::optional<StoredOneBit> one_bit;
   std::optional<StoredCodes> codes;
+  std::optional<LowRankMatrix> low_rank;
 };
 
 /// Metadata of a packed file in order.

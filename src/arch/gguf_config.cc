@@ -142,6 +142,7 @@ ModelConfig config_from_gguf(const file::GgufFile& gguf) {
   config.rope = read_rope(gguf, keys);
   const TensorSpec* head = find_tensor(*config.arch, Role::kOutput);
   config.tied_head = gguf.find_tensor(gguf_name(*head, -1) + ".weight") == nullptr;
+  config.block_norms = gguf.get_bool(kBlockNormsKey).value_or(true);
   validate(config, gguf.name());
   return config;
 }
@@ -169,6 +170,7 @@ std::vector<std::pair<std::string, file::GgufValue>> config_to_gguf(const ModelC
     set("rope.scaling.type", std::string("linear"));
     set("rope.scaling.factor", static_cast<float>(config.rope.factor));
   }
+  if (!config.block_norms) result.emplace_back(kBlockNormsKey, file::GgufValue{false});
   return result;
 }
 

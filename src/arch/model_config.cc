@@ -96,7 +96,9 @@ std::vector<TensorId> tensor_ids(const ModelConfig& config) {
     std::size_t end = i;  // the table's run of per-layer tensors is repeated for every layer
     while (end < tensors.size() && tensors[end].per_layer) ++end;
     for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-      for (std::size_t t = i; t < end; ++t) ids.push_back({tensors[t].role, layer});
+      for (std::size_t t = i; t < end; ++t) {
+        if (config.block_norms || tensors[t].linear) ids.push_back({tensors[t].role, layer});
+      }
     }
     i = end;
   }
@@ -186,7 +188,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
       count.embedding += rows * cols;
     } else if (tensor.role == Role::kOutput) {
       if (!config.tied_head) count.head += rows * cols;
-    } else {
+    } else if (config.block_norms || !tensor.per_layer) {
       count.norms += copies * rows * cols;
     }
   }

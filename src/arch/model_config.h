@@ -36,6 +36,9 @@ struct ModelConfig {
   double norm_eps = 1e-5;
   RopeConfig rope;
   bool tied_head = false;  ///< the output matrix is the embedding
+  /// Whether there are norms before attention and before the feed-forward layer. Not in models that
+  /// were made with BitNet's layers, each of which has its own (ActivationRule::norm).
+  bool block_norms = true;
 
   std::int64_t query_dim() const { return heads * head_dim; }
   std::int64_t kv_dim() const { return kv_heads * head_dim; }
@@ -53,7 +56,7 @@ struct TensorId {
 
 /// Every tensor of this model, in the order that files of this program hold them: the order of the
 /// architecture's table, all per-layer tensors of layer 0 together, then of layer 1 …; no output
-/// matrix when the head is tied.
+/// matrix when the head is tied, no block norms where there are none.
 std::vector<TensorId> tensor_ids(const ModelConfig& config);
 
 /// Bounds on what validate() accepts: far above any model, and low enough that no count of weights

@@ -22,6 +22,10 @@ inline constexpr std::string_view kScaleSuffix = ".scale";    ///< [out, groups]
 inline constexpr std::string_view kZeroSuffix = ".zero";      ///< i8, less kZeroOffset, or i16
 inline constexpr std::string_view kLevelsSuffix = ".levels";  ///< [out, groups, 2^bits]
 inline constexpr std::string_view kOrderSuffix = ".order";    ///< i32 [in]
+// Of a matrix of two factors, W = A B.
+inline constexpr std::string_view kOutFactorSuffix = ".out_factor";  ///< A [out, rank]
+inline constexpr std::string_view kInFactorSuffix = ".in_factor";    ///< B [rank, in]
+
 inline constexpr float kZeroOffset = 128.0F;
 
 inline constexpr std::uint32_t kPackedVersion = 2;  ///< 1 had input scales in form foldable, too
@@ -32,6 +36,11 @@ inline constexpr std::string_view kPackedFormKey = "onebit.form";
 inline constexpr std::string_view kPackedGroupKey = "onebit.group_size";
 inline constexpr std::string_view kPackedLayoutKey = "onebit.layout";
 inline constexpr std::string_view kPackedCodesKey = "onebit.codes";  ///< kCodesLayout
+// The ActivationRule; what is absent is none.
+inline constexpr std::string_view kPackedInputNormKey = "onebit.activations.norm";
+inline constexpr std::string_view kPackedRoundingKey = "onebit.activations.rounding";
+inline constexpr std::string_view kPackedInputBitsKey = "onebit.activations.bits";
+inline constexpr std::string_view kPackedKvBitsKey = "onebit.activations.kv_bits";
 inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
 inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";
 inline constexpr std::string_view kPackedProgramKey = "onebit.program";

@@ -69,6 +69,7 @@ std::map<TensorId, DType> all_linear(const ModelConfig& config, DType type) {
 void PackOptions::set(const TensorId& matrix, const Storage& storage) {
   if (const auto* type = std::get_if<DType>(&storage)) dense[matrix] = *type;
   if (const auto* spec = std::get_if<CodeSpec>(&storage)) codes[matrix] = *spec;
+  if (const auto* spec = std::get_if<LowRankSpec>(&storage)) low_rank[matrix] = *spec;
 }
 
 std::string program_name() { return "onebit " ONEBIT_VERSION; }
@@ -98,7 +99,8 @@ struct PackedWriter::Impl {
   const TensorSpec& spec(const TensorId& id) const { return *find_tensor(*config.arch, id.role); }
 
   bool is_one_bit(const TensorId& id) const {
-    return spec(id).linear && !options.dense.contains(id) && !options.codes.contains(id);
+    return spec(id).linear && !options.dense.contains(id) && !options.codes.contains(id) &&
+           !options.low_rank.contains(id);
   }
 
   bool folded() const { return options.provenance.form == Form::kFoldable; }
@@ -129,6 +131,26 @@ struct PackedWriter::Impl {
       set(kPackedLayoutKey, formats::kSign1Layout);
     }
     if (!options.codes.empty()) set(kPackedCodesKey, formats::kCodesLayout);
+    set_activations();
+    if (!config.block_norms) writer.set(kBlockNormsKey, file::GgufValue{false});
+  }
+
+  void set_activations() {
+    const ActivationRule& rule = options.provenance.activations;
+    const auto set = [this](std::string_view key, std::string_view word) {
+      writer.set(key, file::GgufValue{std::string(word)});
+    };
+    const auto set_bits = [this](std::string_view key, int bits) {
+      if (bits != ActivationRule::kExact) {
+        writer.set(key, file::GgufValue{static_cast<std::uint32_t>(bits)});
+      }
+    };
+    if (rule.norm != InputNorm::kNone) set(kPackedInputNormKey, word_of(rule.norm));
+    set_bits(kPackedInputBitsKey, rule.bits);
+    set_bits(kPackedKvBitsKey, rule.kv_bits);
+    if (rule.bits != ActivationRule::kExact || rule.kv_bits != ActivationRule::kExact) {
+      set(kPackedRoundingKey, word_of(rule.rounding));
+    }
   }
 
   void check_scale_type() const {
@@ -162,6 +184,12 @@ struct PackedWriter::Impl {
       declare_codes(base, shape, coded->second);
       return;
     }
+    if (const auto found = options.low_rank.find(id); found != options.low_rank.end()) {
+      const auto& [rank, type] = found->second;
+      writer.declare(base + std::string(kOutFactorSuffix), type, {shape[0], rank});
+      writer.declare(base + std::string(kInFactorSuffix), type, {rank, shape[1]});
+      return;
+    }
     if (is_one_bit(id)) {
       check_scale_type();
       writer.declare(base + std::string(kSignSuffix), DType::kI8,
@@ -190,10 +218,11 @@ struct PackedWriter::Impl {
     writer.declare(name, type, shape);
   }
 
-  enum class Kind : std::uint8_t { kOneBit, kCodes, kDense };
+  enum class Kind : std::uint8_t { kOneBit, kCodes, kLowRank, kDense };
 
   Kind kind(const TensorId& id) const {
     if (is_one_bit(id)) return Kind::kOneBit;
+    if (options.low_rank.contains(id)) return Kind::kLowRank;
     return options.codes.contains(id) ? Kind::kCodes : Kind::kDense;
   }
 
@@ -316,6 +345,18 @@ void PackedWriter::add_codes(Role role, std::int64_t layer, const CodeValues& va
   }
   if (spec.ordered) impl_->write_integers(named(kOrderSuffix), values.order);
   if (spec.in_scale) impl_->write_scale(named(kInScaleSuffix), values.in_scale);
+}
+
+void PackedWriter::add_low_rank(Role role, std::int64_t layer, std::span<const float> a,
+                                std::span<const float> b) {
+  const TensorId id{role, layer};
+  impl_->take(id, Impl::Kind::kLowRank);
+  const LowRankSpec& spec = impl_->options.low_rank.at(id);
+  const formats::Shape shape = shape_of(impl_->config, impl_->spec(id));
+  ONEBIT_CHECK(std::ssize(a) == shape[0] * spec.rank && std::ssize(b) == spec.rank * shape[1]);
+  const std::string base = gguf_name(impl_->spec(id), layer);
+  impl_->write_values(base + std::string(kOutFactorSuffix), spec.type, a);
+  impl_->write_values(base + std::string(kInFactorSuffix), spec.type, b);
 }
 
 void PackedWriter::add_dense(Role role, std::int64_t layer, std::span<const float> values) {

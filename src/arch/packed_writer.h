@@ -18,9 +18,21 @@
 
 namespace onebit::arch {
 
-/// How a linear matrix is stored: 1-bit as the file's form says, with a type of its own, or coded.
+/// As two factors of a rank, stored in `type`: f16 or f32.
+struct LowRankSpec {
+  std::int64_t rank = 1;
+  formats::DType type = formats::DType::kF16;
+
+  /// What both take.
+  std::uint64_t bytes(std::int64_t out, std::int64_t in) const {
+    return static_cast<std::uint64_t>(rank) * *formats::byte_count(type, {out + in});
+  }
+};
+
+/// How a linear matrix is stored: 1-bit as the file's form says, with a type of its own, coded, or
+/// as two factors.
 struct OneBitStorage {};
-using Storage = std::variant<OneBitStorage, formats::DType, CodeSpec>;
+using Storage = std::variant<OneBitStorage, formats::DType, CodeSpec, LowRankSpec>;
 
 struct PackOptions {
   Provenance provenance;
@@ -29,10 +41,12 @@ struct PackOptions {
   formats::DType head = formats::DType::kQ8_0;   ///< when the head is not tied
   formats::DType scales = formats::DType::kF16;  ///< g and h: f16 or f32
   /// Linear matrices that stay dense, and their types (as for embedding). What is neither here nor
-  /// in `codes` is 1-bit.
+  /// in the maps below is 1-bit.
   std::map<TensorId, formats::DType> dense;
   /// Linear matrices that are stored as codes.
   std::map<TensorId, CodeSpec> codes;
+  /// Linear matrices that are stored as two factors.
+  std::map<TensorId, LowRankSpec> low_rank;
 
   void set(const TensorId& matrix, const Storage& storage);
 };
@@ -78,6 +92,11 @@ class PackedWriter {
   /// add_one_bit(); zero points are whole and within their type. Values that do not fit the spec
   /// are a programmer error.
   void add_codes(Role role, std::int64_t layer, const CodeValues& values);
+
+  /// Adds a matrix by its spec of PackOptions::low_rank: A [out, rank] and B [rank, in]. Throws as
+  /// add_dense().
+  void add_low_rank(Role role, std::int64_t layer, std::span<const float> a,
+                    std::span<const float> b);
 
   /// Adds a tensor from f32 values in canonical layout, stored as the options say for its role
   /// (norms: f32). Values that are not finite, or not finite once stored, throw Error{kNumeric}.

@@ -505,5 +505,139 @@ open(sys.argv[2], "wb").write(bits[:, :70].tobytes()
   }
 }
 
+/// The tiny model's matrices as two factors of rank 3 each.
+class FactorsFile : public ::testing::Test {
+ protected:
+  FactorsFile() : model_(test_models::random_model(test_models::tiny_config(), 4)) {
+    test_models::write_gguf(model_, dir_ / "source.gguf");
+    options_.provenance.method = "lowrank";
+    options_.provenance.activations = {InputNorm::kRms, Rounding::kMinMax, 8, 4};
+    options_.embedding = options_.head = DType::kF16;
+    for (const TensorId& id : tensor_ids(model_.config)) {
+      if (spec(id).linear) options_.low_rank[id] = {.rank = kRank, .type = DType::kF32};
+    }
+  }
+
+  const TensorSpec& spec(const TensorId& id) const {
+    return *find_tensor(*model_.config.arch, id.role);
+  }
+
+  /// Every A is the matrix's first columns, every B its first rows.
+  void write() {
+    PackedWriter writer(dir_ / "p.gguf", Checkpoint::open(dir_ / "source.gguf"), options_);
+    for (const TensorId& id : writer.order()) {
+      if (!spec(id).linear) {
+        writer.add_dense(id.role, id.layer, model_.weights.at(id));
+        continue;
+      }
+      const auto [a, b] = factors(id);
+      writer.add_low_rank(id.role, id.layer, a, b);
+    }
+    writer.finish();
+  }
+
+  std::pair<std::vector<float>, std::vector<float>> factors(const TensorId& id) const {
+    const formats::Shape shape = shape_of(model_.config, spec(id));
+    const std::vector<float>& w = model_.weights.at(id);
+    return {{w.begin(), w.begin() + shape[0] * kRank}, {w.end() - kRank * shape[1], w.end()}};
+  }
+
+  static constexpr std::int64_t kRank = 3;
+  testing::TempDir dir_;
+  TinyModel model_;
+  PackOptions options_;
+};
+
+TEST_F(FactorsFile, IsReadBack) {
+  write();
+  const Checkpoint found = Checkpoint::open(dir_ / "p.gguf");
+  EXPECT_EQ(found.provenance()->activations, options_.provenance.activations);
+  for (const TensorId& id : tensor_ids(model_.config)) {
+    if (!spec(id).linear) continue;
+    const auto [a, b] = factors(id);
+    const auto stored = found.low_rank(id.role, id.layer);
+    ASSERT_TRUE(stored.has_value());
+    EXPECT_EQ(stored->rank(), kRank);
+    EXPECT_FALSE(found.dense(id.role, id.layer).has_value());
+    const formats::Shape shape = shape_of(model_.config, spec(id));
+    std::vector<float> w(static_cast<std::size_t>(shape[0] * shape[1]));
+    found.read_f32(id.role, id.layer, w);
+    const auto in = static_cast<std::size_t>(shape[1]);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      double sum = 0;
+      for (std::size_t k = 0; k < kRank; ++k) {
+        sum += double{a[i / in * kRank + k]} * b[k * in + i % in];
+      }
+      ASSERT_FLOAT_EQ(w[i], static_cast<float>(sum));
+    }
+  }
+}
+
+TEST_F(FactorsFile, DamageIsNamed) {
+  write();
+  const auto expect = [&](const test_models::GgufChange& change, const char* message) {
+    test_models::rewrite_gguf(dir_ / "p.gguf", dir_ / "bad.gguf", change);
+    try {
+      Checkpoint::open(dir_ / "bad.gguf");
+      ADD_FAILURE() << "no error, expected: " << message;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  };
+  const auto set = [](const char* wanted, auto replacement) {
+    return [wanted, replacement](std::string& name, file::GgufValue* value, auto*, auto*, auto*) {
+      if (value != nullptr && name == wanted) value->value = replacement;
+    };
+  };
+  const auto reshape = [](const char* wanted, const formats::Shape& to, DType as) {
+    return [=](std::string& name, auto*, std::vector<std::byte>* bytes, formats::Shape* shape,
+               DType* type) {
+      if (bytes == nullptr || name != wanted) return;
+      *shape = to;
+      *type = as;
+      bytes->resize(*formats::byte_count(as, to));
+    };
+  };
+  expect(set("onebit.activations.norm", std::string("batch")),
+         "onebit.activations.norm: found 'batch', expected one of none, layer, rms");
+  expect(set("onebit.activations.bits", std::uint32_t{1}),
+         "onebit.activations.bits: found 1, expected 2 to 8");
+  expect(set("onebit.activations.kv_bits", std::uint32_t{16}),
+         "onebit.activations.kv_bits: found 16, expected 2 to 8");
+  expect(reshape("blk.0.attn_v.out_factor", {20, 2}, DType::kF32),
+         "blk.0.attn_v.in_factor: found shape [3, 42], expected [2, 42]");
+  expect(reshape("blk.0.attn_v.out_factor", {20, 21}, DType::kF32),
+         "blk.0.attn_v.out_factor: found shape [20, 21], expected [20, 20]");
+  expect(reshape("blk.0.attn_v.out_factor", {60}, DType::kF32),
+         "blk.0.attn_v.out_factor: found shape [60], expected [20, 1]");
+  expect(reshape("blk.0.attn_v.in_factor", {3, 42}, DType::kI8),
+         "blk.0.attn_v.in_factor: found type i8, expected f16 or f32");
+  expect(
+      [](std::string& name, auto*, auto*, auto*, auto*) {
+        if (name == "blk.0.attn_v.in_factor") name.clear();
+      },
+      "tensor blk.0.attn_v.in_factor is absent");
+}
+
+TEST(BlockNorms, AreNotInModelsWithoutThem) {
+  ModelConfig config = test_models::tiny_config();
+  config.block_norms = false;
+  const testing::TempDir dir;
+  const TinyModel model = test_models::random_model(config, 6);
+  test_models::write_gguf(model, dir / "source.gguf");
+  const Checkpoint source = Checkpoint::open(dir / "source.gguf");
+  EXPECT_FALSE(source.config().block_norms);
+  PackOptions options;
+  options.provenance = {"bitnet", Form::kFoldable, "tiny", "hash", "onebit 0.1.0"};
+  options.embedding = options.head = DType::kF16;
+  write_packed(dir / "p.gguf", model, source, options);
+  const Checkpoint packed = Checkpoint::open(dir / "p.gguf");
+  EXPECT_FALSE(packed.config().block_norms);
+  std::vector<float> norm(static_cast<std::size_t>(config.dim));
+  EXPECT_THROW(packed.read_f32(Role::kAttnNorm, 0, norm), Error);
+  packed.read_f32(Role::kOutputNorm, -1, norm);
+  EXPECT_EQ(norm, model.weights.at({Role::kOutputNorm, -1}));
+}
+
 }  // namespace
 }  // namespace onebit::arch

@@ -67,7 +67,7 @@ namespace {
 CLI::Validator method_choice() {
   return {[](std::string& word) -> std::string {
             try {
-              if (quant::parse_method(word).method->calibrates) {
+              if (quant::parse_method(word).method->calibrates == quant::Calibrates::kAlways) {
                 return fmt::format(
                     "found method {}, which needs calibration text, expected "
                     "another",

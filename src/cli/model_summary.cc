@@ -55,6 +55,9 @@ ModelSummary summarize(const arch::Checkpoint& checkpoint) {
       tensor.type = fmt::format("{}-bit codes", codes->codes.bits);
       tensor.bytes = static_cast<std::uint64_t>(codes->codes.rows * codes->codes.row_bytes()) +
                      scale_bytes(*packed, tensor.name);
+    } else if (const auto factors = checkpoint.low_rank(id.role, id.layer)) {
+      tensor.type = fmt::format("low rank {}", formats::info(factors->in_factor.dtype).name);
+      tensor.bytes = factors->out_factor.data.size() + factors->in_factor.data.size();
     } else {
       ONEBIT_CHECK(packed.has_value());
       tensor.type = "sign1";

@@ -1,6 +1,8 @@
 #include "cli/recipe_flags.h"
 
 #include <algorithm>
+#include <fmt/format.h>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -51,6 +53,40 @@ void RecipeFlags::define(CLI::App& app) {
   });
 }
 
+std::optional<distill::StudentMethod> RecipeFlags::method() const {
+  if (!has("method")) return std::nullopt;
+  return value_of<distill::StudentMethod>(given_["method"].get<std::string>());
+}
+
+void RecipeFlags::require_of(const distill::Recipe& recipe) const {
+  using distill::StudentMethod;
+  const auto require = [&](std::initializer_list<const char*> settings,
+                           std::initializer_list<StudentMethod> methods) {
+    if (std::find(methods.begin(), methods.end(), recipe.method) != methods.end()) return;
+    for (const char* setting : settings) {
+      if (!has(setting)) continue;
+      throw UsageError(fmt::format("--{}: found with --method {}, which has no such setting",
+                                   flag_of(setting), word_of(recipe.method)));
+    }
+  };
+  require({"form", "group_size", "init", "split", "latent", "latent_scale", "sign_gradient"},
+          {StudentMethod::kOneBit});
+  require({"bits"}, {StudentMethod::kLlmQat, StudentMethod::kLowRank});
+  require({"act_bits", "kv_bits"}, {StudentMethod::kLlmQat});
+  const auto require_bits = [&](const char* flag, std::int64_t bits, std::int64_t low, bool exact) {
+    if ((bits >= low && bits <= 8) || (exact && bits == arch::ActivationRule::kExact)) return;
+    throw UsageError(fmt::format("--{}: found {} with --method {}, expected {} to 8{}", flag, bits,
+                                 word_of(recipe.method), low, exact ? ", or 16" : ""));
+  };
+  if (recipe.method == StudentMethod::kLlmQat) {
+    require_bits("bits", recipe.bits, 2, false);
+    require_bits("act-bits", recipe.act_bits, 2, true);
+    require_bits("kv-bits", recipe.kv_bits, 2, true);
+  } else if (recipe.method == StudentMethod::kLowRank) {
+    require_bits("bits", recipe.bits, 1, false);
+  }
+}
+
 distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
   if (has("init")) {
     choose_init(recipe, *value_of<quant::Init>(given_["init"].get<std::string>()));
@@ -66,6 +102,7 @@ distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
     if (value != kAutoType) settings[name] = value;
   }
   recipe = distill::recipe_from_json(settings);
+  require_of(recipe);
   arch::require_group_size(recipe.form, recipe.group_size);
   if (recipe.loss.hidden_last && recipe.loss.beta == 0) {
     throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/flags.h"
 #include "distill/recipe.h"
@@ -16,11 +17,17 @@ class RecipeFlags {
   /// Whether the command line names a setting.
   bool has(const char* setting) const { return given_.contains(setting); }
 
+  /// The method that it names, if any.
+  std::optional<distill::StudentMethod> method() const;
+
   /// The recipe with what the command line says. Throws UsageError for settings that contradict
   /// each other.
   distill::Recipe applied_to(distill::Recipe recipe) const;
 
  private:
+  /// Throws UsageError for settings that the recipe's method does not have.
+  void require_of(const distill::Recipe& recipe) const;
+
   nlohmann::ordered_json given_ = nlohmann::ordered_json::object();
 };
 

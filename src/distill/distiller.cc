@@ -8,26 +8,31 @@ namespace onebit::distill {
 
 using torch::Tensor;
 
-Distiller::Distiller(nn::DecoderModel& teacher, nn::DecoderModel& student, LossOptions loss,
+Distiller::Distiller(nn::DecoderModel* teacher, nn::DecoderModel& student, LossOptions loss,
                      AdamOptions adam, ProcessGroup& group)
     : teacher_(teacher), student_(student), loss_(loss), adam_(student.parameters(), adam, group) {
-  ONEBIT_CHECK(teacher.compute() == student.compute());
-  ONEBIT_CHECK(teacher.config().vocab == student.config().vocab &&
-               teacher.config().dim == student.config().dim &&
-               teacher.config().layers == student.config().layers);
+  if (teacher == nullptr) {
+    ONEBIT_CHECK(!loss.uses_teacher());
+    return;
+  }
+  ONEBIT_CHECK(teacher->compute() == student.compute());
+  ONEBIT_CHECK(teacher->config().vocab == student.config().vocab &&
+               teacher->config().dim == student.config().dim &&
+               teacher->config().layers == student.config().layers);
 }
 
 StepMetrics Distiller::accumulate(const Tensor& tokens, double weight) {
   const nn::ForwardOptions keep{loss_.beta != 0, loss_.gamma != 0};
   nn::DecoderOutput target;
-  {
+  if (teacher_ != nullptr) {
     const torch::NoGradGuard no_grad;
-    target = teacher_.forward(tokens, keep);
+    target = teacher_->forward(tokens, keep);
   }
   const nn::DecoderOutput output = student_.forward(tokens, keep);
 
-  const LogitLoss logit = logit_loss(output.hidden, student_.head(), target.hidden, teacher_.head(),
-                                     tokens, loss_.logit);
+  const LogitLoss logit =
+      logit_loss(output.hidden, student_.head(), target.hidden,
+                 teacher_ != nullptr ? teacher_->head() : Tensor(), tokens, loss_.logit);
   StepMetrics metrics;
   metrics.kl_per_token = logit.kl_per_token;
   metrics.ce_per_token = logit.ce_per_token;

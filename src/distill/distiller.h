@@ -16,6 +16,8 @@ struct LossOptions {
   double beta = 1.0;            ///< weight of the hidden-state term; 0 leaves it out
   double gamma = 0.0;           ///< weight of the attention term; 0 leaves it out
   bool hidden_last = false;  ///< also supervise the last block's output, which the reference omits
+
+  bool uses_teacher() const { return logit.alpha != 0 || beta != 0 || gamma != 0; }
 };
 
 /// Means over the micro-batches of a step, of all processes.
@@ -30,8 +32,9 @@ struct StepMetrics {
 
 class Distiller {
  public:
-  /// Both models and the group outlive the object; the models agree in sizes and compute type.
-  Distiller(nn::DecoderModel& teacher, nn::DecoderModel& student, LossOptions loss,
+  /// Models and group outlive the object; the models agree in sizes and compute type. No teacher
+  /// (null) where the loss uses none.
+  Distiller(nn::DecoderModel* teacher, nn::DecoderModel& student, LossOptions loss,
             AdamOptions adam, ProcessGroup& group = single_process());
 
   /// Forward and backward of one micro-batch (int64 [B, T]); gradients of weight · loss are added
@@ -47,7 +50,7 @@ class Distiller {
   const Adam& optimizer() const noexcept { return adam_; }
 
  private:
-  nn::DecoderModel& teacher_;
+  nn::DecoderModel* teacher_;
   nn::DecoderModel& student_;
   LossOptions loss_;
   Adam adam_;

@@ -1,6 +1,7 @@
 #include "distill/losses.h"
 
 #include <algorithm>
+#include <optional>
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
@@ -16,15 +17,19 @@ using torch::autograd::variable_list;
 
 /// Hands the gradient that the forward pass has already formed to autograd.
 struct PrecomputedGradient : torch::autograd::Function<PrecomputedGradient> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& value,
-                        const Tensor& gradient) {
-    ctx->save_for_backward({gradient});
-    ONEBIT_CHECK(gradient.sizes() == input.sizes());
+  static Tensor forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& /*head*/,
+                        const Tensor& value, const Tensor& dhidden,
+                        const std::optional<Tensor>& dhead) {
+    ctx->save_for_backward({dhidden, dhead.value_or(Tensor())});
+    ONEBIT_CHECK(dhidden.sizes() == hidden.sizes());
     return value.clone();
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const Tensor gradient = ctx->get_saved_variables()[0];
-    return {gradient * grads[0].to(gradient.scalar_type()), {}, {}};
+    const variable_list saved = ctx->get_saved_variables();
+    const auto scaled = [&](const Tensor& gradient) {
+      return gradient.defined() ? gradient * grads[0].to(gradient.scalar_type()) : Tensor();
+    };
+    return {scaled(saved[0]), scaled(saved[1]), {}, {}, {}};
   }
 };
 
@@ -38,7 +43,9 @@ std::int64_t logit_chunk(torch::Device device) { return device.is_cpu() ? 128 : 
 LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
                      const Tensor& hidden_teacher, const Tensor& head_teacher, const Tensor& tokens,
                      const LogitLossOptions& options) {
-  ONEBIT_CHECK(hidden_student.dim() == 3 && hidden_student.sizes() == hidden_teacher.sizes());
+  const bool has_teacher = hidden_teacher.defined();
+  ONEBIT_CHECK(hidden_student.dim() == 3);
+  ONEBIT_CHECK(has_teacher ? hidden_student.sizes() == hidden_teacher.sizes() : options.alpha == 0);
   ONEBIT_CHECK(tokens.dim() == 2 && tokens.size(0) == hidden_student.size(0) &&
                tokens.size(1) == hidden_student.size(1));
   const std::int64_t batch = tokens.size(0);
@@ -53,12 +60,13 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   const double ce_weight = (1.0 - options.alpha) / static_cast<double>(predicted);
 
   Tensor gradient;
+  Tensor head_gradient;
   // [4]: divergence, the teacher's entropy, cross-entropy, the teacher's.
   Tensor sums = torch::zeros({4}, hidden_student.options().dtype(torch::kFloat64));
   {
     const torch::NoGradGuard no_grad;
     const Tensor student = hidden_student.detach().flatten(0, 1);
-    const Tensor teacher = hidden_teacher.detach().flatten(0, 1);
+    const Tensor teacher = has_teacher ? hidden_teacher.detach().flatten(0, 1) : Tensor();
     // The last token of a sequence has no label.
     const Tensor labels =
         torch::cat({tokens.narrow(1, 1, length - 1), torch::full({batch, 1}, -1, tokens.options())},
@@ -66,11 +74,17 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
             .flatten();
     const bool needs_gradient = hidden_student.requires_grad();
     if (needs_gradient) gradient = torch::empty_like(student);
+    if (needs_gradient && head_student.requires_grad()) {
+      head_gradient = torch::zeros_like(head_student);
+    }
     const std::int64_t chunk = options.chunk > 0 ? options.chunk : logit_chunk(tokens.device());
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t rows = std::min(chunk, count - begin);
-      Tensor logits = nn::product(student.narrow(0, begin, rows), head_student.t());
-      const Tensor target = nn::product(teacher.narrow(0, begin, rows), head_teacher.t());
+      const Tensor hidden = student.narrow(0, begin, rows);
+      Tensor logits = nn::product(hidden, head_student.t());
+      const Tensor target = has_teacher
+                                ? nn::product(teacher.narrow(0, begin, rows), head_teacher.t())
+                                : logits.clone();
       const Tensor label = labels.narrow(0, begin, rows);
       const nn::DivergenceSums part =
           needs_gradient ? nn::divergence_and_gradient(logits, target, label, temperature,
@@ -79,15 +93,16 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
       sums += torch::stack({part.kl, part.entropy, part.cross_entropy, part.teacher_cross_entropy});
       if (!needs_gradient) continue;
       gradient.narrow(0, begin, rows).copy_(nn::product(logits, head_student));
+      if (head_gradient.defined()) head_gradient += nn::product(logits.t(), hidden);
     }
   }
   // Read once: on a GPU each reading waits for all that was asked of it before.
   sums = sums.to(torch::kCPU);
   const double* sum = sums.const_data_ptr<double>();
-  const double kl_sum = sum[0];
-  const double entropy_sum = sum[1];
+  const double kl_sum = has_teacher ? sum[0] : 0;
+  const double entropy_sum = has_teacher ? sum[1] : 0;
   const double ce_sum = sum[2];
-  const double teacher_ce_sum = sum[3];
+  const double teacher_ce_sum = has_teacher ? sum[3] : 0;
   LogitLoss result;
   result.kl_per_token = kl_sum / static_cast<double>(count);
   result.ce_per_token = ce_sum / static_cast<double>(predicted);
@@ -97,9 +112,11 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   const double divergence = options.term == LogitTerm::kDivergence ? kl_sum : kl_sum + entropy_sum;
   const Tensor value = torch::full({}, kl_weight * divergence + ce_weight * ce_sum,
                                    hidden_student.options().dtype(type).requires_grad(false));
-  result.loss = gradient.defined() ? PrecomputedGradient::apply(hidden_student, value,
-                                                                gradient.view_as(hidden_student))
-                                   : value;
+  result.loss = gradient.defined()
+                    ? PrecomputedGradient::apply(
+                          hidden_student, head_student, value, gradient.view_as(hidden_student),
+                          head_gradient.defined() ? std::optional(head_gradient) : std::nullopt)
+                    : value;
   return result;
 }
 

@@ -50,8 +50,9 @@ struct LogitLoss {
 
 /// hidden_*: [B, T, D] after the output norm; head_*: [V, D] as DecoderModel::head(); tokens: int64
 /// [B, T], the labels being the tokens that follow. Only the student's hidden states get a
-/// gradient: the heads are frozen, so it is formed chunk by chunk during the forward pass and no
-/// [N, V] tensor outlives its chunk. Softmax and sums are f32 for bf16 (f64 for f64).
+/// gradient, which is formed chunk by chunk during the forward pass and no
+/// [N, V] tensor outlives its chunk; so is that of a student's head which is trained. Softmax and
+/// sums are f32 for bf16 (f64 for f64). Without teacher (undefined, α = 0) its figures are 0.
 LogitLoss logit_loss(const torch::Tensor& hidden_student, const torch::Tensor& head_student,
                      const torch::Tensor& hidden_teacher, const torch::Tensor& head_teacher,
                      const torch::Tensor& tokens, const LogitLossOptions& options);

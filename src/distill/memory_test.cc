@@ -103,7 +103,7 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
   ThreadPool pool(1);
   const auto student = start_student(checkpoint, teacher->frozen(), recipe, pool, {});
   if (c.gradient_checkpointing) student->recompute_blocks();
-  Distiller distiller(*teacher, *student, recipe.loss, recipe.adam);
+  Distiller distiller(teacher.get(), *student, recipe.loss, recipe.adam);
   const std::vector<torch::Tensor> batch = {
       torch::randint(3, 37, {recipe.batch, recipe.length}, torch::kInt64)};
   distiller.step(batch, 1e-3);

@@ -198,7 +198,7 @@ class Parallel : public ::testing::Test {
   /// takes its part.
   static Trained train(torch::ScalarType compute, ProcessGroup& group, std::int64_t together) {
     const Models m = models(compute);
-    Distiller distiller(*m.teacher, *m.student, loss(), AdamOptions{}, group);
+    Distiller distiller(m.teacher.get(), *m.student, loss(), AdamOptions{}, group);
     const std::int64_t own = together / group.size();
     Trained result;
     for (std::int64_t step = 0; step < 20; ++step) {
@@ -262,7 +262,7 @@ TEST_F(Parallel, TwoProcessesTrainAsOneWithTheDoubledBatch) {
 TEST_F(Parallel, TheAveragedGradientIsThatOfTheDoubledBatch) {
   const auto gradients = [](ProcessGroup& group, std::vector<std::int64_t> rows) {
     const Models m = models(torch::kFloat32);
-    Distiller distiller(*m.teacher, *m.student, loss(), AdamOptions{}, group);
+    Distiller distiller(m.teacher.get(), *m.student, loss(), AdamOptions{}, group);
     std::vector<Tensor> batch;
     for (const std::int64_t row : rows) batch.push_back(sequence(row));
     distiller.accumulate(torch::cat(batch), 1.0);

@@ -18,8 +18,16 @@
 
 namespace onebit::distill {
 
+/// What the student's layers are. kOneBit: nn::OneBitLinear; the others are student_method.h's.
+enum class StudentMethod : std::uint8_t { kOneBit, kLlmQat, kBitNet, kBitNet158, kLowRank };
+
 /// Members that have no default here are set by both recipes below.
 struct Recipe {
+  StudentMethod method = StudentMethod::kOneBit;
+  std::int64_t bits = 4;      ///< kLlmQat: of weights; kLowRank: whose bytes the factors take
+  std::int64_t act_bits = 8;  ///< kLlmQat: of matrices' inputs; 16: exact
+  std::int64_t kv_bits = 4;   ///< kLlmQat: of keys and values; 16: exact
+
   // The student's start.
   arch::Form form;
   std::int64_t group_size = 0;  ///< of arch::kGroupSizes; the form kFoldable only
@@ -29,6 +37,8 @@ struct Recipe {
   nn::SignGradient sign_gradient;
   bool train_norms =
       false;  ///< train the RMSNorm weights too; the reference leaves them as they are
+
+  bool train_ends = false;  ///< train embedding and head too
 
   BlockStageOptions block;  ///< before the end-to-end steps
 
@@ -83,6 +93,16 @@ Recipe recipe_from_json(const nlohmann::ordered_json& object);
 }  // namespace onebit::distill
 
 namespace onebit {
+
+template <>
+struct Words<distill::StudentMethod> {
+  static constexpr Word<distill::StudentMethod> kAll[] = {
+      {distill::StudentMethod::kOneBit, "onebit"},
+      {distill::StudentMethod::kLlmQat, "llm-qat"},
+      {distill::StudentMethod::kBitNet, "bitnet"},
+      {distill::StudentMethod::kBitNet158, "bitnet158"},
+      {distill::StudentMethod::kLowRank, "lowrank"}};
+};
 
 /// The types that a run computes in.
 template <>

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "distill/student_method.h"
 
 namespace onebit::distill {
 
@@ -36,8 +37,7 @@ RunIdentity identity_of(const TrainJob& job) {
 
 arch::PackOptions packing_of(const TrainJob& job) {
   arch::PackOptions options = job.options.pack;
-  options.provenance =
-      arch::provenance_of(job.teacher, "onebit", job.recipe.form, job.recipe.group_size);
+  set_storage(job.recipe, job.teacher, options);
   return options;
 }
 
@@ -50,9 +50,11 @@ void throw_interrupted(const TrainJob& job, const std::string& done) {
 void Record::add(nlohmann::ordered_json row, std::int64_t step, const Evaluation& evaluation) {
   if (evaluation.tokens == 0) return;
   row["step"] = step;
-  row["held_out_kl"] = evaluation.kl;
   row["held_out_cross_entropy"] = evaluation.cross_entropy;
-  row["held_out_teacher_cross_entropy"] = evaluation.teacher_cross_entropy;
+  if (evaluation.has_teacher) {
+    row["held_out_kl"] = evaluation.kl;
+    row["held_out_teacher_cross_entropy"] = evaluation.teacher_cross_entropy;
+  }
   row["held_out_tokens"] = evaluation.tokens;
   add(std::move(row));
   job_.observer.on_evaluation(step, evaluation);

@@ -54,7 +54,7 @@ class Record {
   void resume_steps(std::int64_t steps) {
     open([=](const nlohmann::ordered_json& row) {
       const auto step = row.value("step", steps + 1);
-      if (step == steps && row.contains("held_out_kl")) return row.contains("blocks");
+      if (step == steps && row.contains("held_out_tokens")) return row.contains("blocks");
       return step <= steps;
     });
   }

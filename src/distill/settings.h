@@ -30,6 +30,11 @@ void for_each_setting(R& r, Visit&& visit) {
   const auto word = [&](const char* name, auto& member, const char* about) {
     visit(Setting{name, about}, member);
   };
+  word("method", r.method, "what the student's layers are: docs/methods.md");
+  number("bits", r.bits, 1, 8,
+         "llm-qat: of weights, 2 to 8; lowrank: factors as large as such weights");
+  number("act_bits", r.act_bits, 2, 16, "llm-qat: of matrices' inputs, 2 to 8 or 16");
+  number("kv_bits", r.kv_bits, 2, 16, "llm-qat: of keys and values, 2 to 8 or 16");
   word("form", r.form,
        "1-bit layers with the paper's LayerNorm on their output; without it and each with input "
        "scales of its own; or with such as fold into the tensors before");
@@ -44,6 +49,7 @@ void for_each_setting(R& r, Visit&& visit) {
   word("sign_gradient", r.sign_gradient,
        "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is");
   word("train_norms", r.train_norms, "train the norms too, which the reference leaves as they are");
+  word("train_ends", r.train_ends, "train embedding and head too");
 
   number("block_steps", r.block.steps, 0, kManyTokens,
          "steps that each block trains alone before the whole does; 0: none");

@@ -6,10 +6,19 @@
 #include <torch/utils.h>
 
 #include "base/error.h"
+#include "distill/student_method.h"
+#include "nn/activations.h"
 #include "quant/svid_layer.h"
 
 namespace onebit::distill {
 namespace {
+
+/// What is trained beside matrices.
+void train_others(const Recipe& recipe, nn::DecoderModel& student) {
+  if (recipe.train_norms) student.train_norms();
+  student.set_attention_hooks(nn::attention_hooks(activation_rule(recipe)));
+  if (recipe.train_ends && student.frozen().output_norm.defined()) student.train_ends();
+}
 
 torch::Tensor tensor_of(const std::vector<float>& values) {
   return torch::tensor(at::ArrayRef<float>(values.data(), values.size()));
@@ -84,19 +93,31 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const StartProgress& progress,
                                                 nn::LayerRange range) {
   const torch::Device device = frozen.embedding.device();
-  LayerStarts starts(teacher, recipe, device, pool);
-  auto student = nn::make_student(
-      teacher, frozen, recipe.compute, recipe.one_bit(),
-      [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor& w) {
-        if (progress) progress(spec, layer);
-        nn::OneBitStart start = starts.of(spec.role, layer);
-        const torch::Tensor level =
-            nn::levels(start.g, start.h, start.tie, w.size(1), recipe.group_size);
-        start.latent = nn::latent_start(w.to(device), level, recipe.latent, recipe.latent_scale);
-        return start;
-      },
-      range);
-  if (recipe.train_norms) student->train_norms();
+  std::unique_ptr<nn::DecoderModel> student;
+  if (recipe.method == StudentMethod::kOneBit) {
+    LayerStarts starts(teacher, recipe, device, pool);
+    student = nn::make_student(
+        teacher, frozen, recipe.compute, recipe.one_bit(),
+        [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor& w) {
+          if (progress) progress(spec, layer);
+          nn::OneBitStart start = starts.of(spec.role, layer);
+          const torch::Tensor level =
+              nn::levels(start.g, start.h, start.tie, w.size(1), recipe.group_size);
+          start.latent = nn::latent_start(w.to(device), level, recipe.latent, recipe.latent_scale);
+          return start;
+        },
+        range);
+  } else {
+    student = std::make_unique<nn::DecoderModel>(
+        teacher.config(), frozen, recipe.compute,
+        [&](const arch::TensorSpec& spec, std::int64_t layer) {
+          if (progress) progress(spec, layer);
+          return start_layer(recipe, teacher.config().norm_eps,
+                             nn::read_dense(teacher, spec.role, layer).to(device));
+        },
+        range);
+  }
+  train_others(recipe, *student);
   return student;
 }
 
@@ -176,7 +197,7 @@ void take_norms(const arch::Checkpoint& packed, const Recipe& recipe, nn::LayerR
     into.copy_(values);
   };
   for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
-    if (recipe.form == arch::Form::kFoldable) break;
+    if (recipe.method == StudentMethod::kOneBit && recipe.form == arch::Form::kFoldable) break;
     for (const arch::Role role : {arch::Role::kAttnNorm, arch::Role::kFfnNorm}) {
       take(role, layer, student.norm(role, layer));
     }
@@ -192,14 +213,25 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
                                                  const arch::Checkpoint& packed,
                                                  const nn::FrozenWeights& frozen,
                                                  const Recipe& recipe, nn::LayerRange range) {
-  PackedStarts starts(teacher, packed, recipe, frozen.embedding.device());
-  auto student = nn::make_student(
-      teacher, frozen, recipe.compute, recipe.one_bit(),
-      [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor&) {
-        return starts.of(spec.role, layer);
-      },
-      range);
-  if (recipe.train_norms) student->train_norms();
+  const torch::Device device = frozen.embedding.device();
+  std::unique_ptr<nn::DecoderModel> student;
+  if (recipe.method == StudentMethod::kOneBit) {
+    PackedStarts starts(teacher, packed, recipe, device);
+    student = nn::make_student(
+        teacher, frozen, recipe.compute, recipe.one_bit(),
+        [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor&) {
+          return starts.of(spec.role, layer);
+        },
+        range);
+  } else {
+    student = std::make_unique<nn::DecoderModel>(
+        teacher.config(), frozen, recipe.compute,
+        [&](const arch::TensorSpec& spec, std::int64_t layer) {
+          return packed_layer(recipe, packed, spec.role, layer, device);
+        },
+        range);
+  }
+  train_others(recipe, *student);
   take_norms(packed, recipe, range, *student);
   return student;
 }

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "distill/run_parts.h"
+#include "distill/student_method.h"
 #include "nn/load.h"
 
 namespace onebit::distill {
@@ -29,9 +30,10 @@ class Run {
         identity_(identity_of(job)),
         pack_(packing_of(job)),
         resumes_(job.options.resume && std::filesystem::exists(state_path())),
-        teacher_(nn::load_dense(job.teacher, {job.recipe.compute, job.options.device})),
+        teacher_(load_teacher()),
         student_(make_student()),
-        distiller_(*teacher_, *student_, recipe_.loss, recipe_.adam, job.group) {
+        distiller_(recipe_.loss.uses_teacher() ? teacher_.get() : nullptr, *student_, recipe_.loss,
+                   recipe_.adam, job.group) {
     if (resumes_) {
       rate_scale_ = load_state(state_path(), distiller_.optimizer(), identity_);
     } else {
@@ -80,15 +82,13 @@ class Run {
       const std::int64_t tokens = sequences_per_step() * recipe_.length;
       result.seconds += seconds.count();
       result.tokens += tokens;
-      record_.add({{"step", steps()},
-                   {"loss", step.loss},
-                   {"kl", step.kl_per_token},
-                   {"cross_entropy", step.ce_per_token},
-                   {"hidden", step.hidden},
-                   {"attention", step.attention},
-                   {"grad_norm", step.grad_norm},
-                   {"lr", rate},
-                   {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}});
+      add_row({{"step", steps()},
+               {"loss", step.loss},
+               {"cross_entropy", step.ce_per_token},
+               {"grad_norm", step.grad_norm},
+               {"lr", rate},
+               {"tokens_per_second", static_cast<double>(tokens) / seconds.count()}},
+              step);
       job_.observer.on_step(steps(), step);
       progress->update(static_cast<std::uint64_t>(steps()),
                        static_cast<std::uint64_t>(recipe_.steps), text_of(step));
@@ -100,8 +100,19 @@ class Run {
     }
   }
 
+  /// A step's row, with what a teacher gives where there is one.
+  void add_row(nlohmann::ordered_json row, const StepMetrics& step) {
+    if (recipe_.loss.uses_teacher()) {
+      row["kl"] = step.kl_per_token;
+      row["hidden"] = step.hidden;
+      row["attention"] = step.attention;
+    }
+    record_.add(std::move(row));
+  }
+
   /// The terms that take part.
   std::string text_of(const StepMetrics& step) const {
+    if (!recipe_.loss.uses_teacher()) return fmt::format("CE {:.3f}", step.ce_per_token);
     std::string text = fmt::format("KL {:.3f}", step.kl_per_token);
     if (recipe_.loss.logit.alpha < 1) text += fmt::format(", CE {:.3f}", step.ce_per_token);
     if (recipe_.loss.beta != 0) text += fmt::format(", hidden {:.3f}", step.hidden);
@@ -137,6 +148,12 @@ class Run {
   std::filesystem::path state_path() const { return state_file(job_.folder); }
   bool has_blocks() const { return recipe_.block.steps > 0; }
 
+  /// Null where it has nothing to teach.
+  std::unique_ptr<nn::DecoderModel> load_teacher() const {
+    if (job_.from_scratch) return nullptr;
+    return nn::load_dense(job_.teacher, {job_.recipe.compute, job_.options.device});
+  }
+
   std::unique_ptr<nn::DecoderModel> make_student() {
     Recipe recipe = recipe_;
     // At once, where saved values fill it in.
@@ -144,7 +161,10 @@ class Run {
     ThreadPool pool(options_.threads);
     const auto progress = job_.observer.progress("start", "layers");
     auto student = first_student(
-        job_, recipe, teacher_->frozen(), pool,
+        job_, recipe,
+        teacher_ ? teacher_->frozen()
+                 : nn::read_frozen(job_.teacher, {recipe.compute, options_.device}),
+        pool,
         [&](const arch::TensorSpec& spec, std::int64_t layer) {
           if (job_.stop.stop_requested()) {
             throw Error(ErrorCode::kInterrupted, "interrupted before the first step");
@@ -199,13 +219,17 @@ class Run {
       stop_if_asked();
       const Tensor tokens = held_out.tokens(round);
       if (!tokens.defined()) continue;
+      LogitLossOptions options;
+      if (!teacher_) options.alpha = 0;
       sum.add(logit_loss(student_->forward(tokens, {}).hidden, student_->head(),
-                         teacher_->forward(tokens, {}).hidden, teacher_->head(), tokens, {}),
+                         teacher_ ? teacher_->forward(tokens, {}).hidden : Tensor(),
+                         teacher_ ? teacher_->head() : Tensor(), tokens, options),
               tokens);
       progress->update(static_cast<std::uint64_t>(round + 1),
                        static_cast<std::uint64_t>(held_out.rounds()), "");
     }
-    const Evaluation evaluation = sum.total(group_);
+    Evaluation evaluation = sum.total(group_);
+    evaluation.has_teacher = teacher_ != nullptr;
     record_.add({}, steps(), evaluation);
     return evaluation;
   }
@@ -260,6 +284,28 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
   }
 }
 
+namespace {
+
+/// That every matrix of `start` has the factors that the recipe's student has.
+void require_factors(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
+                     const Recipe& recipe) {
+  arch::PackOptions expected;
+  set_storage(recipe, teacher, expected);
+  for (const auto& [id, spec] : expected.low_rank) {
+    const auto factors = start.low_rank(id.role, id.layer);
+    if (factors && factors->rank() == spec.rank) continue;
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: {}: found {}, expected factors of rank {} (--bits {})",
+                    start.path().string(),
+                    arch::gguf_name(*arch::find_tensor(*teacher.config().arch, id.role), id.layer),
+                    factors ? fmt::format("rank {}", factors->rank()) : "no factors", spec.rank,
+                    recipe.bits));
+  }
+}
+
+}  // namespace
+
 void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
                    const Recipe& recipe) {
   const auto fail = [&](const std::string& what) {
@@ -267,7 +313,15 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   };
   if (!start.provenance()) fail("found a full-precision model, expected a packed student");
   const arch::Provenance& packed = *start.provenance();
-  if (packed.form != recipe.form || packed.group_size != recipe.group_size) {
+  if (recipe.method != StudentMethod::kOneBit) {
+    if (recipe.method != StudentMethod::kLowRank) {
+      fail(
+          fmt::format("found a start of a student of method {}, expected none: files do not hold "
+                      "the weights that it trains",
+                      word_of(recipe.method)));
+    }
+    require_factors(start, teacher, recipe);
+  } else if (packed.form != recipe.form || packed.group_size != recipe.group_size) {
     fail(fmt::format("found a student of the form {} with groups of {}, expected {} with {}",
                      word_of(packed.form), packed.group_size, word_of(recipe.form),
                      recipe.group_size));
@@ -291,6 +345,8 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
 TrainResult train(const TrainJob& job) {
   ONEBIT_CHECK(job.train.length() == job.recipe.length && job.train.size() > 0);
   ONEBIT_CHECK(job.recipe.steps > 0 || job.recipe.block.steps > 0);
+  ONEBIT_CHECK(!job.from_scratch || (!job.recipe.loss.uses_teacher() &&
+                                     job.recipe.block.steps == 0 && job.start == nullptr));
   require_teacher(job.teacher, job.recipe);
   if (job.start != nullptr) require_start(*job.start, job.teacher, job.recipe);
   Record record(job);

@@ -30,6 +30,7 @@ struct Evaluation {
   double cross_entropy = 0;  ///< −log p_student of the token that follows
   double teacher_cross_entropy = 0;
   std::int64_t tokens = 0;  ///< 0: there was no held-out text
+  bool has_teacher = true;  ///< false: only the cross-entropy is anything
 };
 
 /// What a run tells while it goes on. Called from the thread that trains.
@@ -76,8 +77,10 @@ struct TrainResult {
 struct TrainJob {
   const arch::Checkpoint& teacher;
   const Recipe& recipe;
-  const arch::Checkpoint*
-      start;  ///< a packed student to begin with; null: SVID, as the recipe says
+  const arch::Checkpoint* start;  ///< a packed student to begin with; null: as the recipe says
+  /// The teacher has nothing to teach: its weights are where the student starts, the loss is that
+  /// of the labels alone.
+  bool from_scratch = false;
   const TokenSegments& train;
   const TokenSegments& held_out;  ///< may hold no segment
   std::filesystem::path folder;

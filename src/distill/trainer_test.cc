@@ -375,7 +375,7 @@ TEST_F(Trainer, MicroBatchesAddUpToTheirBatch) {
       const auto teacher = nn::load_dense(source, r.compute);
       ThreadPool pool(1);
       const auto student = start_student(source, teacher->frozen(), r, pool, {});
-      Distiller distiller(*teacher, *student, r.loss, r.adam);
+      Distiller distiller(teacher.get(), *student, r.loss, r.adam);
       std::vector<torch::Tensor> batches = {both};
       if (split) batches = {both.narrow(0, 0, 2), both.narrow(0, 2, 2)};
       distiller.step(batches, 1e-3);

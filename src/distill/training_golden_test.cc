@@ -203,7 +203,7 @@ Deviation train_and_compare(torch::ScalarType compute, const GoldenRun& run,
 
   AdamOptions adam;
   adam.kind = run.optimizer;
-  Distiller distiller(*models.teacher, *models.student, run.loss, adam);
+  Distiller distiller(models.teacher.get(), *models.student, run.loss, adam);
   distiller.accumulate(tokens[0], 1.0);
   for (const nn::Parameter& p : parameters) {
     worsen(deviation.gradients,

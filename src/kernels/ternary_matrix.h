@@ -23,6 +23,11 @@ class TernaryMatrix {
 
   std::int64_t rows() const noexcept { return signs_.signs().rows; }
   std::int64_t cols() const noexcept { return cols_; }
+  /// Signs and scales.
+  std::uint64_t stored_bytes() const noexcept {
+    return static_cast<std::uint64_t>(rows()) *
+           (static_cast<std::uint64_t>(formats::sign1_row_bytes(twice(cols_))) + sizeof(float));
+  }
 
   /// Columns of activations given twice: S1's are padded so that S2's begin with a block of
   /// activations.

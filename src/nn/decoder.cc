@@ -13,6 +13,7 @@
 namespace onebit::nn {
 
 using arch::Role;
+using arch::TensorSpec;
 using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
@@ -117,10 +118,17 @@ const Tensor& DecoderModel::norm(Role role, std::int64_t layer) const {
   return (role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm)[index_of(layer)];
 }
 
+void DecoderModel::set_norm(Role role, std::int64_t layer, Tensor weight) {
+  const Tensor& old = norm(role, layer);
+  ONEBIT_CHECK(weight.sizes() == old.sizes() && weight.scalar_type() == old.scalar_type());
+  auto& norms = role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm;
+  norms[index_of(layer)] = std::move(weight);
+}
+
 namespace {
 
 void add_norm(const std::string& name, const Tensor& weight, std::vector<Parameter>& out) {
-  out.push_back({name + ".weight", weight, ParameterKind::kNorm});
+  if (weight.defined()) out.push_back({name + ".weight", weight, ParameterKind::kNorm});
 }
 
 }  // namespace
@@ -141,6 +149,14 @@ std::vector<Parameter> DecoderModel::block_parameters(std::int64_t layer) const 
 
 std::vector<Parameter> DecoderModel::parameters() const {
   std::vector<Parameter> result;
+  const auto add_end = [&](Role role, const Tensor& weight) {
+    const TensorSpec& spec = *arch::find_tensor(*config_.arch, role);
+    result.push_back({arch::gguf_name(spec, -1) + ".weight", weight, ParameterKind::kLatent});
+  };
+  if (trains_ends_) {
+    add_end(Role::kTokenEmbedding, frozen_.embedding);
+    if (!config_.tied_head) add_end(Role::kOutput, frozen_.head);
+  }
   for (std::int64_t i = 0; i < std::ssize(blocks_); ++i) {
     const std::vector<Parameter> block = block_parameters(first_layer_ + i);
     result.insert(result.end(), block.begin(), block.end());
@@ -169,6 +185,17 @@ void DecoderModel::train_norms() {
   for (Tensor& weight : frozen_.ffn_norm) own(weight);
 }
 
+void DecoderModel::train_ends() {
+  trains_ends_ = true;
+  frozen_.embedding = frozen_.embedding.detach().clone().requires_grad_();
+  frozen_.head =
+      config_.tied_head ? frozen_.embedding : frozen_.head.detach().clone().requires_grad_();
+}
+
+Tensor DecoderModel::head() const {
+  return trains_ends_ ? frozen_.head.to(product_type(compute_, frozen_.head.device())) : head_;
+}
+
 // Angles are position · frequency, formed in the residual's type from f32 frequencies, as
 // transformers does.
 void DecoderModel::extend_rotary(std::int64_t length) {
@@ -190,12 +217,19 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Ten
   const std::int64_t length = x.size(1);
   const Tensor turn = turn_.narrow(0, 0, length);
   const auto heads = [&](const Tensor& rows) { return rows.unflatten(-1, {-1, config_.head_dim}); };
+  const auto through = [](const AttentionHooks::Hook& hook, Tensor t) {
+    return hook ? hook(t) : t;
+  };
+  const auto cached = [&](Role role) {
+    return heads(through(hooks_.cached, linear(role, layer).forward(x)));
+  };
   // [B, heads, T, head_dim]
-  const Tensor q = rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2);
+  const Tensor q = through(
+      hooks_.operand, rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2));
   Tensor k =
-      rotary(heads(linear(Role::kAttnK, layer).forward(x)), turn.narrow(1, 0, config_.kv_heads))
-          .transpose(1, 2);
-  Tensor v = heads(linear(Role::kAttnV, layer).forward(x)).transpose(1, 2);
+      through(hooks_.operand,
+              rotary(cached(Role::kAttnK), turn.narrow(1, 0, config_.kv_heads)).transpose(1, 2));
+  Tensor v = through(hooks_.operand, cached(Role::kAttnV).transpose(1, 2));
   const std::int64_t group = config_.heads / config_.kv_heads;
   if (group > 1) {
     k = k.repeat_interleave(group, 1);
@@ -218,12 +252,14 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Ten
   return linear(Role::kAttnOut, layer).forward(mixed.transpose(1, 2).flatten(2));
 }
 
+Tensor DecoderModel::normed(const Tensor& x, const Tensor& weight) const {
+  return weight.defined() ? rms_norm(x, weight, config_.norm_eps, compute_) : x.to(compute_);
+}
+
 Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
   const std::size_t index = index_of(layer);
-  const Tensor middle =
-      x +
-      attend(layer, rms_norm(x, frozen_.attn_norm[index], config_.norm_eps, compute_), attention);
-  const Tensor n = rms_norm(middle, frozen_.ffn_norm[index], config_.norm_eps, compute_);
+  const Tensor middle = x + attend(layer, normed(x, frozen_.attn_norm[index]), attention);
+  const Tensor n = normed(middle, frozen_.ffn_norm[index]);
   const Tensor gate = linear(Role::kFfnGate, layer).forward(n);
   const Tensor inner = swiglu(gate, linear(Role::kFfnUp, layer).forward(n));
   return middle + linear(Role::kFfnDown, layer).forward(inner);
@@ -248,9 +284,7 @@ Tensor DecoderModel::forward_block(std::int64_t layer, const Tensor& x) {
   return block(layer, x, nullptr);
 }
 
-Tensor DecoderModel::finish(const Tensor& x) const {
-  return rms_norm(x, frozen_.output_norm, config_.norm_eps, compute_);
-}
+Tensor DecoderModel::finish(const Tensor& x) const { return normed(x, frozen_.output_norm); }
 
 DecoderOutput DecoderModel::forward(const Tensor& tokens, ForwardOptions options) {
   ONEBIT_CHECK(std::ssize(blocks_) == config_.layers);

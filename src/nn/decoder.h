@@ -1,8 +1,8 @@
 // A decoder as libtorch computes it, built from arch::ModelConfig: teacher and student differ only
 // in the linear layers they are given.
 //
-// B sequences, T tokens, D model, L layers, V vocabulary. Embedding and head are frozen, and the
-// norms unless train_norms() is called.
+// B sequences, T tokens, D model, L layers, V vocabulary. Embedding and head are frozen unless
+// train_ends() is called, the norms unless train_norms() is.
 //
 // An object may hold some of a model's blocks alone, for work that goes block by block; layers are
 // numbered as in the whole model.
@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <torch/types.h>
+#include <utility>
 #include <vector>
 
 #include "arch/model_config.h"
@@ -26,13 +27,24 @@ struct FrozenWeights {
   torch::Tensor embedding;               ///< [V, D]
   torch::Tensor head;                    ///< [V, D]; the embedding itself when tied
   torch::Tensor output_norm;             ///< [D]
-  std::vector<torch::Tensor> attn_norm;  ///< L × [D]
-  std::vector<torch::Tensor> ffn_norm;   ///< L × [D]
+  std::vector<torch::Tensor> attn_norm;  ///< L × [D], undefined where blocks have no norms
+  std::vector<torch::Tensor> ffn_norm;   ///< likewise
 };
 
 /// Gives the linear layer of a matrix of the architecture, for each of its layers.
 using LinearFactory =
     std::function<std::unique_ptr<Linear>(const arch::TensorSpec& spec, std::int64_t layer)>;
+
+/// What stands between a block's projections and its attention, where a model quantises there. An
+/// empty function leaves its tensors as they are; others are differentiable and keep the shape.
+struct AttentionHooks {
+  using Hook = std::function<torch::Tensor(const torch::Tensor&)>;
+  Hook cached;  ///< keys before their rotation and values, as a cache would hold them: [B, T,
+                ///< KV_DIM]
+  /// Queries and keys, both rotated, and values as attention's products read them: [B, heads or
+  /// key-value heads, T, head_dim].
+  Hook operand;
+};
 
 struct ForwardOptions {
   bool keep_states = false;     ///< fill DecoderOutput::states
@@ -75,6 +87,9 @@ class DecoderModel {
   /// Makes the norms' weights trainable: from here on they are copies of this model's own.
   void train_norms();
 
+  /// The same of embedding and head, which are one tensor where they are tied.
+  void train_ends();
+
   /// From here on forward() keeps only what goes into a block for the backward pass, which runs
   /// each block's forward pass again (gradient checkpointing: Chen et al., arXiv 1604.06174), and
   /// signs are formed each time they are needed. Same values and gradients.
@@ -87,9 +102,10 @@ class DecoderModel {
   torch::Tensor finish(const torch::Tensor& x) const;
 
   /// The matrix that turns hidden states into logits, [V, D] in the compute type's product_type()
-  /// (fused.h). It is applied
-  /// outside (distill/losses.h), a few tokens at a time: all logits at once would not fit.
-  const torch::Tensor& head() const noexcept { return head_; }
+  /// (fused.h), with a
+  /// gradient where it is trained. It is applied outside (distill/losses.h), a few tokens at a
+  /// time: all logits at once would not fit.
+  torch::Tensor head() const;
 
   const arch::ModelConfig& config() const noexcept { return config_; }
   const FrozenWeights& frozen() const noexcept { return frozen_; }
@@ -105,6 +121,12 @@ class DecoderModel {
   /// The weight of a block's norm, [D].
   const torch::Tensor& norm(arch::Role role, std::int64_t layer) const;
 
+  /// Puts `weight` in its place, in the residual's type; gradients go to what it was made of.
+  void set_norm(arch::Role role, std::int64_t layer, torch::Tensor weight);
+
+  /// From here on all blocks have these.
+  void set_attention_hooks(AttentionHooks hooks) { hooks_ = std::move(hooks); }
+
   /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers;
   /// norms, where they are trained, as "blk.3.attn_norm.weight".
   std::vector<Parameter> parameters() const;
@@ -113,6 +135,7 @@ class DecoderModel {
  private:
   /// Where a layer's block is among those held. Throws InternalError for others.
   std::size_t index_of(std::int64_t layer) const;
+  torch::Tensor normed(const torch::Tensor& x, const torch::Tensor& weight) const;
   /// Appends the attention weights to `attention` unless it is null.
   torch::Tensor attend(std::int64_t layer, const torch::Tensor& x,
                        std::vector<torch::Tensor>* attention);
@@ -125,8 +148,10 @@ class DecoderModel {
 
   arch::ModelConfig config_;
   FrozenWeights frozen_;
+  AttentionHooks hooks_;
   torch::ScalarType compute_;
   bool trains_norms_ = false;
+  bool trains_ends_ = false;
   bool recomputes_ = false;
   torch::Tensor head_;
   std::int64_t first_layer_;

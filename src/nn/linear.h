@@ -11,7 +11,7 @@
 #include <torch/types.h>
 #include <vector>
 
-#include "arch/checkpoint.h"
+#include "arch/packed_writer.h"
 #include "nn/sign_ste.h"
 
 namespace onebit::nn {
@@ -24,7 +24,7 @@ torch::Tensor sum_groups(const torch::Tensor& values, std::int64_t group_size);
 
 /// What a trainable tensor is: optimisers may treat kinds differently.
 enum class ParameterKind : std::uint8_t {
-  kLatent,
+  kLatent,  ///< the weights of a matrix, or what they are made of
   kScale,
   kNorm,  ///< the weight of a norm
 };
@@ -48,6 +48,13 @@ class Linear {
   /// Appends the trainable tensors, each named prefix + "." + its role in the layer; one that `out`
   /// has already, being shared, is not repeated.
   virtual void collect(const std::string& prefix, std::vector<Parameter>& out) const = 0;
+};
+
+/// A layer that a packed file has in a way of its own.
+class StoredLinear : public Linear {
+ public:
+  /// Adds the matrix to a file that was told how. Throws as PackedWriter.
+  virtual void add_to(arch::PackedWriter& writer, arch::Role role, std::int64_t layer) const = 0;
 };
 
 /// y = x Wᵀ, never trained.

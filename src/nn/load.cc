@@ -9,6 +9,8 @@
 #include "arch/folding.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "nn/pack.h"
+#include "nn/ruled_linear.h"
 
 namespace onebit::nn {
 namespace {
@@ -18,12 +20,6 @@ using torch::Tensor;
 
 Tensor copy_of(const std::vector<float>& values, torch::ScalarType dtype) {
   return torch::tensor(at::ArrayRef<float>(values.data(), values.size())).to(dtype);
-}
-
-std::vector<float> values_of(const Tensor& tensor) {
-  const Tensor flat = tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();
-  const float* data = flat.const_data_ptr<float>();
-  return {data, data + flat.numel()};
 }
 
 /// S as [out, in] of -1 and +1.
@@ -36,21 +32,6 @@ Tensor unpack(const formats::Sign1View& sign) {
         {data + row * sign.cols, static_cast<std::size_t>(sign.cols)});
   }
   return result;
-}
-
-/// S [out, in] of -1 and +1 in f32.
-std::vector<std::uint64_t> pack(const Tensor& signs) {
-  const Tensor sign = signs.to(torch::kCPU).contiguous();
-  const std::int64_t rows = sign.size(0);
-  const std::int64_t cols = sign.size(1);
-  const std::int64_t words = formats::sign1_row_words(cols);
-  std::vector<std::uint64_t> packed(static_cast<std::size_t>(rows * words));
-  const float* data = sign.const_data_ptr<float>();
-  for (std::int64_t row = 0; row < rows; ++row) {
-    formats::sign1_pack_row({data + row * cols, static_cast<std::size_t>(cols)},
-                            {packed.data() + row * words, static_cast<std::size_t>(words)});
-  }
-  return packed;
 }
 
 }  // namespace
@@ -93,8 +74,9 @@ class Frozen {
   }
 
   void read_norms(std::int64_t layer, FrozenWeights& into) const {
-    into.attn_norm.push_back(read(Role::kAttnNorm, layer));
-    into.ffn_norm.push_back(read(Role::kFfnNorm, layer));
+    const bool are_there = checkpoint_.config().block_norms;
+    into.attn_norm.push_back(are_there ? read(Role::kAttnNorm, layer) : Tensor());
+    into.ffn_norm.push_back(are_there ? read(Role::kFfnNorm, layer) : Tensor());
   }
 
  private:
@@ -212,18 +194,27 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
   }
   const torch::ScalarType type = master_type(compute);
   const OneBitOptions options{packed.provenance()->form, gradient, packed.provenance()->group_size};
-  return std::make_unique<DecoderModel>(
+  auto model = std::make_unique<DecoderModel>(
       packed.config(), read_frozen(packed, compute), compute,
       [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
+        const auto ruled = [&](std::unique_ptr<Linear> inner) -> std::unique_ptr<Linear> {
+          const arch::ActivationRule& rule = packed.provenance()->activations;
+          if (!rule.changes_inputs()) return inner;
+          return std::make_unique<RuledLinear>(std::move(inner), rule, packed.config().norm_eps);
+        };
         if (!packed.one_bit(spec.role, layer)) {
-          return std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
+          auto dense = std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
+          if (packed.dense(spec.role, layer)) return dense;
+          return ruled(std::move(dense));
         }
         OneBitStart start = packed_start(packed, spec.role, layer, latent_scale);
         start.latent = start.latent.to(type);
         if (start.g.defined()) start.g = start.g.to(type);
         start.h = start.h.to(type);
-        return std::make_unique<OneBitLinear>(std::move(start), options);
+        return ruled(std::make_unique<OneBitLinear>(std::move(start), options));
       });
+  model->set_attention_hooks(attention_hooks(packed.provenance()->activations));
+  return model;
 }
 
 namespace {
@@ -290,6 +281,13 @@ void save_packed(const DecoderModel& ends,
       block_layer = layer;
     }
     const DecoderModel& student = layer < 0 ? ends : *block;
+    if (arch::find_tensor(*source.config().arch, role)->linear) {
+      const auto* stored = dynamic_cast<const StoredLinear*>(&student.linear(role, layer));
+      if (stored != nullptr) {
+        stored->add_to(writer, role, layer);
+        continue;
+      }
+    }
     if (writer.is_one_bit({role, layer})) {
       const OneBitLinear* linear = one_bit(student, role, layer);
       ONEBIT_CHECK(linear != nullptr && linear->options().form == options.provenance.form &&
@@ -302,7 +300,7 @@ void save_packed(const DecoderModel& ends,
                                         : spread_groups(side, linear->options().group_size,
                                                         linear->latent().size(1));
       const Tensor sign = sign_of(linear->latent(), torch::kFloat32) * sides;
-      writer.add_one_bit(role, layer, pack(sign),
+      writer.add_one_bit(role, layer, pack_signs(sign),
                          has_g ? values_of(linear->g()) : std::vector<float>(), values_of(h.abs()));
       continue;
     }

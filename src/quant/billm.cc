@@ -39,7 +39,7 @@ extern const Method method_billm = {
     .name = "billm",
     .summary = "signs in groups of each row and block, salient columns twice (two bits in all)",
     .bits = kBits,
-    .calibrates = true,
+    .calibrates = Calibrates::kAlways,
     .make = [](const arch::Checkpoint&, const MethodOptions& options, ThreadPool&)
         -> std::unique_ptr<Quantizer> { return std::make_unique<BillmQuantizer>(options); },
 };

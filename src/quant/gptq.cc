@@ -53,7 +53,7 @@ extern const Method method_gptq = {
     .name = "gptq",
     .summary = "as rtn, column by column, each making up for what those before it lost",
     .bits = kBits,
-    .calibrates = true,
+    .calibrates = Calibrates::kAlways,
     .make = make_gptq,
 };
 

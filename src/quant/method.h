@@ -73,8 +73,8 @@ class Quantizer {
   /// How a matrix will be stored; asked before anything is added.
   virtual arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const = 0;
 
-  /// Of the inputs of the matrix that comes next, as Calibration::second_moment(): for a method
-  /// that calibrates.
+  /// Of the inputs of the matrix that comes next, as Calibration::second_moment(): where the method
+  /// calibrates.
   virtual void set_inputs(const torch::Tensor&) {}
 
   /// Comes before the first tensor of each layer.
@@ -95,11 +95,18 @@ class Quantizer {
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}
 };
 
+/// Whether a method reads calibration text: set_inputs() then comes before each matrix.
+enum class Calibrates : std::uint8_t {
+  kNo,
+  kIfAsked,  ///< where there is such text
+  kAlways,
+};
+
 struct Method {
   std::string_view name;
   std::string_view summary;   ///< one line, for the help text
   std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
-  bool calibrates = false;    ///< needs set_inputs() before each matrix
+  Calibrates calibrates = Calibrates::kNo;
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.

@@ -78,13 +78,13 @@ class Assignment {
  private:
   void add(const arch::Checkpoint& source, const Method& method, const MethodOptions& how,
            const QuantizeOptions& options, ThreadPool& pool) {
-    if (method.calibrates && !options.calibration) {
+    if (method.calibrates == Calibrates::kAlways && !options.calibration) {
       throw Error(
           ErrorCode::kInvalidArgument,
           fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
     }
     quantizers_.push_back(method.make(source, how, pool));
-    calibrates_.push_back(method.calibrates);
+    calibrates_.push_back(method.calibrates != Calibrates::kNo && options.calibration);
     names_.push_back(method.name);
   }
 

@@ -29,10 +29,14 @@ void drop_dead_columns(Tensor& w, Tensor& h) {
   w.masked_fill_(dead.unsqueeze(0), 0);
 }
 
-Tensor inverse_factor(const Tensor& h, double damping) {
+Tensor damped_factor(const Tensor& h, double damping) {
   Tensor damped = h.clone();
   damped.diagonal().add_(damping * h.diagonal().mean().item<double>());
-  const Tensor inverse = at::cholesky_inverse(cholesky(damped, damping));
+  return cholesky(damped, damping);
+}
+
+Tensor inverse_factor(const Tensor& h, double damping) {
+  const Tensor inverse = at::cholesky_inverse(damped_factor(h, damping));
   return cholesky(inverse, damping).t().contiguous();
 }
 

@@ -9,8 +9,11 @@ namespace onebit::quant {
 /// Columns that no input reaches (H_jj = 0): their weights become 0 and H_jj 1, in place.
 void drop_dead_columns(torch::Tensor& w, torch::Tensor& h);
 
-/// U upper triangular with UᵀU = (H + damping · mean(diag H) I)⁻¹. Throws Error{kNumeric} when the
-/// damped H is not positive definite.
+/// L lower triangular with L Lᵀ = H + damping · mean(diag H) I. Throws Error{kNumeric} when that is
+/// not positive definite.
+torch::Tensor damped_factor(const torch::Tensor& h, double damping);
+
+/// U upper triangular with UᵀU = (H + damping · mean(diag H) I)⁻¹. Throws as damped_factor().
 torch::Tensor inverse_factor(const torch::Tensor& h, double damping);
 
 }  // namespace onebit::quant

@@ -1,12 +1,15 @@
 #include "runtime/linear.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
 #include "formats/dequantize.h"
 #include "formats/ggml_blocks.h"
+#include "runtime/activations.h"
 
 namespace onebit::runtime {
 namespace {
@@ -117,12 +120,11 @@ std::vector<std::byte> copy_rows(const TensorView& stored, DType type, Source so
   return copy;
 }
 
-DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
-                       const arch::Checkpoint::Stored& stored) {
-  const TensorView& view = stored.view;
+/// `head_dim`: of rows that must be permuted, else 0.
+DenseMatrix load_view(const TensorView& view, std::int64_t head_dim) {
   const std::size_t alignment = kernel_alignment(view.dtype);
   DenseMatrix matrix;
-  if (alignment != 0 && is_aligned(view, alignment) && !stored.permute_rows) {
+  if (alignment != 0 && is_aligned(view, alignment) && head_dim == 0) {
     matrix.view = view;
     return matrix;
   }
@@ -131,13 +133,46 @@ DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std:
     const bool as_q8_0 = type == DType::kQ4_0 || type == DType::kQ5_0;
     type = as_q8_0 ? DType::kQ8_0 : DType::kF32;
   }
-  const std::int64_t head_dim = checkpoint.config().head_dim;
   matrix.owned = copy_rows(view, type, [&](std::int64_t r) {
-    return stored.permute_rows ? arch::rope_source_row(r, head_dim) : r;
+    return head_dim > 0 ? arch::rope_source_row(r, head_dim) : r;
   });
   matrix.view = {type, view.shape, matrix.owned};
-  checkpoint.release(role, layer);
   return matrix;
+}
+
+DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std::int64_t layer,
+                       const arch::Checkpoint::Stored& stored) {
+  DenseMatrix matrix =
+      load_view(stored.view, stored.permute_rows ? checkpoint.config().head_dim : 0);
+  if (!matrix.owned.empty()) checkpoint.release(role, layer);
+  return matrix;
+}
+
+/// Codes that are -1, 0 and 1 times a scale of their row; none: others.
+std::optional<TernaryLayer> ternary(const arch::CodeMatrix& matrix,
+                                    const kernels::KernelSet& kernels, ThreadPool& pool) {
+  const std::int64_t cols = matrix.codes.cols;
+  if (matrix.codes.bits != 2 || matrix.groups() != 1 || matrix.scale.empty() ||
+      !matrix.order.empty() || !matrix.in_scale.empty()) {
+    return std::nullopt;
+  }
+  const float middle = arch::symmetric_zero(2);
+  for (const float zero : matrix.zero) {
+    if (zero != middle) return std::nullopt;
+  }
+  std::vector<std::int8_t> values(static_cast<std::size_t>(matrix.codes.rows * cols));
+  std::vector<std::uint8_t> row(static_cast<std::size_t>(cols));
+  auto* to = values.data();
+  for (std::int64_t r = 0; r < matrix.codes.rows; ++r) {
+    formats::codes_unpack_row(
+        {matrix.codes.row(r), static_cast<std::size_t>(matrix.codes.row_bytes())}, 0, 2, row);
+    for (const std::uint8_t code : row) {
+      if (code == 0) return std::nullopt;
+      *to++ = static_cast<std::int8_t>(code - 2);
+    }
+  }
+  return TernaryLayer{
+      kernels::TernaryMatrix(kernels, values, matrix.codes.rows, cols, matrix.scale, &pool)};
 }
 
 }  // namespace
@@ -145,18 +180,26 @@ DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std:
 std::int64_t out_features(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.rows();
   if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->out();
+  if (const auto* layer = std::get_if<TernaryLayer>(&w)) return layer->matrix.rows();
+  if (const auto* factors = std::get_if<LowRankLayer>(&w)) return factors->out_factor.view.rows();
   return std::get_if<OneBitLayer>(&w)->matrix.sign.rows;
 }
 
 std::int64_t in_features(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.cols();
   if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->in();
+  if (const auto* layer = std::get_if<TernaryLayer>(&w)) return layer->matrix.cols();
+  if (const auto* factors = std::get_if<LowRankLayer>(&w)) return factors->in_factor.view.cols();
   return std::get_if<OneBitLayer>(&w)->matrix.sign.cols;
 }
 
 std::uint64_t stored_bytes(const Linear& w) noexcept {
   if (const auto* dense = std::get_if<DenseMatrix>(&w)) return dense->view.data.size();
   if (const auto* codes = std::get_if<CodeLayer>(&w)) return codes->stored_bytes();
+  if (const auto* layer = std::get_if<TernaryLayer>(&w)) return layer->matrix.stored_bytes();
+  if (const auto* factors = std::get_if<LowRankLayer>(&w)) {
+    return factors->out_factor.view.data.size() + factors->in_factor.view.data.size();
+  }
   const arch::OneBitMatrix& m = std::get_if<OneBitLayer>(&w)->matrix;
   return static_cast<std::uint64_t>(m.sign.rows * formats::sign1_row_bytes(m.sign.cols)) +
          (m.g.size() + m.h.size()) * sizeof(float);
@@ -172,7 +215,16 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
                        checkpoint.provenance()->form == arch::Form::kPaper};
   }
   if (std::optional<arch::CodeMatrix> matrix = checkpoint.codes(role, layer)) {
+    if (int8_activations) {
+      if (std::optional<TernaryLayer> found = ternary(*matrix, kernels, pool)) {
+        checkpoint.release(role, layer);
+        return std::move(*found);
+      }
+    }
     return CodeLayer(std::move(*matrix));
+  }
+  if (const std::optional<arch::LowRankMatrix> factors = checkpoint.low_rank(role, layer)) {
+    return LowRankLayer{load_view(factors->out_factor, 0), load_view(factors->in_factor, 0)};
   }
   const std::optional<arch::Checkpoint::Stored> stored = checkpoint.dense(role, layer);
   ONEBIT_CHECK(stored.has_value());  // Checkpoint::open has looked for it
@@ -192,16 +244,22 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
 
 void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens) {
   ONEBIT_CHECK(!jobs.empty() && jobs.size() <= kMaxJobs);
+  apply_rule(jobs, x, tokens);
   std::int64_t ends[kMaxJobs];  // the jobs' rows, one after the other
   std::int64_t rows = 0;
   for (std::size_t j = 0; j < jobs.size(); ++j) {
     // Every job starts at a multiple of the grain, so that no unit of work spans two jobs.
     rows += (out_features(*jobs[j].weight) + kRowGrain - 1) / kRowGrain * kRowGrain;
     ends[j] = rows;
+    const float* input = input_of(*jobs[j].weight, x);
     if (const auto* layer = std::get_if<OneBitLayer>(jobs[j].weight)) {
-      scale_inputs(*layer, x, tokens, scratch_[j]);
+      scale_inputs(*layer, input, tokens, scratch_[j]);
     } else if (const auto* codes = std::get_if<CodeLayer>(jobs[j].weight)) {
-      arrange_inputs(*codes, x, tokens, scratch_[j]);
+      arrange_inputs(*codes, input, tokens, scratch_[j]);
+    } else if (const auto* trits = std::get_if<TernaryLayer>(jobs[j].weight)) {
+      round_inputs(*trits, input, tokens, scratch_[j]);
+    } else if (const auto* factors = std::get_if<LowRankLayer>(jobs[j].weight)) {
+      reduce_inputs(*factors, input, tokens, scratch_[j]);
     } else if (const auto& dense = std::get<DenseMatrix>(*jobs[j].weight); dense.blocks) {
       split_inputs(*dense.blocks, x, tokens, scratch_[j]);
     }
@@ -211,7 +269,9 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
     for (std::size_t j = 0; j < jobs.size(); start = ends[j], ++j) {
       const std::int64_t first = std::max(begin - start, std::int64_t{0});
       const std::int64_t last = std::min(end - start, out_features(*jobs[j].weight));
-      if (first < last) multiply_rows(jobs[j], x, of, scratch_[j], first, last, worker);
+      if (first < last) {
+        multiply_rows(jobs[j], input_of(*jobs[j].weight, x), of, scratch_[j], first, last, worker);
+      }
     }
   };
   if (tokens < kTokenGrain) {
@@ -234,6 +294,45 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
   }
 }
 
+void LinearRunner::apply_rule(std::span<const LinearJob> jobs, const float* x,
+                              std::int64_t tokens) {
+  if (!rule_.changes_inputs()) return;
+  const bool is_wanted = std::any_of(jobs.begin(), jobs.end(), [](const LinearJob& job) {
+    return !std::holds_alternative<DenseMatrix>(*job.weight);
+  });
+  if (!is_wanted) return;
+  const std::int64_t in = in_features(*jobs[0].weight);
+  ruled_.reserve(tokens * in);
+  steps_.reserve(tokens);
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* to = ruled_.data() + t * in;
+      steps_.data()[t] = runtime::apply_rule(rule_, norm_eps_, x + t * in, in, to).step;
+    }
+  });
+}
+
+const float* LinearRunner::input_of(const Linear& layer, const float* x) const noexcept {
+  return rule_.changes_inputs() && !std::holds_alternative<DenseMatrix>(layer) ? ruled_.data() : x;
+}
+
+void LinearRunner::quantize(const float* row, std::int64_t token, const float* g, std::int64_t in,
+                            std::int8_t* q, float* scales) const noexcept {
+  const float step = rule_.changes_inputs() && g == nullptr
+                         ? steps_.data()[token]
+                         : std::numeric_limits<float>::quiet_NaN();
+  if (!std::isfinite(step)) {
+    kernels_.quantize_i8(row, g, in, q, scales);
+    return;
+  }
+  std::fill_n(scales, QuantizedRows::blocks(in), step);
+  std::fill_n(q, QuantizedRows::stride(in), std::int8_t{0});
+  if (step == 0) return;
+  for (std::int64_t c = 0; c < in; ++c) {
+    q[c] = static_cast<std::int8_t>(std::nearbyint(row[c] / step));
+  }
+}
+
 void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                                 Scratch& scratch) {
   const std::int64_t in = layer.matrix.sign.cols;
@@ -250,12 +349,55 @@ void LinearRunner::scale_inputs(const OneBitLayer& layer, const float* x, std::i
     for (std::int64_t t = begin; t < end; ++t) {
       const float* row = x + t * in;
       if (int8_) {
-        kernels_.quantize_i8(row, g, in, scratch.q.data() + t * QuantizedRows::stride(in),
-                             scratch.scales.data() + t * QuantizedRows::blocks(in));
+        quantize(row, t, g, in, scratch.q.data() + t * QuantizedRows::stride(in),
+                 scratch.scales.data() + t * QuantizedRows::blocks(in));
       } else {
         kernels_.multiply(row, g, scratch.scaled.data() + t * in, in);
       }
     }
+  });
+}
+
+/// Both times that TernaryMatrix wants them.
+void LinearRunner::round_inputs(const TernaryLayer& layer, const float* x, std::int64_t tokens,
+                                Scratch& scratch) {
+  const std::int64_t in = layer.matrix.cols();
+  const std::int64_t twice = kernels::TernaryMatrix::twice(in);
+  // A row is rounded to where it is then given twice from.
+  const std::int64_t blocks = QuantizedRows::blocks(in);
+  scratch.q.reserve(tokens * (QuantizedRows::stride(twice) + QuantizedRows::stride(in)));
+  scratch.scales.reserve(tokens * 3 * blocks);
+  std::int8_t* once_q = scratch.q.data() + tokens * QuantizedRows::stride(twice);
+  float* once_scales = scratch.scales.data() + tokens * 2 * blocks;
+  for_tokens(pool_, tokens, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const QuantizedRows once = {once_q + t * QuantizedRows::stride(in), once_scales + t * blocks};
+      quantize(x + t * in, t, nullptr, in, once_q + t * QuantizedRows::stride(in),
+               once_scales + t * blocks);
+      kernels::TernaryMatrix::repeat(once, in, 1,
+                                     scratch.q.data() + t * QuantizedRows::stride(twice),
+                                     scratch.scales.data() + t * 2 * blocks);
+    }
+  });
+}
+
+/// x Bᵀ: few rows, so that tokens are shared out where there are some.
+void LinearRunner::reduce_inputs(const LowRankLayer& layer, const float* x, std::int64_t tokens,
+                                 Scratch& scratch) {
+  const TensorView& b = layer.in_factor.view;
+  const std::int64_t in = b.cols();
+  const std::int64_t rank = b.rows();
+  scratch.scaled.reserve(tokens * rank);
+  float* to = scratch.scaled.data();
+  if (tokens < kTokenGrain) {
+    constexpr std::int64_t kGrain = 8;
+    pool_.parallel_for(rank, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      multiply_dense(b, x, tokens, to, begin, end);
+    });
+    return;
+  }
+  pool_.parallel_for(tokens, kTokenGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    multiply_dense(b, x + begin * in, end - begin, to + begin * rank, 0, rank);
   });
 }
 
@@ -344,17 +486,34 @@ void LinearRunner::multiply_rows(const LinearJob& job, const float* x, Tokens of
                     decoded_.data() + worker * decoded_stride_);
     return;
   }
+  if (const auto* trits = std::get_if<TernaryLayer>(job.weight)) {
+    const std::int64_t twice = kernels::TernaryMatrix::twice(in);
+    const QuantizedRows rounded = {
+        scratch.q.data() + of.first * QuantizedRows::stride(twice),
+        scratch.scales.data() + of.first * 2 * QuantizedRows::blocks(in)};
+    trits->matrix.gemm_i8(rounded, of.count, y, out, begin, end);
+    return;
+  }
+  if (const auto* factors = std::get_if<LowRankLayer>(job.weight)) {
+    const TensorView& a = factors->out_factor.view;
+    multiply_dense(a, scratch.scaled.data() + of.first * a.cols(), of.count, y, begin, end);
+    return;
+  }
   const DenseMatrix& dense = *std::get_if<DenseMatrix>(job.weight);
   if (dense.blocks) {
     multiply_blocks(*dense.blocks, of, scratch, job.y, begin, end);
     return;
   }
-  const TensorView& view = dense.view;
+  multiply_dense(dense.view, x + of.first * in, of.count, y, begin, end);
+}
+
+void LinearRunner::multiply_dense(const TensorView& w, const float* x, std::int64_t tokens,
+                                  float* y, std::int64_t begin, std::int64_t end) const noexcept {
   const auto multiply = [&]<class Weight>(kernels::DenseGemm<Weight> gemm) {
-    gemm(reinterpret_cast<const Weight*>(view.data.data()), in, x + of.first * in, of.count, y, out,
-         begin, end);
+    gemm(reinterpret_cast<const Weight*>(w.data.data()), w.cols(), x, tokens, y, w.rows(), begin,
+         end);
   };
-  switch (view.dtype) {
+  switch (w.dtype) {
     case DType::kF16:
       return multiply(kernels_.gemm_f16);
     case DType::kBF16:

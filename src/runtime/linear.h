@@ -1,5 +1,6 @@
-// Linear layers of the runtime, dense, 1-bit or of codes, and the object that applies them: it
-// picks the kernel, spreads rows over threads, and quantises activations where that is asked for.
+// Linear layers of the runtime, dense, 1-bit, ternary, of codes or of two factors, and the object
+// that applies them: it picks the kernel, spreads rows over threads, and quantises activations
+// where that is asked for.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include "kernels/block_matrix.h"
 #include "kernels/kernels.h"
 #include "kernels/sign_matrix.h"
+#include "kernels/ternary_matrix.h"
 #include "runtime/code_layer.h"
 
 namespace onebit::runtime {
@@ -42,7 +44,19 @@ struct OneBitLayer {
   bool output_norm = true;
 };
 
-using Linear = std::variant<DenseMatrix, OneBitLayer, CodeLayer>;
+/// y = x Wᵀ, W[r, c] = scale[r] T[r, c] with T of -1, 0 and 1: such codes where they multiply int8
+/// activations.
+struct TernaryLayer {
+  kernels::TernaryMatrix matrix;
+};
+
+/// y = (x Bᵀ) Aᵀ.
+struct LowRankLayer {
+  DenseMatrix out_factor;  ///< A
+  DenseMatrix in_factor;   ///< B
+};
+
+using Linear = std::variant<DenseMatrix, OneBitLayer, CodeLayer, TernaryLayer, LowRankLayer>;
 
 std::int64_t out_features(const Linear& w) noexcept;
 std::int64_t in_features(const Linear& w) noexcept;
@@ -67,10 +81,12 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: a packed model's 1-bit, q8_0 and q4_0 matrices multiply activations
-  /// rounded to int8.
-  LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations)
-      : kernels_(kernels), pool_(pool), int8_(int8_activations) {}
+  /// `int8_activations`: a packed model's 1-bit, ternary, q8_0 and q4_0 matrices multiply
+  /// activations rounded to int8. `rule` is that of the model, for the inputs of all matrices that
+  /// are not dense; where it rounds them itself, int8 holds them exactly.
+  LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations,
+               arch::ActivationRule rule = {}, double norm_eps = 0)
+      : kernels_(kernels), pool_(pool), int8_(int8_activations), rule_(rule), norm_eps_(norm_eps) {}
 
   bool int8_activations() const noexcept { return int8_; }
 
@@ -79,7 +95,9 @@ class LinearRunner {
 
  private:
   struct Scratch {
-    Buffer<float> scaled;   ///< x ⊙ g, or x arranged for codes, [tokens, in]; else unused
+    /// x ⊙ g, or x arranged for codes, [tokens, in], or multiplied by B, [tokens, rank]; else
+    /// unused
+    Buffer<float> scaled;
     Buffer<std::int8_t> q;  ///< or x ⊙ g as kernels::QuantizedRows; for blocks two rows a token
     Buffer<float> scales;
     Buffer<float> parts;  ///< for blocks: what each of those rows gives, [2 · tokens, out]
@@ -98,9 +116,22 @@ class LinearRunner {
     std::int64_t count;
   };
 
+  /// x by the rule into ruled_, where a job is not dense.
+  void apply_rule(std::span<const LinearJob> jobs, const float* x, std::int64_t tokens);
+  /// What the layer reads.
+  const float* input_of(const Linear& layer, const float* x) const noexcept;
+  /// One row to int8: exactly, where the rule has rounded it.
+  void quantize(const float* row, std::int64_t token, const float* g, std::int64_t in,
+                std::int8_t* q, float* scales) const noexcept;
   /// x as the layer multiplies it: ⊙ g, rounded.
   void scale_inputs(const OneBitLayer& layer, const float* x, std::int64_t tokens,
                     Scratch& scratch);
+  void round_inputs(const TernaryLayer& layer, const float* x, std::int64_t tokens,
+                    Scratch& scratch);
+  void reduce_inputs(const LowRankLayer& layer, const float* x, std::int64_t tokens,
+                     Scratch& scratch);
+  void multiply_dense(const formats::TensorView& w, const float* x, std::int64_t tokens, float* y,
+                      std::int64_t begin, std::int64_t end) const noexcept;
   void arrange_inputs(const CodeLayer& layer, const float* x, std::int64_t tokens,
                       Scratch& scratch);
   void split_inputs(const kernels::BlockMatrix& blocks, const float* x, std::int64_t tokens,
@@ -114,6 +145,10 @@ class LinearRunner {
   const kernels::KernelSet& kernels_;
   ThreadPool& pool_;
   bool int8_;
+  arch::ActivationRule rule_;
+  double norm_eps_;
+  Buffer<float> ruled_;  ///< [tokens, in]
+  Buffer<float> steps_;  ///< [tokens], RoundedRow::step of each
   Scratch scratch_[kMaxJobs];
   Buffer<float> decoded_;  ///< of each thread, decoded_stride_ floats
   std::int64_t decoded_stride_ = 0;

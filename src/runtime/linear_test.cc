@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <gtest/gtest.h>
 #include <limits>
 #include <utility>
 
 #include "arch/test_models.h"
 #include "base/test_paths.h"
+#include "runtime/activations.h"
 
 namespace onebit::runtime {
 namespace {
@@ -318,6 +320,146 @@ TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
       EXPECT_TRUE(std::equal(last[i].rbegin(), last[i].rend(), whole[i].rbegin())) << set->name;
     }
   }
+}
+
+/// A packed model of one kind of matrix.
+arch::Checkpoint packed_model(const std::filesystem::path& folder, const arch::Storage& storage,
+                              const std::function<void(arch::PackedWriter&, const arch::TensorId&,
+                                                       const formats::Shape&)>& add) {
+  const arch::ModelConfig config = arch::test_models::tiny_config();
+  const arch::test_models::TinyModel model = arch::test_models::random_model(config, 9);
+  arch::test_models::write_gguf(model, folder / "source.gguf");
+  arch::PackOptions options;
+  options.provenance.method = "test";
+  options.embedding = options.head = DType::kF16;
+  for (const arch::TensorId& id : arch::tensor_ids(config)) {
+    if (arch::find_tensor(*config.arch, id.role)->linear) options.set(id, storage);
+  }
+  arch::PackedWriter writer(folder / "p.gguf", arch::Checkpoint::open(folder / "source.gguf"),
+                            options);
+  for (const arch::TensorId& id : writer.order()) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*config.arch, id.role);
+    if (spec.linear) {
+      add(writer, id, arch::shape_of(config, spec));
+    } else {
+      writer.add_dense(id.role, id.layer, model.weights.at(id));
+    }
+  }
+  writer.finish();
+  return arch::Checkpoint::open(folder / "p.gguf");
+}
+
+/// Σ_c W[r, c] x[t, c] in f64 for every token and row, and the sum of the terms' magnitudes.
+struct Product {
+  std::vector<double> sum;
+  std::vector<double> size;
+};
+
+Product product_of(const arch::Checkpoint& checkpoint, arch::Role role, const float* x,
+                   std::int64_t tokens, std::int64_t rows, std::int64_t cols) {
+  std::vector<float> w(static_cast<std::size_t>(rows * cols));
+  checkpoint.read_f32(role, 0, w);
+  Product product;
+  product.sum.resize(static_cast<std::size_t>(tokens * rows));
+  product.size.resize(product.sum.size());
+  for (std::size_t i = 0; i < product.sum.size(); ++i) {
+    const float* row = w.data() + static_cast<std::int64_t>(i) % rows * cols;
+    const float* token = x + static_cast<std::int64_t>(i) / rows * cols;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      product.sum[i] += double{row[c]} * token[c];
+      product.size[i] += std::abs(double{row[c]} * token[c]);
+    }
+  }
+  return product;
+}
+
+TEST(LinearRunner, TwoFactorsOfAnyNumberOfTokens) {
+  const testing::TempDir dir;
+  constexpr std::int64_t kRank = 3;
+  const arch::Checkpoint checkpoint = packed_model(
+      dir / "", arch::LowRankSpec{.rank = kRank, .type = DType::kF16},
+      [](arch::PackedWriter& writer, const arch::TensorId& id, const formats::Shape& shape) {
+        writer.add_low_rank(id.role, id.layer, random_floats(shape[0] * kRank, 5),
+                            random_floats(kRank * shape[1], 6));
+      });
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    const kernels::KernelSet& set = kernels::best_kernels();
+    const Linear layer = load_linear(checkpoint, arch::Role::kFfnUp, 0, set, true, pool);
+    const std::int64_t cols = in_features(layer);
+    const std::int64_t rows = out_features(layer);
+    EXPECT_EQ(stored_bytes(layer), static_cast<std::uint64_t>(2 * kRank * (rows + cols)));
+    const std::vector<float> x = random_floats(100 * cols, 4);
+    for (const std::int64_t tokens : {1, 7, 100}) {
+      std::vector<float> y(static_cast<std::size_t>(tokens * rows));
+      LinearRunner runner(set, pool, /*int8_activations=*/true);
+      const LinearJob jobs[] = {{&layer, y.data()}};
+      runner.run(jobs, x.data(), tokens);
+      const Product expected =
+          product_of(checkpoint, arch::Role::kFfnUp, x.data(), tokens, rows, cols);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        ASSERT_NEAR(y[i], expected.sum[i], 1e-4 * expected.size[i]) << i;
+      }
+    }
+  }
+}
+
+// What training rounded to 8 bits is a sum of whole numbers at run time, whatever the block.
+TEST(LinearRunner, TernaryMatricesOfRoundedInputsAreExact) {
+  const testing::TempDir dir;
+  const arch::Checkpoint checkpoint = packed_model(
+      dir / "", arch::CodeSpec{.bits = 2},
+      [](arch::PackedWriter& writer, const arch::TensorId& id, const formats::Shape& shape) {
+        arch::CodeValues values;
+        Rng rng(7);
+        values.codes.resize(static_cast<std::size_t>(shape[0] * shape[1]));
+        for (auto& code : values.codes) code = static_cast<std::uint8_t>(1 + rng.below(3));
+        values.ends = arch::group_ends(shape[1], 0);
+        values.scale.assign(static_cast<std::size_t>(shape[0]), 0.25F);
+        writer.add_codes(id.role, id.layer, values);
+      });
+  const arch::ActivationRule rule = {arch::InputNorm::kLayer, arch::Rounding::kAbsMax, 8, 16};
+  for (const kernels::KernelSet* set : kernels::available_kernels()) {
+    ThreadPool pool(2);
+    const Linear layer = load_linear(checkpoint, arch::Role::kFfnDown, 0, *set, true, pool);
+    ASSERT_TRUE(std::holds_alternative<TernaryLayer>(layer));
+    const std::int64_t cols = in_features(layer);
+    const std::int64_t rows = out_features(layer);
+    const std::vector<float> x = random_floats(60 * cols, 4);
+    std::vector<float> y(static_cast<std::size_t>(60 * rows));
+    LinearRunner runner(*set, pool, /*int8_activations=*/true, rule, 1e-5);
+    const LinearJob jobs[] = {{&layer, y.data()}};
+    runner.run(jobs, x.data(), 60);
+    std::vector<float> ruled(x.size());
+    for (std::int64_t t = 0; t < 60; ++t) {
+      apply_rule(rule, 1e-5, x.data() + t * cols, cols, ruled.data() + t * cols);
+    }
+    const Product expected =
+        product_of(checkpoint, arch::Role::kFfnDown, ruled.data(), 60, rows, cols);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_NEAR(y[i], expected.sum[i], 1e-6 * expected.size[i]) << set->name << " " << i;
+    }
+  }
+}
+
+TEST(ActivationRule, RoundsAsItSays) {
+  std::vector<float> row = {3.0F, -1.6F, 0.5F, 0.0F};
+  round_row(arch::Rounding::kAbsMax, 3, row.data(), 4);
+  EXPECT_EQ(row, (std::vector<float>{3, -2, 0, 0}));  // a step of 1, half to even
+  row = {-1.0F, 2.0F, 0.4F, 0.6F};
+  round_row(arch::Rounding::kMinMax, 2, row.data(), 4);
+  EXPECT_EQ(row, (std::vector<float>{-1, 2, 0, 1}));
+  row = {0.0F, 0.0F};
+  round_row(arch::Rounding::kAbsMax, 8, row.data(), 2);
+  EXPECT_EQ(row, (std::vector<float>{0, 0}));
+
+  const float x[] = {1, 2, 3, 6};
+  float y[4];
+  const arch::ActivationRule layer = {arch::InputNorm::kLayer, arch::Rounding::kAbsMax,
+                                      arch::ActivationRule::kExact, 16};
+  EXPECT_TRUE(std::isnan(apply_rule(layer, 0, x, 4, y).step));
+  const float deviation = std::sqrt(3.5F);
+  for (int i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(y[i], (x[i] - 3) / deviation);
 }
 
 }  // namespace

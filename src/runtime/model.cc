@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "formats/dequantize.h"
 #include "kernels/verify.h"
+#include "runtime/activations.h"
 #include "runtime/attention.h"
 #include "runtime/check_tokens.h"
 #include "runtime/linear.h"
@@ -28,9 +29,9 @@ constexpr std::int64_t kMaxPromptChunk = 65536;
 constexpr std::int64_t kRotateGrain = 1024;
 
 struct Layer {
-  std::vector<float> attn_norm;  ///< [D]
+  std::vector<float> attn_norm;  ///< [D], or none
   Linear q, k, v, attn_out;
-  std::vector<float> ffn_norm;  ///< [D]
+  std::vector<float> ffn_norm;  ///< likewise
   Linear gate, up, down;
 };
 
@@ -97,7 +98,9 @@ struct Model::Impl {
         prompt_chunk(options.prompt_chunk),
         kv(options.kv),
         pool(options.threads),
-        linear(kernels, pool, options.activations == Activations::kI8),
+        rule(checkpoint.provenance() ? checkpoint.provenance()->activations
+                                     : arch::ActivationRule{}),
+        linear(kernels, pool, options.activations == Activations::kI8, rule, config.norm_eps),
         attention(config, kernels, pool),
         rope(config),
         embedding(checkpoint.dense(Role::kTokenEmbedding, -1).value().view),
@@ -106,9 +109,9 @@ struct Model::Impl {
     kernels::verify(kernels);
     layers.reserve(static_cast<std::size_t>(config.layers));
     for (std::int64_t i = 0; i < config.layers; ++i) {
-      layers.push_back({load_vector(checkpoint, Role::kAttnNorm, i), load(Role::kAttnQ, i),
-                        load(Role::kAttnK, i), load(Role::kAttnV, i), load(Role::kAttnOut, i),
-                        load_vector(checkpoint, Role::kFfnNorm, i), load(Role::kFfnGate, i),
+      layers.push_back({load_norm(Role::kAttnNorm, i), load(Role::kAttnQ, i), load(Role::kAttnK, i),
+                        load(Role::kAttnV, i), load(Role::kAttnOut, i),
+                        load_norm(Role::kFfnNorm, i), load(Role::kFfnGate, i),
                         load(Role::kFfnUp, i), load(Role::kFfnDown, i)});
     }
   }
@@ -117,10 +120,18 @@ struct Model::Impl {
     return load_linear(checkpoint, role, layer, kernels, linear.int8_activations(), pool);
   }
 
+  /// Of a block; empty where there is none.
+  std::vector<float> load_norm(Role role, std::int64_t layer) const {
+    if (!config.block_norms) return {};
+    return load_vector(checkpoint, role, layer);
+  }
+
   void check(std::span<const text::TokenId> tokens, const KvCache& cache) const;
   void check(std::span<const Continuation> items) const;
   void embed(text::TokenId token, float* row) const;
   void norm(const std::vector<float>& weight, const float* x, std::int64_t tokens, float* y);
+  const float* norm(const std::vector<float>& weight, std::int64_t rows);
+  void round_keys_and_values(std::int64_t rows);
   void add_branch(std::int64_t tokens);
   void store_and_rotate(std::int64_t layer, std::int64_t rows);
   void run_layers(std::int64_t rows);
@@ -134,6 +145,7 @@ struct Model::Impl {
   std::int64_t prompt_chunk;
   KvType kv;
   ThreadPool pool;
+  arch::ActivationRule rule;
   LinearRunner linear;
   Attention attention;
   Rope rope;
@@ -184,6 +196,27 @@ void Model::Impl::norm(const std::vector<float>& weight, const float* x, std::in
   });
 }
 
+/// What a block's half reads: the residual stream normed, or itself where the block has no norms.
+const float* Model::Impl::norm(const std::vector<float>& weight, std::int64_t rows) {
+  if (weight.empty()) return a.x.data();
+  norm(weight, a.x.data(), rows, a.normed.data());
+  return a.normed.data();
+}
+
+/// Where the rule rounds all heads of a token together, before keys are rotated.
+void Model::Impl::round_keys_and_values(std::int64_t rows) {
+  if (rule.kv_bits == arch::ActivationRule::kExact || rule.rounding != arch::Rounding::kAbsMax) {
+    return;
+  }
+  const std::int64_t dim = config.kv_dim();
+  for_tokens(pool, rows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      round_row(rule.rounding, rule.kv_bits, a.k.data() + t * dim, dim);
+      round_row(rule.rounding, rule.kv_bits, a.v.data() + t * dim, dim);
+    }
+  });
+}
+
 void Model::Impl::add_branch(std::int64_t tokens) {
   const std::int64_t dim = config.dim;
   for_tokens(pool, tokens, [&](std::int64_t begin, std::int64_t end) {
@@ -195,6 +228,8 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::int64_t rows) {
   const std::int64_t head_dim = config.head_dim;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const std::int64_t group = config.heads / config.kv_heads;
+  const bool rounds_heads =
+      rule.kv_bits != arch::ActivationRule::kExact && rule.rounding == arch::Rounding::kMinMax;
   // By heads too: one token of a wide model writes to as many lines as its keys have elements.
   const std::int64_t grain = std::max(std::int64_t{1}, kRotateGrain / head_dim);
   pool.parallel_for(rows * config.kv_heads, grain, [&](std::int64_t begin, std::int64_t end, int) {
@@ -210,11 +245,19 @@ void Model::Impl::store_and_rotate(std::int64_t layer, std::int64_t rows) {
       const float* q = a.q.data() + t * config.query_dim() + kv_head * group * head_dim;
       float* rotated = a.rotated.data() + (kv_head * rows + t) * group * head_dim;
       for (std::int64_t h = 0; h < group; ++h) {
-        rope.rotate(q + h * head_dim, position, scale, rotated + h * head_dim);
+        rope.rotate(q + h * head_dim, position, rounds_heads ? 1.0F : scale,
+                    rotated + h * head_dim);
+        if (!rounds_heads) continue;
+        round_row(rule.rounding, rule.kv_bits, rotated + h * head_dim, head_dim);
+        for (std::int64_t d = 0; d < head_dim; ++d) rotated[h * head_dim + d] *= scale;
       }
       const std::int64_t offset = t * config.kv_dim() + kv_head * head_dim;
       float* k = a.k.data() + offset;
       rope.rotate(k, position, 1.0F, k);
+      if (rounds_heads) {
+        round_row(rule.rounding, rule.kv_bits, k, head_dim);
+        round_row(rule.rounding, rule.kv_bits, a.v.data() + offset, head_dim);
+      }
       cache.store(kernels, layer, kv_head, position, k, a.v.data() + offset);
     }
   });
@@ -227,19 +270,20 @@ void Model::Impl::run_layers(std::int64_t rows) {
   attention.divide(segments);
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const Layer& layer = layers[static_cast<std::size_t>(i)];
-    norm(layer.attn_norm, a.x.data(), rows, a.normed.data());
+    const float* attn_input = norm(layer.attn_norm, rows);
     const LinearJob qkv[] = {
         {&layer.q, a.q.data()}, {&layer.k, a.k.data()}, {&layer.v, a.v.data()}};
-    linear.run(qkv, a.normed.data(), rows);
+    linear.run(qkv, attn_input, rows);
+    round_keys_and_values(rows);
     store_and_rotate(i, rows);
     attention.run(i, a.rotated.data(), rows, a.attended.data());
     const LinearJob out[] = {{&layer.attn_out, a.branch.data()}};
     linear.run(out, a.attended.data(), rows);
     add_branch(rows);
 
-    norm(layer.ffn_norm, a.x.data(), rows, a.normed.data());
+    const float* ffn_input = norm(layer.ffn_norm, rows);
     const LinearJob gate_up[] = {{&layer.gate, a.gate.data()}, {&layer.up, a.up.data()}};
-    linear.run(gate_up, a.normed.data(), rows);
+    linear.run(gate_up, ffn_input, rows);
     for_tokens(pool, rows, [&](std::int64_t begin, std::int64_t end) {
       float* gate = a.gate.data() + begin * config.ffn;
       kernels.swiglu(gate, a.up.data() + begin * config.ffn, gate, (end - begin) * config.ffn);

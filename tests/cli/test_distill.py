@@ -262,7 +262,7 @@ class Distill(CliTest):
                        (with_header(lambda h: h["__metadata__"].pop("onebit.data")), "found no onebit.data"),
                        (with_header(lambda h: h.update({"x": h.pop(first)})), f"found no tensor {first}"),
                        (with_header(lambda h: h[first]["shape"].append(1)), f"{first}: found shape")]
-            for recipe, says in (("{", "onebit.recipe"), ("{}", "form")):
+            for recipe, says in (("{", "onebit.recipe"), ("{}", "method")):
                 damages.append((with_header(lambda h: h["__metadata__"].update({"onebit.recipe": recipe})), says))
             for damage, says in damages:
                 file.write_bytes(damage)

@@ -1,0 +1,73 @@
+#include "nn/activations.h"
+
+#include <torch/autograd.h>
+#include <torch/utils.h>
+
+namespace onebit::nn {
+namespace {
+
+using arch::ActivationRule;
+using arch::InputNorm;
+using arch::Rounding;
+using torch::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+Tensor to_steps(const Tensor& x, int bits) {
+  constexpr double kLeastMax = 1e-5;  // as BitNet's code has it
+  const double most = (1 << (bits - 1)) - 1;
+  const Tensor step = x.abs().amax(-1, /*keepdim=*/true).clamp_min_(kLeastMax).div_(most);
+  return x.div(step).round_().mul_(step);
+}
+
+Tensor to_range(const Tensor& x, int bits) {
+  const double most = (1 << bits) - 1;
+  const Tensor low = x.amin(-1, /*keepdim=*/true);
+  const Tensor step = (x.amax(-1, /*keepdim=*/true) - low).div_(most).clamp_(1e-5, 1e4);
+  const Tensor zero = (-low / step).clamp_(-1e4, 1e4).round_();
+  return (x.div(step).round_().add_(zero).clamp_(0, most) - zero).mul_(step);
+}
+
+struct RoundFunction : torch::autograd::Function<RoundFunction> {
+  static Tensor forward(AutogradContext*, const Tensor& x, std::int64_t rounding,
+                        std::int64_t bits) {
+    const Tensor exact = x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat32) : x;
+    const auto width = static_cast<int>(bits);
+    const bool by_steps = static_cast<Rounding>(rounding) == Rounding::kAbsMax;
+    return (by_steps ? to_steps(exact, width) : to_range(exact, width)).to(x.scalar_type());
+  }
+  static variable_list backward(AutogradContext*, variable_list grads) {
+    return {grads[0], {}, {}};
+  }
+};
+
+Tensor normed(InputNorm norm, double eps, const Tensor& x) {
+  if (norm == InputNorm::kNone) return x;
+  const Tensor exact = x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat32) : x;
+  if (norm == InputNorm::kLayer) {
+    return torch::layer_norm(exact, {x.size(-1)}, {}, {}, eps).to(x.scalar_type());
+  }
+  const Tensor rstd = exact.square().mean(-1, /*keepdim=*/true).add(eps).rsqrt();
+  return (exact * rstd).to(x.scalar_type());
+}
+
+}  // namespace
+
+Tensor round_rows(const Tensor& x, Rounding rounding, int bits) {
+  if (bits == ActivationRule::kExact) return x;
+  return RoundFunction::apply(x, static_cast<std::int64_t>(rounding), std::int64_t{bits});
+}
+
+Tensor apply_rule(const ActivationRule& rule, double norm_eps, const Tensor& x) {
+  return round_rows(normed(rule.norm, norm_eps, x), rule.rounding, rule.bits);
+}
+
+AttentionHooks attention_hooks(const ActivationRule& rule) {
+  AttentionHooks hooks;
+  if (rule.kv_bits == ActivationRule::kExact) return hooks;
+  const auto hook = [rule](const Tensor& t) { return round_rows(t, rule.rounding, rule.kv_bits); };
+  (rule.rounding == Rounding::kAbsMax ? hooks.cached : hooks.operand) = hook;
+  return hooks;
+}
+
+}  // namespace onebit::nn

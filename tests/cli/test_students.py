@@ -1,0 +1,106 @@
+"""`onebit distill --method …` and `onebit train`: students of every method are trained, resumed, packed and run; and
+what cannot be is said in one line."""
+import json
+import unittest
+
+from harness import TOOLKIT, CliTest, needs, tiny
+
+METHODS = ("llm-qat --lr 3e-5", "llm-qat --bits 2 --act-bits 16 --kv-bits 16 --lr 1e-3", "bitnet --lr 1e-3",
+           "bitnet158 --alpha 0 --lr 1e-3", "lowrank --bits 2 --lr 1e-3")
+QUICK = ("--length", "32", "--batch", "2", "--held-out", "0.3")
+
+
+@needs(TOOLKIT)
+class Students(CliTest):
+    def setUp(self):
+        super().setUp()
+        rows = [json.dumps({"text": f"line {i} of a text that says {i * i} and little else. " * 4})
+                for i in range(40)]
+        self.data = self.write("data.jsonl", "\n".join(rows) + "\n")
+        self.text = self.write("text.txt", "line 7 of a text that says 49 and little else. " * 20)
+        self.run_dir = self.dir / "run"
+
+    def distill(self, words, *flags, **more):
+        return self.onebit("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method",
+                           *words.split(), *flags, **more)
+
+    def perplexity(self, *flags):
+        return self.onebit("perplexity", self.run_dir / "model.gguf", "-f", self.text, "-c", "64", "--json",
+                           *flags).json()["ppl"]
+
+    def test_every_method(self):
+        for words in METHODS:
+            with self.subTest(method=words):
+                self.run_dir = self.dir / words.replace(" ", "_")
+                said = self.distill(words, "--steps", "6", "--json").json()
+                what = "cross_entropy" if "--alpha 0" in words else "kl"
+                self.assertLess(said["end"][what], said["start"][what])
+                info = self.onebit("info", self.run_dir / "model.gguf", "--json").json()
+                self.assertEqual(info["packed"]["method"], words.split()[0])
+                exact = self.perplexity("--activations", "f32")
+                self.assertAlmostEqual(self.perplexity() / exact, 1, delta=0.01)
+                self.assertAlmostEqual(self.perplexity("--engine", "torch") / exact, 1, delta=0.01)
+
+    def test_a_run_goes_on(self):
+        whole = self.distill("bitnet158", "--steps", "6", "--json").json()
+        self.run_dir = self.dir / "parts"
+        self.distill("bitnet158", "--steps", "6", "--save-every", "3", "--keep", "3")
+        (self.run_dir / "checkpoints" / "3.safetensors").replace(self.run_dir / "state.safetensors")
+        rest = self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--json").json()
+        self.assertEqual(rest["tokens"], 3 * 2 * 32)
+        self.assertEqual(rest["end"], whole["end"])
+
+    def test_factors_that_saw_inputs_are_trained_on(self):
+        start = self.dir / "aware.gguf"
+        self.onebit("quantize", tiny(), "-o", start, "--method", "lowrank", "--bits", "2", "--calib", self.text,
+                    "--samples", "3", "--length", "64")
+        self.distill("lowrank --bits 2", "--steps", "3", "--start", start)
+        self.run_dir = self.dir / "other"
+        quiet = ("--steps", "3", "--start", start, "--log-level", "error")
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "lowrank",
+                   "--bits", "3", *quiet, says=["aware.gguf: blk.0.attn_", "found rank", "expected factors of rank"])
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "bitnet", *quiet,
+                   says=["aware.gguf: found a start of a student of method bitnet, expected none"])
+
+    def test_what_a_method_does_not_have(self):
+        for words, message in (("bitnet --form paper", "--form: found with --method bitnet, which has no such setting"),
+                               ("bitnet158 --bits 2", "--bits: found with --method bitnet158"),
+                               ("lowrank --act-bits 8", "--act-bits: found with --method lowrank"),
+                               ("llm-qat --bits 1", "--bits: found 1 with --method llm-qat, expected 2 to 8"),
+                               ("llm-qat --kv-bits 12", "--kv-bits: found 12"), ("onebit --kv-bits 4", "--kv-bits: found")):
+            with self.subTest(words):
+                self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "2",
+                           "--log-level", "error", "--method", *words.split(), expect=2, says=message)
+
+    def test_from_scratch(self):
+        sizes = ("--dim", "64", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--ffn", "80", "--context", "64")
+        for method in ("bitnet", "bitnet158"):
+            with self.subTest(method):
+                self.run_dir = self.dir / method
+                said = self.onebit("train", "-o", self.run_dir, "--arch", "llama", "--method", method, "--tokenizer",
+                                   tiny(), "--data", self.data, *sizes, *QUICK, "--steps", "12", "--warmup", "2",
+                                   "--lr", "5e-3", "--json").json()
+                self.assertLess(said["end"]["cross_entropy"], said["start"]["cross_entropy"])
+                self.assertNotIn("kl", said["end"])
+                rows = [json.loads(line) for line in (self.run_dir / "metrics.jsonl").read_text().splitlines()]
+                self.assertTrue(all("kl" not in row and "held_out_kl" not in row for row in rows))
+                info = self.onebit("info", self.run_dir / "model.gguf", "--json").json()
+                self.assertEqual(info["packed"]["method"], method)
+                self.assertAlmostEqual(self.perplexity("--engine", "torch") / self.perplexity(), 1, delta=0.01)
+                again = self.onebit("train", "-o", self.run_dir, "--resume", "--json").json()
+                self.assertEqual(again["end"], said["end"])
+
+    def test_what_cannot_be_trained(self):
+        train = ("train", "-o", self.run_dir, "--log-level", "error")
+        text = ("--data", self.data)
+        self.fails(*train, *text, expect=2, says="--tokenizer: found none")
+        self.fails(*train, "--tokenizer", tiny(), expect=2, says="--data: found none")
+        self.fails(*train, *text, "--tokenizer", tiny(), "--method", "lowrank", expect=2,
+                   says="--method: found lowrank, expected bitnet or bitnet158")
+        self.fails(*train, *text, "--tokenizer", tiny(), "--dim", "50", "--heads", "4", expect=2,
+                   says="--heads: found 4, expected a divisor of --dim 50")
+        self.assertFalse((self.run_dir / "start.gguf").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
