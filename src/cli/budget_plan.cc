@@ -2,33 +2,27 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/sensitivity_report.h"
-#include "quant/budget.h"
 
 namespace onebit::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// A way to store a matrix, as it was measured.
-struct Measured {
-  quant::Choice choice;
-  std::size_t setting = 0;
-};
+/// Tokens that a measurement reads, and of a window of theirs.
+constexpr std::int64_t kTokens = 2048;
+constexpr std::int64_t kWindow = 512;
 
-/// What a sensitivity file says.
-struct Measurements {
-  std::vector<quant::Setting> settings;
-  std::map<std::string, std::vector<Measured>> matrices;
-};
+}  // namespace
 
-Measurements read(const std::string& file, const arch::Checkpoint& source, formats::DType scales) {
+Measurements read_measurements(const std::string& file, const arch::Checkpoint& source,
+                               formats::DType scales) {
   Measurements result;
+  result.source = "--sensitivity " + file;
   try {
     const Json json = Json::parse(read_file(file));
     const auto measured = json.at("model_info").at("sha256").get<std::string>();
@@ -65,12 +59,57 @@ Measurements read(const std::string& file, const arch::Checkpoint& source, forma
   return result;
 }
 
-}  // namespace
+std::vector<quant::Setting> budget_settings(const quant::Method& method,
+                                            const quant::MethodOptions& options) {
+  std::vector<quant::Setting> settings;
+  const auto add = [&](const quant::Method& chosen, int bits) {
+    settings.push_back({&chosen, options});
+    settings.back().options.bits = bits;
+  };
+  for (const int bits : {2, 3, 4, 8}) {
+    if (std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end()) {
+      add(method, bits);
+    }
+  }
+  if (settings.size() > 1) return settings;
+  settings.clear();
+  add(method, method.bits.front());
+  const quant::Method& rtn = quant::find_method("rtn");
+  for (const int bits : {2, 3, 4, 8}) add(rtn, bits);
+  return settings;
+}
 
-std::vector<quant::Override> plan_budget(const BudgetRequest& request,
+Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& calibration,
+                     std::vector<quant::Setting> settings, int threads, Progress& progress,
+                     const std::stop_token& stop) {
+  quant::SensitivityOptions options;
+  options.threads = threads;
+  for (const quant::Setting& setting : settings) {
+    options.settings.push_back(setting);
+    if (setting.method->calibrates != quant::Calibrates::kNo) {
+      options.settings.back().method = &quant::find_method("rtn");
+    }
+  }
+  const std::int64_t window = std::min(kWindow, calibration.window);
+  const std::int64_t count = std::min(kTokens, std::ssize(calibration.tokens)) / window;
+  Measurements result;
+  result.source = "--budget";
+  result.settings = std::move(settings);
+  quant::measure_sensitivity(
+      source, {calibration.tokens.first(static_cast<std::size_t>(count * window)), window}, options,
+      [](const quant::SensitivityBaseline&) {},
+      [&](const quant::Sensitivity& row) {
+        const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, row.matrix.role);
+        result.matrices[arch::gguf_name(spec, row.matrix.layer)].push_back(
+            {{row.report.stored_bytes, row.kl_mean}, row.setting});
+      },
+      progress, stop);
+  return result;
+}
+
+std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Measurements& measured,
                                          const arch::Checkpoint& source,
                                          const quant::QuantizeOptions& options) {
-  const Measurements measured = read(request.sensitivity, source, options.method_options.scales);
   std::vector<std::string> names;
   std::vector<std::vector<quant::Choice>> choices;
   for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
@@ -80,11 +119,11 @@ std::vector<quant::Override> plan_budget(const BudgetRequest& request,
     const auto found = measured.matrices.find(names.back());
     if (found == measured.matrices.end()) {
       throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("--sensitivity {}: found no matrix {}, expected all of the model's",
-                              request.sensitivity, names.back()));
+                  fmt::format("{}: found no matrix {}, expected all of the model's",
+                              measured.source, names.back()));
     }
     choices.emplace_back();
-    for (const Measured& way : found->second) choices.back().push_back(way.choice);
+    for (const Measurements::Way& way : found->second) choices.back().push_back(way.choice);
   }
   std::uint64_t smallest = 0;
   for (const auto& ways : choices) {

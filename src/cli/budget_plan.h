@@ -1,25 +1,58 @@
-// `onebit quantize --budget`: bits for each matrix from what `onebit sensitivity` has measured.
+// `onebit quantize --budget`: bits for each matrix from what each costs, measured by
+// `onebit sensitivity` before, or here.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <stop_token>
 #include <string>
+#include <vector>
 
+#include "quant/budget.h"
 #include "quant/quantize_model.h"
+#include "quant/sensitivity.h"
 
 namespace onebit::cli {
 
+/// What each way to store each matrix costs, by the matrices' names.
+struct Measurements {
+  struct Way {
+    quant::Choice choice;
+    std::size_t setting = 0;
+  };
+  std::string source;  ///< for messages: "--sensitivity FILE"
+  std::vector<quant::Setting> settings;
+  std::map<std::string, std::vector<Way>> matrices;
+};
+
+/// From the file of `onebit sensitivity -o`. Throws Error{kCorrupt, kInvalidArgument}: a file that
+/// is none, or of another model or type of scales.
+Measurements read_measurements(const std::string& file, const arch::Checkpoint& source,
+                               formats::DType scales);
+
+/// What a budget for `method` measures where no file says anything: its bits of 2, 3, 4 and 8, with
+/// `options`; of a method with no such choice itself beside rtn's. A method that calibrates is
+/// measured as rtn of the same bits, which costs no calibration; what is quantised then is its own.
+std::vector<quant::Setting> budget_settings(const quant::Method& method,
+                                            const quant::MethodOptions& options);
+
+/// Measures every matrix by every one of them on the first 2,048 tokens of `calibration`. Throws as
+/// measure_sensitivity().
+Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& calibration,
+                     std::vector<quant::Setting> settings, int threads, Progress& progress,
+                     const std::stop_token& stop);
+
 struct BudgetRequest {
   std::uint64_t bytes = 0;    ///< of the whole file
-  std::string sensitivity;    ///< the file of `onebit sensitivity -o`
   std::filesystem::path out;  ///< beside which the file's size is tried
 };
 
 /// An override for each matrix, such that the file is no larger than the budget and the sum of the
 /// measured divergences as small as share_budget() makes it. Each matrix has its own measured
-/// settings to choose from. Throws Error{kCorrupt, kInvalidArgument}: a file that is none, or of
-/// another model, that lacks a matrix; a budget below the smallest file.
-std::vector<quant::Override> plan_budget(const BudgetRequest& request,
+/// settings to choose from. Throws Error{kInvalidArgument}: measurements that lack a matrix; a
+/// budget below the smallest file.
+std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Measurements& measured,
                                          const arch::Checkpoint& source,
                                          const quant::QuantizeOptions& options);
 

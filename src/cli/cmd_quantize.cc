@@ -44,10 +44,11 @@ class Quantize final : public Command {
         ->allow_extra_args(false)
         ->check(not_empty("a pattern"))
         ->type_name("PATTERN=METHOD[:BITS]");
-    define_number(app, "--budget", budget_,
-                  "bytes of the whole file: each matrix by that of the settings measured in "
-                  "--sensitivity with which all together diverge the least",
-                  std::int64_t{1}, kMaxCount);
+    define_number(
+        app, "--budget", budget_,
+        "bytes of the whole file: each matrix by one of the settings of --sensitivity, or "
+        "of --method's bits measured on --calib, that all together diverge the least",
+        std::int64_t{1}, kMaxCount);
     define_path(app, "--sensitivity", sensitivity_, "the file of `onebit sensitivity -o`");
     define_path(app, "--calib", calib_, "calibration text, for methods that need one");
     define_number(app, "--samples", samples_, "windows of it that are read", std::int64_t{1},
@@ -78,8 +79,8 @@ class Quantize final : public Command {
     if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
 
     if (budget_ > 0) {
-      options_.overrides =
-          plan_budget({static_cast<std::uint64_t>(budget_), sensitivity_, out_}, source, options_);
+      options_.overrides = plan_budget({static_cast<std::uint64_t>(budget_), out_},
+                                       measurements(context, source), source, options_);
     }
 
     Console& console = context.console;
@@ -113,13 +114,26 @@ class Quantize final : public Command {
   }
 
   void require_budget_usage() const {
-    if ((budget_ > 0) != !sensitivity_.empty()) {
-      throw UsageError(budget_ > 0 ? "--budget: expected --sensitivity FILE beside it"
-                                   : "--sensitivity: expected --budget BYTES beside it");
+    if (budget_ == 0 && !sensitivity_.empty()) {
+      throw UsageError("--sensitivity: expected --budget BYTES beside it");
+    }
+    if (budget_ > 0 && sensitivity_.empty() && calib_.empty()) {
+      throw UsageError(
+          "--budget: expected --sensitivity FILE beside it, or --calib FILE to measure on");
     }
     if (budget_ > 0 && !overrides_.empty()) {
       throw UsageError("--override: found --budget beside it, expected one of them");
     }
+  }
+
+  Measurements measurements(Context& context, const arch::Checkpoint& source) const {
+    if (!sensitivity_.empty()) {
+      return read_measurements(sensitivity_, source, options_.method_options.scales);
+    }
+    const auto progress = context.console.progress("measure", "blocks");
+    return measure(source, *options_.calibration,
+                   budget_settings(*options_.method, options_.method_options), threads_, *progress,
+                   context.interrupts.token());
   }
 
   /// Windows of the calibration text, drawn from all that there are.

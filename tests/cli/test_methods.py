@@ -14,7 +14,7 @@ TEXT = "Once upon a time there was a little girl who lived in a house near the w
 METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
            "rtn --bits 2 --symmetric", "rtn --bits 1", "gptq --bits 3 --group-size 16",
            "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24",
-           "billm", "billm --group-size 40 --scales f32")
+           "billm", "billm --group-size 40 --scales f32", "lowrank", "lowrank --bits 8")
 
 
 @needs(STORIES)
@@ -87,7 +87,7 @@ class Methods(CliTest):
             self.fails("quantize", STORIES, "-o", out, *words, says=says, expect=expect)
 
         wrong("--budget", "5", "--sensitivity", costs, says=["--budget", "found 5 bytes", "expected at least 1"])
-        wrong("--budget", "5", says=["--budget", "--sensitivity FILE"], expect=2)
+        wrong("--budget", "5", says=["--budget", "--sensitivity FILE", "--calib FILE"], expect=2)
         wrong("--sensitivity", costs, says=["--budget BYTES"], expect=2)
         wrong("--budget", "5", "--sensitivity", costs, "--override", "*=int8", says=["--override"], expect=2)
         wrong("--budget", "200000", "--sensitivity", costs, "--scales", "f32", says=["scales of type f16", "f32"])
@@ -97,6 +97,32 @@ class Methods(CliTest):
         few = self.dir / "few.json"
         self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--matrices", "blk.0.*", "-o", few)
         wrong("--budget", "200000", "--sensitivity", few, says=[str(few), "no matrix blk.1.attn_q"])
+
+    def test_a_budget_measures_by_itself(self):
+        """What it then chooses is the method's own; more bytes are less divergence."""
+        out = self.dir / "out.gguf"
+        calib = ("--calib", self.text, "--samples", "4", "--length", "64")
+        last = float("inf")
+        for budget in (180000, 230000):
+            self.onebit("quantize", STORIES, "-o", out, "--method", "gptq", "--group-size", "16", "--budget", budget,
+                        *calib)
+            self.assertLessEqual(out.stat().st_size, budget)
+            self.assertGreater(len(self.onebit("info", out, "--json").json()["types"]), 3)
+            found = self.onebit("perplexity", out, "-f", self.text, "-c", "64", "--kl-teacher", STORIES, "--json").json()
+            self.assertLess(found["kl_mean"], last)
+            last = found["kl_mean"]
+        self.onebit("quantize", STORIES, "-o", out, "--method", "onebit", "--budget", "110000", *calib)
+        self.assertIn("onebit", self.onebit("info", out, "--json").json()["packed"]["method"])
+
+    def test_factors_by_inputs(self):
+        """Calibration text makes the outputs closer, the weights less so."""
+        error = {}
+        for calib in ((), ("--calib", self.text, "--samples", "4", "--length", "64")):
+            out, said = self.quantize("lowrank --bits 4", *calib)
+            ppl = self.onebit("perplexity", out, "-f", self.text, "-c", "64", "--json").json()["ppl"]
+            error[bool(calib)] = (said["totals"]["relative_error"], ppl)
+        self.assertLess(error[False][0], error[True][0])
+        self.assertLess(error[True][1], error[False][1])
 
     def test_what_is_wrong_is_said(self):
         def wrong(words, *says, expect=1):
