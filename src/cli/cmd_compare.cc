@@ -42,8 +42,7 @@ class Compare final : public Command {
         ->type_name("DIR");
     app.add_option("--label", labels_, "the name of a file's row, or of a run (repeatable)")
         ->type_name("FILE=NAME")
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        ->allow_extra_args(false);
     app.add_option("--base", base_, "the row that paired differences are to; without it the first")
         ->type_name("NAME");
     define_choice(app, "--accuracy", options_.accuracy,

@@ -85,8 +85,7 @@ class Run final : public Command {
     app.add_option("--stop", generate_.stop, "end the generation before this text (repeatable)")
         ->type_name("TEXT")
         ->check(not_empty("a text"))
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        ->allow_extra_args(false);
     define_sampling(app, sampling_);
     define_runtime(app, runtime_);
   }

@@ -393,10 +393,7 @@ void define_run(CLI::App& app, RunFlags& f, const char* about_data) {
   define_path(app, "-o,--output", f.out,
               "the run's folder: checkpoints, metrics (JSONL, TensorBoard), model.gguf")
       ->required();
-  app.add_option("--data", f.data, about_data)
-      ->type_name("PATH")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--data", f.data, about_data)->type_name("PATH")->allow_extra_args(false);
   app.add_flag("--resume", f.resume, "go on from the folder's last checkpoint");
   f.settings.define(app);
   app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")

@@ -167,7 +167,8 @@ class Joining(CompareTest):
 
     def test_labels(self):
         one, two = self.perplexity("one.json", "full"), self.perplexity("two.json", "full", ppl=18.5)
-        _, said = self.compare(one, two, "--label", f"{one}=exact", "--label", f"{two}=a=b", "--base", "a=b")
+        # An input after a label is an input, no second label.
+        _, said = self.compare(one, "--label", f"{one}=exact", two, "--label", f"{two}=a=b", "--base", "a=b")
         self.assertEqual(said["models"], ["exact", "a=b"])
 
     def test_lm_eval_alone(self):
