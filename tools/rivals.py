@@ -23,6 +23,7 @@ ONEBIT = ROOT / os.environ.get("BUILD", "build/dev") / "bin/onebit"
 DATA = pathlib.Path(os.environ.get("DATA", ROOT / "../shared/data"))
 MODELS = ROOT / ".deps/models"
 CHARACTERS = 4_000_000  # of the novels: text to calibrate and to train on
+DOCUMENT = 8_000  # characters of a piece of them
 SEED = ("-s", "0")
 
 # Rates are tried in this order; the middle one is where the method's own default is, or near it.
@@ -104,16 +105,15 @@ class Rivals:
         self.source = self.settings["source"]
         self.folder = ROOT / "build/rivals" / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.text = self.folder / "text.txt"
+        self.text = self.folder / "text.jsonl"
         if not self.text.exists():
             if name == "stories260k":  # prose that the model knows: its own
-                rows = self.folder / "stories.jsonl"
-                run((ONEBIT, "synth", self.source, "-o", rows, "--samples", "4000", "--length", "256", *SEED))
-                text = "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines())
+                run((ONEBIT, "synth", self.source, "-o", self.text, "--samples", "4000", "--length", "256", *SEED))
             else:
                 with lzma.open(DATA / "corpus/eltec-eng.txt.xz", "rt") as file:
                     text = file.read(CHARACTERS)
-            write(self.text, text.encode())
+                rows = [json.dumps({"text": text[i:i + DOCUMENT]}) for i in range(0, len(text), DOCUMENT)]
+                write(self.text, ("\n".join(rows) + "\n").encode())
 
     def rows(self):
         return [*self.settings["quantised"], *TRAINED]

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""The packed files of all methods: both engines, and what papers report of the methods' order.
+
+Usage: methods.py   (needs the models that tools/rivals.py has made: build/rivals)
+
+For each: the packed runtime's perplexity, activations as the file says and otherwise exact, from libtorch's on the
+same windows: WikiText-2's test split for SmolLM2, its own stories for stories260K. Orders are of the perplexities
+that rivals.py has measured.
+"""
+import json
+import pathlib
+import sys
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+import figures  # noqa: E402
+
+PERCENT = 0.1
+INT8_PERCENT = 0.5
+RIVALS = figures.ROOT / "build/rivals"
+TEXTS = {"smollm2": (figures.WIKITEXT, "wiki.json", ("-c", 512, "--max-windows", 16)),
+         "stories260k": (RIVALS / "stories260k/held_out.txt", "stories.json", ("-c", 256, "--max-windows", 100))}
+ORDERS = (("gptq-3-bits", "rtn-3-bits"), ("gptq-4-bits", "rtn-4-bits"), ("omniquant-2-bits", "gptq-2-bits"),
+          ("omniquant-2-bits-groups", "gptq-2-bits-groups"))
+
+
+def check_engines(report, name, text, flags):
+    for model in sorted((RIVALS / name).glob("*/model.gguf")):
+        def perplexity(*engine, model=model):
+            return figures.run_json("perplexity", model, "-f", text, *flags, *engine)["ppl"]
+
+        torch = perplexity("--engine", "torch")
+        percent = 100 * (perplexity("--activations", "f32") / torch - 1)
+        report.check(f"{name}, {model.parent.name}: runtime from libtorch", f"{percent:+.4f} %",
+                     f"within {PERCENT} %", abs(percent) <= PERCENT)
+
+
+def check_orders(report, name, file):
+    def perplexity(row):
+        return json.loads((RIVALS / name / row / file).read_text())["ppl"]
+
+    def has(*rows):
+        return all((RIVALS / name / row / file).exists() for row in rows)
+
+    for better, worse in ORDERS:
+        if has(better, worse):
+            report.check(f"{name}: {better} below {worse}", f"{perplexity(better):.3f}", f"< {perplexity(worse):.3f}",
+                         perplexity(better) < perplexity(worse))
+    if has("int8", "f16"):
+        percent = 100 * (perplexity("int8") / perplexity("f16") - 1)
+        report.check(f"{name}: int8 by rows from f16", f"{percent:+.4f} %", f"within {INT8_PERCENT} %",
+                     abs(percent) <= INT8_PERCENT)
+
+
+def main():
+    report = figures.Report("methods")
+    made = [name for name in TEXTS if (RIVALS / name).exists()]
+    if not made:
+        sys.exit(f"methods: {RIVALS}: found no models, expected those that tools/rivals.py makes")
+    for name in made:
+        text, file, flags = TEXTS[name]
+        check_engines(report, name, text, flags)
+        check_orders(report, name, file)
+    sys.exit(report.exit_status())
+
+
+if __name__ == "__main__":
+    main()
