@@ -117,6 +117,13 @@ const Tensor& DecoderModel::norm(Role role, std::int64_t layer) const {
   return (role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm)[index_of(layer)];
 }
 
+void DecoderModel::set_norm(Role role, std::int64_t layer, Tensor weight) {
+  const Tensor& old = norm(role, layer);
+  ONEBIT_CHECK(weight.sizes() == old.sizes() && weight.scalar_type() == old.scalar_type());
+  auto& norms = role == Role::kAttnNorm ? frozen_.attn_norm : frozen_.ffn_norm;
+  norms[index_of(layer)] = std::move(weight);
+}
+
 namespace {
 
 void add_norm(const std::string& name, const Tensor& weight, std::vector<Parameter>& out) {
@@ -190,12 +197,20 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Ten
   const std::int64_t length = x.size(1);
   const Tensor turn = turn_.narrow(0, 0, length);
   const auto heads = [&](const Tensor& rows) { return rows.unflatten(-1, {-1, config_.head_dim}); };
+  const auto through = [](const AttentionHooks::Hook& hook, Tensor t) {
+    return hook ? hook(t) : t;
+  };
+  const auto cached = [&](Role role) {
+    return heads(through(hooks_.cached, linear(role, layer).forward(x)));
+  };
   // [B, heads, T, head_dim]
-  const Tensor q = rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2);
-  Tensor k =
-      rotary(heads(linear(Role::kAttnK, layer).forward(x)), turn.narrow(1, 0, config_.kv_heads))
-          .transpose(1, 2);
-  Tensor v = heads(linear(Role::kAttnV, layer).forward(x)).transpose(1, 2);
+  const Tensor q =
+      through(hooks_.operand,
+              rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2));
+  Tensor k = through(
+      hooks_.operand,
+      rotary(cached(Role::kAttnK), turn.narrow(1, 0, config_.kv_heads)).transpose(1, 2));
+  Tensor v = through(hooks_.operand, cached(Role::kAttnV).transpose(1, 2));
   const std::int64_t group = config_.heads / config_.kv_heads;
   if (group > 1) {
     k = k.repeat_interleave(group, 1);

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <torch/types.h>
+#include <utility>
 #include <vector>
 
 #include "arch/model_config.h"
@@ -33,6 +34,16 @@ struct FrozenWeights {
 /// Gives the linear layer of a matrix of the architecture, for each of its layers.
 using LinearFactory =
     std::function<std::unique_ptr<Linear>(const arch::TensorSpec& spec, std::int64_t layer)>;
+
+/// What stands between a block's projections and its attention, where a model quantises there. An
+/// empty function leaves its tensors as they are; others are differentiable and keep the shape.
+struct AttentionHooks {
+  using Hook = std::function<torch::Tensor(const torch::Tensor&)>;
+  Hook cached;  ///< keys before their rotation and values, as a cache would hold them: [B, T, KV_DIM]
+  /// Queries and keys, both rotated, and values as attention's products read them: [B, heads or
+  /// key-value heads, T, head_dim].
+  Hook operand;
+};
 
 struct ForwardOptions {
   bool keep_states = false;     ///< fill DecoderOutput::states
@@ -105,6 +116,12 @@ class DecoderModel {
   /// The weight of a block's norm, [D].
   const torch::Tensor& norm(arch::Role role, std::int64_t layer) const;
 
+  /// Puts `weight` in its place, in the residual's type; gradients go to what it was made of.
+  void set_norm(arch::Role role, std::int64_t layer, torch::Tensor weight);
+
+  /// From here on all blocks have these.
+  void set_attention_hooks(AttentionHooks hooks) { hooks_ = std::move(hooks); }
+
   /// All trainable tensors, named "blk.3.attn_q.latent" and so on, in the order of the layers;
   /// norms, where they are trained, as "blk.3.attn_norm.weight".
   std::vector<Parameter> parameters() const;
@@ -125,6 +142,7 @@ class DecoderModel {
 
   arch::ModelConfig config_;
   FrozenWeights frozen_;
+  AttentionHooks hooks_;
   torch::ScalarType compute_;
   bool trains_norms_ = false;
   bool recomputes_ = false;
