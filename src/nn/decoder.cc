@@ -204,12 +204,11 @@ Tensor DecoderModel::attend(std::int64_t layer, const Tensor& x, std::vector<Ten
     return heads(through(hooks_.cached, linear(role, layer).forward(x)));
   };
   // [B, heads, T, head_dim]
-  const Tensor q =
+  const Tensor q = through(
+      hooks_.operand, rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2));
+  Tensor k =
       through(hooks_.operand,
-              rotary(heads(linear(Role::kAttnQ, layer).forward(x)), turn).transpose(1, 2));
-  Tensor k = through(
-      hooks_.operand,
-      rotary(cached(Role::kAttnK), turn.narrow(1, 0, config_.kv_heads)).transpose(1, 2));
+              rotary(cached(Role::kAttnK), turn.narrow(1, 0, config_.kv_heads)).transpose(1, 2));
   Tensor v = through(hooks_.operand, cached(Role::kAttnV).transpose(1, 2));
   const std::int64_t group = config_.heads / config_.kv_heads;
   if (group > 1) {

@@ -39,7 +39,8 @@ using LinearFactory =
 /// empty function leaves its tensors as they are; others are differentiable and keep the shape.
 struct AttentionHooks {
   using Hook = std::function<torch::Tensor(const torch::Tensor&)>;
-  Hook cached;  ///< keys before their rotation and values, as a cache would hold them: [B, T, KV_DIM]
+  Hook cached;  ///< keys before their rotation and values, as a cache would hold them: [B, T,
+                ///< KV_DIM]
   /// Queries and keys, both rotated, and values as attention's products read them: [B, heads or
   /// key-value heads, T, head_dim].
   Hook operand;

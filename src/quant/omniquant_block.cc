@@ -27,9 +27,8 @@ struct ScaleStart {
   const char* name;
   Role role;
 };
-constexpr ScaleStart kScaleStarts[] = {{"qkv_scale", Role::kAttnQ},
-                                       {"ffn_scale", Role::kFfnUp},
-                                       {"out_scale", Role::kAttnOut}};
+constexpr ScaleStart kScaleStarts[] = {
+    {"qkv_scale", Role::kAttnQ}, {"ffn_scale", Role::kFfnUp}, {"out_scale", Role::kAttnOut}};
 
 /// [out, in] as [out, groups, size]: the whole groups, then the partial one, where there are any.
 std::vector<Tensor> group_parts(const Tensor& w, std::int64_t group_size) {
@@ -119,10 +118,7 @@ struct OmniquantBlock::Optimizer {
 
 OmniquantBlock::OmniquantBlock(nn::DecoderModel& model, std::int64_t layer,
                                const OmniquantOptions& options, const InputPeaks& peaks)
-    : model_(model),
-      layer_(layer),
-      options_(options),
-      rounding_{options.bits, options.scales} {
+    : model_(model), layer_(layer), options_(options), rounding_{options.bits, options.scales} {
   const arch::ModelConfig& config = model.config();
   for (const arch::TensorSpec& spec : config.arch->tensors) {
     if (!spec.linear) continue;
@@ -137,12 +133,12 @@ OmniquantBlock::OmniquantBlock(nn::DecoderModel& model, std::int64_t layer,
   const Tensor channel = torch::arange(config.heads * config.head_dim, torch::kInt64);
   const Tensor head = channel.div(config.head_dim * (config.heads / config.kv_heads), "floor");
   shared_ = head * config.head_dim + channel.remainder(config.head_dim);
-  if (options.let) start_scales(peaks);
+  if (options.training.let) start_scales(peaks);
   if (options.activation_bits < 16) {
-    model.set_attention_hooks({.cached = {}, .operand = [bits = options.activation_bits](
-                                                            const Tensor& x) {
-                                 return fake_tokens(x, bits);
-                               }});
+    model.set_attention_hooks(
+        {.cached = {}, .operand = [bits = options.activation_bits](const Tensor& x) {
+           return fake_tokens(x, bits);
+         }});
   }
   std::vector<Tensor> clipping;
   std::vector<Tensor> scales;
@@ -156,8 +152,8 @@ OmniquantBlock::OmniquantBlock(nn::DecoderModel& model, std::int64_t layer,
     how->betas({0.9, 0.999}).eps(1e-8).weight_decay(0);
     groups.emplace_back(std::move(values), std::move(how));
   };
-  add(std::move(clipping), options.lwc_rate);
-  if (!scales.empty()) add(std::move(scales), options.let_rate);
+  add(std::move(clipping), options.training.lwc_rate);
+  if (!scales.empty()) add(std::move(scales), options.training.let_rate);
   optimizer_ = std::make_unique<Optimizer>(groups);
 }
 
@@ -175,8 +171,8 @@ void OmniquantBlock::start_scales(const InputPeaks& peaks) {
       peak = joined(peak);
       column = joined(column);
     }
-    scales_[start.name] = (peak.clamp_min(kLeastStart).pow(options_.alpha) /
-                           column.clamp_min(kLeastStart).pow(1 - options_.alpha))
+    scales_[start.name] = (peak.clamp_min(kLeastStart).pow(options_.training.let_alpha) /
+                           column.clamp_min(kLeastStart).pow(1 - options_.training.let_alpha))
                               .clamp_min(kLeastStart);
   }
   scales_["qk_scale"] =
@@ -190,42 +186,49 @@ void OmniquantBlock::keep_scales_apart_from_zero() {
   }
 }
 
-OmniquantBlock::Transformed OmniquantBlock::transformed() const {
-  Transformed w = norms_;
-  for (const auto& [role, matrix] : matrices_) w[role] = matrix.weight;
+Tensor OmniquantBlock::transformed(Role role) const {
+  const auto found = matrices_.find(role);
+  const Tensor& w = found != matrices_.end() ? found->second.weight : norms_.at(role);
   if (scales_.empty()) return w;
-  const Tensor& qkv = scales_.at("qkv_scale");
-  const Tensor& ffn = scales_.at("ffn_scale");
-  const Tensor& out = scales_.at("out_scale");
-  const Tensor& qk = scales_.at("qk_scale");
-  const auto rows = [](const Tensor& s) { return s.unsqueeze(1); };
-  w[Role::kAttnNorm] = w[Role::kAttnNorm] / qkv;
-  w[Role::kFfnNorm] = w[Role::kFfnNorm] / ffn;
-  for (const Role role : {Role::kFfnGate, Role::kFfnUp}) w[role] = w[role] * ffn;
-  w[Role::kAttnQ] = w[Role::kAttnQ] * qkv / rows(qk.index_select(0, shared_));
-  w[Role::kAttnK] = w[Role::kAttnK] * qkv * rows(qk);
-  w[Role::kAttnV] = w[Role::kAttnV] * qkv / rows(out);
-  w[Role::kAttnOut] = w[Role::kAttnOut] * out.index_select(0, shared_);
-  return w;
+  const auto scale = [&](const char* name) { return scales_.at(name); };
+  const auto rows = [&](const char* name) { return scale(name).unsqueeze(1); };
+  switch (role) {
+    case Role::kAttnNorm:
+      return w / scale("qkv_scale");
+    case Role::kFfnNorm:
+      return w / scale("ffn_scale");
+    case Role::kAttnQ:
+      return w * scale("qkv_scale") / rows("qk_scale").index_select(0, shared_);
+    case Role::kAttnK:
+      return w * scale("qkv_scale") * rows("qk_scale");
+    case Role::kAttnV:
+      return w * scale("qkv_scale") / rows("out_scale");
+    case Role::kAttnOut:
+      return w * scale("out_scale").index_select(0, shared_);
+    case Role::kFfnGate:
+    case Role::kFfnUp:
+      return w * scale("ffn_scale");
+    default:
+      return w;
+  }
 }
 
-Tensor OmniquantBlock::quantised(const Matrix& matrix, const Tensor& w) const {
+Tensor OmniquantBlock::quantised(Role role) const {
   std::vector<Tensor> parts;
-  matrix.each_part(w, options_.group_size, [&](const Tensor& part, const AffineLimits& limits) {
-    parts.push_back(fake_affine(part, limits, rounding_).flatten(1));
-  });
+  matrices_.at(role).each_part(transformed(role), options_.group_size,
+                               [&](const Tensor& part, const AffineLimits& limits) {
+                                 parts.push_back(fake_affine(part, limits, rounding_).flatten(1));
+                               });
   return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
 }
 
 void OmniquantBlock::install() {
   keep_scales_apart_from_zero();
-  const Transformed w = transformed();
   for (const auto& [role, matrix] : matrices_) {
     model_.exchange(role, layer_,
-                    std::make_unique<QuantisedLinear>(quantised(matrix, w.at(role)),
-                                                      options_.activation_bits));
+                    std::make_unique<QuantisedLinear>(quantised(role), options_.activation_bits));
   }
-  for (const Role role : kNorms) model_.set_norm(role, layer_, w.at(role));
+  for (const Role role : kNorms) model_.set_norm(role, layer_, transformed(role));
 }
 
 void OmniquantBlock::apply() {
@@ -244,16 +247,17 @@ double OmniquantBlock::step(const Tensor& x, const Tensor& target) {
 
 void OmniquantBlock::train(const BlockSamples& samples,
                            const std::function<void(std::int64_t, double)>& on_step) {
-  ONEBIT_CHECK(samples.windows > 0 && options_.epochs >= 0 && options_.batch > 0);
+  ONEBIT_CHECK(samples.windows > 0 && options_.training.epochs >= 0 && options_.training.batch > 0);
   std::int64_t done = 0;
-  for (int epoch = 0; epoch < options_.epochs; ++epoch) {
-    for (std::int64_t first = 0; first < samples.windows; first += options_.batch) {
-      const std::int64_t count = std::min(options_.batch, samples.windows - first);
+  for (int epoch = 0; epoch < options_.training.epochs; ++epoch) {
+    for (std::int64_t first = 0; first < samples.windows; first += options_.training.batch) {
+      const std::int64_t count = std::min(options_.training.batch, samples.windows - first);
       const double loss = step(samples.inputs(first, count), samples.targets(first, count));
       if (!std::isfinite(loss)) {
-        throw Error(ErrorCode::kNumeric,
-                    fmt::format("step {} of the block: found a loss of {}, expected a finite number",
-                                done + 1, loss));
+        throw Error(
+            ErrorCode::kNumeric,
+            fmt::format("step {} of the block: found a loss of {}, expected a finite number",
+                        done + 1, loss));
       }
       if (on_step) on_step(done, loss);
       ++done;
@@ -268,7 +272,7 @@ arch::CodeValues OmniquantBlock::codes(Role role) const {
   std::vector<Tensor> codes;
   std::vector<Tensor> scale;
   std::vector<Tensor> zero;
-  matrix.each_part(transformed().at(role), options_.group_size,
+  matrix.each_part(transformed(role), options_.group_size,
                    [&](const Tensor& part, const AffineLimits& limits) {
                      const AffineCodes found = encode_affine(part, limits, rounding_);
                      codes.push_back(found.codes.flatten(1));
@@ -290,7 +294,7 @@ arch::CodeValues OmniquantBlock::codes(Role role) const {
 
 Tensor OmniquantBlock::weight(Role role) const {
   const torch::NoGradGuard no_grad;
-  return transformed().at(role).to(torch::kFloat32);
+  return transformed(role).to(torch::kFloat32);
 }
 
 const Tensor& OmniquantBlock::norm(Role role) const { return model_.norm(role, layer_); }

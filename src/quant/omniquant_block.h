@@ -29,19 +29,16 @@
 #include "arch/code_matrix.h"
 #include "nn/decoder.h"
 #include "quant/affine_rounding.h"
+#include "quant/omniquant_training.h"
 
 namespace onebit::quant {
 
 struct OmniquantOptions {
-  int bits = 4;                 ///< of weights, 1 to 8
-  int activation_bits = 16;     ///< 16: as they are
-  std::int64_t group_size = 0;  ///< inputs that share a grid; 0: a whole row. The last may be partial
-  bool let = false;             ///< with the equivalent transformation
-  int epochs = 20;
-  std::int64_t batch = 1;  ///< windows of a step; the last of an epoch has what remains
-  double lwc_rate = 5e-3;
-  double let_rate = 1e-2;
-  double alpha = 0.5;                             ///< 0 to 1, of the transformation's start
+  int bits = 4;              ///< of weights, 1 to 8
+  int activation_bits = 16;  ///< 16: as they are
+  std::int64_t group_size =
+      0;  ///< inputs that share a grid; 0: a whole row. The last may be partial
+  OmniquantTraining training;
   formats::DType scales = formats::DType::kF16;  ///< AffineOptions::scales
 };
 
@@ -91,12 +88,10 @@ class OmniquantBlock {
 
  private:
   struct Matrix;
-  using Transformed = std::map<arch::Role, torch::Tensor>;  ///< matrices and norms
-
   void start_scales(const InputPeaks& peaks);
   void keep_scales_apart_from_zero();
-  Transformed transformed() const;
-  torch::Tensor quantised(const Matrix& matrix, const torch::Tensor& w) const;
+  torch::Tensor transformed(arch::Role role) const;  ///< a matrix or a norm
+  torch::Tensor quantised(arch::Role role) const;
   void install();
   double step(const torch::Tensor& x, const torch::Tensor& target);
 
@@ -105,9 +100,10 @@ class OmniquantBlock {
   OmniquantOptions options_;
   AffineOptions rounding_;
   std::map<arch::Role, Matrix> matrices_;
-  std::map<arch::Role, torch::Tensor> norms_;     ///< as in the full-precision model
+  std::map<arch::Role, torch::Tensor> norms_;    ///< as in the full-precision model
   std::map<std::string, torch::Tensor> scales_;  ///< of the transformation; none without it
-  torch::Tensor shared_;  ///< int64 [heads · head_dim]: the channel of a key-value head that it uses
+  torch::Tensor
+      shared_;  ///< int64 [heads · head_dim]: the channel of a key-value head that it uses
   struct Optimizer;
   std::unique_ptr<Optimizer> optimizer_;
 };

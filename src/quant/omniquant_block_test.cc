@@ -49,8 +49,8 @@ arch::ModelConfig golden_config() {
 }
 
 /// Block i of the reference's model in full precision.
-std::unique_ptr<nn::DecoderModel> golden_block(const testing::GoldenTensors& golden,
-                                               std::int64_t i, torch::ScalarType type) {
+std::unique_ptr<nn::DecoderModel> golden_block(const testing::GoldenTensors& golden, std::int64_t i,
+                                               torch::ScalarType type) {
   const auto start = [&](std::string_view name) {
     return golden.get(fmt::format("start/blk.{}.{}.weight", i, name)).to(type);
   };
@@ -72,11 +72,11 @@ OmniquantOptions options_of(const Json& config, const Json& settings) {
   options.bits = settings.at("weights");
   options.activation_bits = settings.at("activations");
   options.group_size = settings.at("group");
-  options.let = settings.at("let");
-  options.epochs = config.at("epochs");
-  options.lwc_rate = settings.at("lwc_rate");
-  options.let_rate = settings.at("let_rate");
-  options.alpha = settings.at("alpha");
+  options.training.let = settings.at("let");
+  options.training.epochs = config.at("epochs");
+  options.training.lwc_rate = settings.at("lwc_rate");
+  options.training.let_rate = settings.at("let_rate");
+  options.training.let_alpha = settings.at("alpha");
   options.scales = formats::DType::kF64;
   return options;
 }
@@ -150,9 +150,9 @@ void expect_reference(const testing::GoldenTensors& golden, const std::string& n
       how.bits = options.bits;
       std::vector<float> weights(values.codes.size());
       arch::dequantize(how, values, weights);
-      EXPECT_LE(distance(torch::tensor(at::ArrayRef<float>(weights)).view(expected.sizes()),
-                         expected),
-                0x1p-21)
+      EXPECT_LE(
+          distance(torch::tensor(at::ArrayRef<float>(weights)).view(expected.sizes()), expected),
+          0x1p-21)
           << spec.name;
     }
     const torch::NoGradGuard no_grad;
@@ -163,10 +163,9 @@ void expect_reference(const testing::GoldenTensors& golden, const std::string& n
 
 TEST(Omniquant, IsTheReferencesStepByStep) {
   const testing::GoldenTensors golden(golden_path());
-  const Json config = Json::parse(file::SafetensorsFile::open(golden_path())
-                                      .metadata()
-                                      .at("provenance"))
-                          .at("config");
+  const Json config =
+      Json::parse(file::SafetensorsFile::open(golden_path()).metadata().at("provenance"))
+          .at("config");
   int compared = 0;
   for (const auto& [name, settings] : config.at("cases").items()) {
     if (settings.at("shift").get<bool>()) continue;  // no file holds biases
@@ -192,9 +191,9 @@ TEST(Omniquant, StoredNumbersAreTheTrainedOnes) {
       OmniquantOptions options;
       options.bits = 2;
       options.group_size = group_size;
-      options.let = let;
-      options.epochs = 1;
-      options.batch = 3;  // and one of 1
+      options.training.let = let;
+      options.training.epochs = 1;
+      options.training.batch = 3;  // and one of 1
       OmniquantBlock block(*model, 0, options, peaks);
       int steps = 0;
       block.train(samples_of(x, target), [&](std::int64_t, double) { ++steps; });
@@ -226,21 +225,19 @@ TEST(Omniquant, ALossThatIsNotFiniteIsAnError) {
   const auto model = golden_block(golden, 0, torch::kFloat32);
   const Tensor x = golden.get("inputs");
   OmniquantBlock block(*model, 0, {}, {});
-  EXPECT_THAT(
-      [&] {
-        block.train(samples_of(x, x * std::numeric_limits<float>::infinity()));
-      },
-      ::testing::ThrowsMessage<Error>(
-          HasSubstr("step 1 of the block: found a loss of inf, expected a finite number")));
+  EXPECT_THAT([&] { block.train(samples_of(x, x * std::numeric_limits<float>::infinity())); },
+              ::testing::ThrowsMessage<Error>(
+                  HasSubstr("step 1 of the block: found a loss of inf, expected a finite number")));
 }
 
 // Limits of one sign have zero points outside the codes, and a group of zeros stays zero.
 TEST(AffineRounding, LimitsOfAnySign) {
-  const Tensor x = torch::tensor({{4.0, 5.0, 6.0, 7.0}, {-7.0, -6.0, -5.0, -4.0}, {0.0, 0.0, 0.0, 0.0}});
+  const Tensor x =
+      torch::tensor({{4.0, 5.0, 6.0, 7.0}, {-7.0, -6.0, -5.0, -4.0}, {0.0, 0.0, 0.0, 0.0}});
   const AffineLimits limits = {x.amin(-1, true), x.amax(-1, true)};
   const AffineCodes found = encode_affine(x, limits, {2});
-  EXPECT_TRUE(found.codes.equal(
-      torch::tensor({{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 0, 0, 0}}, torch::kUInt8)));
+  EXPECT_TRUE(
+      found.codes.equal(torch::tensor({{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 0, 0, 0}}, torch::kUInt8)));
   EXPECT_TRUE(found.zero.flatten().equal(torch::tensor({-4.0, 7.0, 0.0})));
   EXPECT_TRUE(fake_affine(x, limits, {2}).equal(x));
   EXPECT_TRUE(fake_tokens(x, 2).equal(x));
@@ -249,7 +246,8 @@ TEST(AffineRounding, LimitsOfAnySign) {
 
 // The gradients that the header states, by hand: two bits between -1 and 2, so s = z = 1.
 TEST(AffineRounding, GradientsAreThoseOfTheEquation) {
-  const Tensor x = torch::tensor({-3.0, -1.0, 0.3, 1.4, 2.0, 2.6}, torch::kFloat64).requires_grad_();
+  const Tensor x =
+      torch::tensor({-3.0, -1.0, 0.3, 1.4, 2.0, 2.6}, torch::kFloat64).requires_grad_();
   const Tensor low = torch::tensor({-1.0}, torch::kFloat64).requires_grad_();
   const Tensor high = torch::tensor({2.0}, torch::kFloat64).requires_grad_();
   fake_affine(x, {low, high}, {2}).sum().backward();
