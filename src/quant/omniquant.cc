@@ -88,8 +88,9 @@ class OmniquantQuantizer final : public CodeQuantizer {
     arch::CodeSpec spec;
     spec.bits = options_.bits;
     spec.groups = arch::group_count(shape[1], options_.group_size);
-    // A scale of the transformation may change its sign, and so that of weights.
-    const bool wide = options_.training.let || one_sign_.contains(id);
+    // A scale of the transformation may change its sign, and so that of weights; and a small scale
+    // that f16 rounds down may make 256 of the zero point 255.
+    const bool wide = options_.training.let || options_.bits == 8 || one_sign_.contains(id);
     spec.zero = wide ? formats::DType::kI16 : formats::DType::kI8;
     return spec;
   }

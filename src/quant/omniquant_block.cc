@@ -134,12 +134,10 @@ OmniquantBlock::OmniquantBlock(nn::DecoderModel& model, std::int64_t layer,
   const Tensor head = channel.div(config.head_dim * (config.heads / config.kv_heads), "floor");
   shared_ = head * config.head_dim + channel.remainder(config.head_dim);
   if (options.training.let) start_scales(peaks);
-  if (options.activation_bits < 16) {
-    model.set_attention_hooks(
-        {.cached = {}, .operand = [bits = options.activation_bits](const Tensor& x) {
-           return fake_tokens(x, bits);
-         }});
-  }
+  const auto operand = [bits = options.activation_bits](const Tensor& x) {
+    return fake_tokens(x, bits);
+  };
+  model.set_attention_hooks({.cached = {}, .operand = operand});
   std::vector<Tensor> clipping;
   std::vector<Tensor> scales;
   for (auto& [name, value] : parameters()) {

@@ -1,5 +1,6 @@
 // The method `omniquant` on a real tiny model: files hold what was trained, and it pays.
 #include <algorithm>
+#include <cmath>
 #include <gmock/gmock.h>
 #include <limits>
 #include <optional>
@@ -173,6 +174,18 @@ TEST(Omniquant, WeightsOfOneSignAndWeightsThatAreNotFinite) {
     EXPECT_TRUE(std::all_of(codes->zero.begin(), codes->zero.end(),
                             [](float zero) { return zero >= 0 && zero <= 7; }));
   }
+  // f16 makes 168 · 2^-24 of the scale, so that the least weight is 256 of them below 0.
+  const double clipped = 1 / (1 + std::exp(-4.0));
+  for (std::size_t i = 0; i < 42; ++i) {
+    up[i] = i == 7 ? static_cast<float>(-255 * 168.45 * 0x1p-24 / clipped) : 0.0F;
+  }
+  arch::test_models::write_gguf(tiny, dir / "m.gguf");
+  options.method_options.bits = 8;
+  options.method_options.omniquant.lwc_rate = 1e-9;
+  std::filesystem::remove(dir / "out.gguf");
+  run();
+  EXPECT_EQ(arch::Checkpoint::open(dir / "out.gguf").codes(Role::kFfnUp, 1)->zero[0], 256);
+
   tiny.weights.at({Role::kAttnV, 1})[44] = std::numeric_limits<float>::infinity();
   arch::test_models::write_gguf(tiny, dir / "m.gguf");
   EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr(
