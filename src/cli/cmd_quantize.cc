@@ -1,4 +1,4 @@
-// `onebit quantize`: a full-precision model through a method that needs no training.
+// `onebit quantize`: a full-precision model through a method that needs no end-to-end training.
 #include <chrono>
 #include <fmt/format.h>
 #include <map>
@@ -39,6 +39,7 @@ class Quantize final : public Command {
     define_number(app, "--bits", bits_, "of a weight, beside its scales; 0: the method's own", 0,
                   16);
     method_flags_.define(app);
+    method_flags_.define_training(app);
     app.add_option("--override", overrides_,
                    "another method for matrices of such names (repeatable; the first match wins)")
         ->allow_extra_args(false)

@@ -35,6 +35,25 @@ void MethodFlags::define(CLI::App& app) {
                "gptq: the grids of groups from the weights as they are");
 }
 
+void MethodFlags::define_training(CLI::App& app) {
+  constexpr double kLeastRate = 1e-9;
+  quant::OmniquantTraining& omniquant = options_.omniquant;
+  define_number(app, "--epochs", omniquant.epochs,
+                "omniquant: times that all windows train a block (its authors: 20, for 2 bits 40)",
+                1, 1000000);
+  define_number(app, "--batch", omniquant.batch, "omniquant: windows of a step", std::int64_t{1},
+                kMaxCount);
+  define_number(app, "--lwc-rate", omniquant.lwc_rate,
+                "omniquant: learning rate of the clipping of weights", kLeastRate, 1.0);
+  app.add_flag("--let", omniquant.let,
+               "omniquant: trains scales as well that move between norms and matrices");
+  define_number(app, "--let-rate", omniquant.let_rate, "omniquant: learning rate of these scales",
+                kLeastRate, 1.0);
+  define_number(app, "--let-alpha", omniquant.let_alpha,
+                "omniquant: the part of the inputs' size that these scales take over at first", 0.0,
+                1.0);
+}
+
 quant::MethodOptions MethodFlags::options(int bits) const {
   quant::MethodOptions options = options_;
   options.bits = bits;

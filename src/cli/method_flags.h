@@ -17,6 +17,10 @@ class MethodFlags {
   /// --form, --group-size, --init, --split, --symmetric, --affine, --per-tensor and --clip.
   void define(CLI::App& app);
 
+  /// --epochs, --batch, --lwc-rate, --let, --let-rate and --let-alpha, for a command that trains
+  /// blocks.
+  void define_training(CLI::App& app);
+
   /// As the command line says, for `bits` of a weight. A group size without a form means the one
   /// form that has groups.
   quant::MethodOptions options(int bits) const;

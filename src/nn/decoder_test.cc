@@ -98,6 +98,48 @@ TEST(Decoder, IsCausal) {
   EXPECT_TRUE(torch::allclose(whole, logits_of(*model, tokens.narrow(1, 0, 4)), 1e-12, 1e-12));
 }
 
+// Doubling is exact: in the weights of q, k and v, in what a hook sees, and in the norm before
+// them.
+TEST(Decoder, HooksAndNormsActWhereTheyStand) {
+  const testing::TempDir dir;
+  arch::test_models::write_gguf(
+      arch::test_models::random_model(arch::test_models::tiny_config(), 5), dir / "m.gguf");
+  const arch::Checkpoint checkpoint = arch::Checkpoint::open(dir / "m.gguf");
+  const auto load = [&] { return load_block(checkpoint, torch::kFloat64, 1); };
+  torch::manual_seed(3);
+  const Tensor x = torch::randn({2, 5, checkpoint.config().dim}, torch::kFloat64);
+  const auto doubled = [&](std::initializer_list<arch::Role> roles) {
+    const auto model = load();
+    for (const arch::Role role : roles) {
+      const Tensor w = read_dense(checkpoint, role, 1, torch::kFloat64) * 2;
+      model->exchange(role, 1, std::make_unique<DenseLinear>(w));
+    }
+    return model->forward_block(1, x);
+  };
+  const auto twice = [](const Tensor& t) { return t * 2; };
+  const Tensor keys_and_values = doubled({arch::Role::kAttnK, arch::Role::kAttnV});
+  const Tensor all = doubled({arch::Role::kAttnQ, arch::Role::kAttnK, arch::Role::kAttnV});
+  auto model = load();
+  model->set_attention_hooks({.cached = twice, .operand = {}});
+  EXPECT_TRUE(model->forward_block(1, x).equal(keys_and_values));
+  int heads = 0;
+  model->set_attention_hooks({.cached = {}, .operand = [&](const Tensor& t) {
+                                heads += static_cast<int>(t.size(1));
+                                EXPECT_EQ(t.size(2), 5);
+                                EXPECT_EQ(t.size(3), checkpoint.config().head_dim);
+                                return twice(t);
+                              }});
+  EXPECT_TRUE(model->forward_block(1, x).equal(all));
+  EXPECT_EQ(heads, checkpoint.config().heads + 2 * checkpoint.config().kv_heads);
+  model = load();
+  const Tensor scale = torch::full({1}, 2.0, torch::kFloat64).requires_grad_();
+  model->set_norm(arch::Role::kAttnNorm, 1, model->norm(arch::Role::kAttnNorm, 1) * scale);
+  const Tensor y = model->forward_block(1, x);
+  EXPECT_TRUE(y.equal(all));
+  y.square().sum().backward();
+  EXPECT_NE(scale.grad().item<double>(), 0);
+}
+
 TEST(Decoder, BlocksInTurnAreTheForwardPass) {
   ONEBIT_REQUIRE_FILE(stories());
   const auto model = load_dense(arch::Checkpoint::open(stories()), torch::kFloat32);

@@ -69,7 +69,8 @@ class Calibration::Observer final : public nn::Linear {
 };
 
 Calibration::Calibration(const arch::Checkpoint& source, const TokenWindows& windows,
-                         const std::filesystem::path& folder, std::stop_token stop)
+                         const std::filesystem::path& folder, std::stop_token stop,
+                         bool with_targets)
     : source_(source),
       batch_windows_(std::max<std::int64_t>(1, kBatchTokens / windows.window)),
       stop_(std::move(stop)),
@@ -85,19 +86,31 @@ Calibration::Calibration(const arch::Checkpoint& source, const TokenWindows& win
                     torch::kInt64)
           .view({windows.count(), windows.window});
   for (std::int64_t i = 0; i < batches(); ++i) {
-    Tensor to = batch(i);
+    Tensor to = batch(states_, i);
     to.copy_(ends->embed(tokens.narrow(0, i * batch_windows_, to.size(0)).contiguous()));
   }
+  if (!with_targets) return;
+  full_file_.emplace(folder, state_bytes(source, windows));
+  full_states_ = torch::from_blob(full_file_->data(), states_.sizes());
+  for (std::int64_t i = 0; i < batches(); ++i) batch(full_states_, i).copy_(batch(states_, i));
 }
 
 std::int64_t Calibration::batches() const noexcept {
   return (states_.size(0) + batch_windows_ - 1) / batch_windows_;
 }
 
-Tensor Calibration::batch(std::int64_t index) {
+Tensor Calibration::batch(const Tensor& states, std::int64_t index) const {
   require_running();
   const std::int64_t first = index * batch_windows_;
-  return states_.narrow(0, first, std::min(batch_windows_, states_.size(0) - first));
+  return states.narrow(0, first, std::min(batch_windows_, states.size(0) - first));
+}
+
+void Calibration::advance(const Tensor& states) {
+  const torch::NoGradGuard no_grad;
+  for (std::int64_t i = 0; i < batches(); ++i) {
+    Tensor x = batch(states, i);
+    x.copy_(block_->forward_block(layer_, x));
+  }
 }
 
 void Calibration::require_running() const {
@@ -108,6 +121,29 @@ void Calibration::begin_block(std::int64_t layer) {
   ONEBIT_CHECK(layer == layer_ + 1 && block_ == nullptr);
   layer_ = layer;
   block_ = nn::load_block(source_, torch::kFloat32, layer);
+  has_targets_ = false;
+}
+
+nn::DecoderModel& Calibration::block() {
+  ONEBIT_CHECK(block_ != nullptr);
+  return *block_;
+}
+
+void Calibration::make_targets() {
+  ONEBIT_CHECK(block_ != nullptr && full_states_.defined() && !has_targets_);
+  advance(full_states_);
+  has_targets_ = true;
+}
+
+Tensor Calibration::inputs(std::int64_t first, std::int64_t count) const {
+  require_running();
+  return states_.narrow(0, first, count);
+}
+
+Tensor Calibration::targets(std::int64_t first, std::int64_t count) const {
+  ONEBIT_CHECK(has_targets_);
+  require_running();
+  return full_states_.narrow(0, first, count);
 }
 
 Tensor Calibration::second_moment(Role role) {
@@ -125,7 +161,7 @@ Tensor Calibration::second_moment(Role role) {
   for (std::int64_t i = 0; i < batches(); ++i) {
     moment.data = nullptr;
     try {
-      block_->forward_block(layer_, batch(i));
+      block_->forward_block(layer_, batch(states_, i));
     } catch (const Enough&) {
       continue;
     }
@@ -150,13 +186,7 @@ void Calibration::replace(Role role, const FakeQuantized& quantized) {
 void Calibration::end_block() {
   ONEBIT_CHECK(block_ != nullptr);
   moments_.clear();
-  if (layer_ + 1 < source_.config().layers) {
-    const torch::NoGradGuard no_grad;
-    for (std::int64_t i = 0; i < batches(); ++i) {
-      Tensor x = batch(i);
-      x.copy_(block_->forward_block(layer_, x));
-    }
-  }
+  if (layer_ + 1 < source_.config().layers) advance(states_);
   block_.reset();
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <torch/types.h>
 
@@ -20,14 +21,30 @@ namespace onebit::quant {
 class Calibration {
  public:
   /// The residual stream of all windows, f32 [windows, tokens, D], is in a scratch file in
-  /// `folder`; in memory are one block's weights and activations of some 2,048 tokens. `source`
+  /// `folder`, and for methods that train blocks (`with_targets`) that of the full-precision model
+  /// in another; in memory are one block's weights and activations of some 2,048 tokens. `source`
   /// must outlive the object; `windows` are whole and no longer than its context. Throws
   /// Error{kIo}.
   Calibration(const arch::Checkpoint& source, const TokenWindows& windows,
-              const std::filesystem::path& folder, std::stop_token stop);
+              const std::filesystem::path& folder, std::stop_token stop, bool with_targets = false);
 
   /// Loads block `layer`: 0 first, then one after the other.
   void begin_block(std::int64_t layer);
+
+  /// The block as loaded, in f32, which a method that trains it may change.
+  nn::DecoderModel& block();
+  std::int64_t layer() const noexcept { return layer_; }
+  std::int64_t windows() const noexcept { return states_.size(0); }
+
+  /// Sends the full-precision stream through the block as it is now: once, before anything of it is
+  /// replaced. Throws Error{kInterrupted}.
+  void make_targets();
+
+  /// What the block reads of windows [first, first + count), after the quantised blocks before it,
+  /// and what the full-precision model has after this block: f32 [count, tokens, D]. Not to be
+  /// written to. Throw Error{kInterrupted}.
+  torch::Tensor inputs(std::int64_t first, std::int64_t count) const;
+  torch::Tensor targets(std::int64_t first, std::int64_t count) const;
 
   /// H = 2/n Σ x xᵀ over all tokens of the n windows, x what the matrix reads: f64 [in, in], as
   /// GPTQ's code has it. Each product of a batch is in f32, their sum in f64. Throws
@@ -44,8 +61,9 @@ class Calibration {
   class Observer;
   struct Moment;
 
-  torch::Tensor batch(std::int64_t index);
+  torch::Tensor batch(const torch::Tensor& states, std::int64_t index) const;
   std::int64_t batches() const noexcept;
+  void advance(const torch::Tensor& states);
   void require_running() const;
 
   const arch::Checkpoint& source_;
@@ -53,7 +71,10 @@ class Calibration {
   std::stop_token stop_;
   ScratchFile file_;
   torch::Tensor states_;  ///< [windows, tokens, D], in file_
+  std::optional<ScratchFile> full_file_;
+  torch::Tensor full_states_;  ///< the same of the full-precision model; undefined: not wanted
   std::int64_t layer_ = -1;
+  bool has_targets_ = false;  ///< full_states_ are past the block
   std::unique_ptr<nn::DecoderModel> block_;
   std::map<arch::Role, torch::Tensor> moments_;  ///< of matrices of the block that wait their turn
 };

@@ -114,6 +114,37 @@ TEST_F(CalibrationOfATinyModel, MomentsAreThoseOfTheModelAsQuantisedSoFar) {
   }
 }
 
+// What a block should give is the full-precision model's state, what it reads the quantised one's.
+TEST_F(CalibrationOfATinyModel, TargetsAreThoseOfTheFullModel) {
+  const torch::NoGradGuard no_grad;
+  const arch::Checkpoint checkpoint = source();
+  const Tensor tokens =
+      torch::tensor(at::ArrayRef<text::TokenId>(tokens_), torch::kInt64).view({-1, kWindow});
+  const auto full = nn::load_dense(checkpoint, torch::kFloat32);
+  const auto mixed = nn::load_dense(checkpoint, torch::kFloat32);
+  Calibration calibration(checkpoint, windows(), dir_ / "", {}, /*with_targets=*/true);
+  EXPECT_EQ(calibration.windows(), 5);
+  for (std::int64_t layer = 0; layer < checkpoint.config().layers; ++layer) {
+    calibration.begin_block(layer);
+    EXPECT_EQ(calibration.layer(), layer);
+    calibration.make_targets();
+    const auto states = full->forward(tokens, {.keep_states = true}).states;
+    const auto found = mixed->forward(tokens, {.keep_states = true}).states;
+    const auto index = static_cast<std::size_t>(layer);
+    EXPECT_TRUE(calibration.targets(2, 3).allclose(states[index + 1].narrow(0, 2, 3), 1e-5, 1e-6));
+    EXPECT_TRUE(calibration.inputs(2, 3).allclose(found[index].narrow(0, 2, 3), 1e-5, 1e-6));
+    calibration.replace(Role::kFfnUp, other(checkpoint, Role::kFfnUp, layer));
+    mixed->exchange(
+        Role::kFfnUp, layer,
+        std::make_unique<FakeLinear>(other(checkpoint, Role::kFfnUp, layer), torch::kFloat32));
+    // A norm that the block's method has changed is the norm that later blocks see.
+    const Tensor norm = mixed->norm(Role::kAttnNorm, layer) * 1.5;
+    calibration.block().set_norm(Role::kAttnNorm, layer, norm);
+    mixed->set_norm(Role::kAttnNorm, layer, norm);
+    calibration.end_block();
+  }
+}
+
 TEST_F(CalibrationOfATinyModel, AnInterruptStopsIt) {
   const arch::Checkpoint checkpoint = source();
   std::stop_source stop;
@@ -122,6 +153,7 @@ TEST_F(CalibrationOfATinyModel, AnInterruptStopsIt) {
   stop.request_stop();
   EXPECT_THAT([&] { calibration.second_moment(Role::kAttnQ); },
               ThrowsMessage<Error>(HasSubstr("interrupted")));
+  EXPECT_THAT([&] { calibration.inputs(0, 1); }, ThrowsMessage<Error>(HasSubstr("interrupted")));
 }
 
 TEST_F(CalibrationOfATinyModel, GptqOfAModelIsWrittenAndBetterThanRounding) {

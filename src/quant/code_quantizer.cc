@@ -41,7 +41,9 @@ CodeQuantizer::Coded CodeQuantizer::code(const MatrixTask& task, Known known) {
   MatrixReport& report = result.fake.report;
   report.shape = shape;
   report.stored_bytes = arch::code_bytes(how, task.out, task.in, scales_);
-  measure_error(task, result.fake.weights, report);
+  MatrixTask coded = task;
+  coded.weights = coded_weights(task);
+  measure_error(coded, result.fake.weights, report);
   return result;
 }
 

@@ -30,6 +30,10 @@ class CodeQuantizer : public Quantizer {
   /// holds them.
   virtual arch::CodeValues quantize(const MatrixTask& task) = 0;
 
+  /// What the codes stand for and errors are measured by: not the task's weights where a method has
+  /// moved scales between tensors.
+  virtual std::span<const float> coded_weights(const MatrixTask& task) { return task.weights; }
+
  private:
   /// Codes, what they stand for, and how far that is from the weights.
   struct Coded {

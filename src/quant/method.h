@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,9 +14,12 @@
 #include "arch/packed_writer.h"
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
+#include "quant/omniquant_training.h"
 #include "quant/svid.h"
 
 namespace onebit::quant {
+
+class Calibration;
 
 struct MethodOptions {
   int bits = 0;                         ///< of Method::bits; 0: the first of them
@@ -30,6 +34,7 @@ struct MethodOptions {
   double damping = 0.01;    ///< gptq: of the second moment's mean diagonal
   bool act_order = false;   ///< gptq: columns of the largest inputs first
   bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
+  OmniquantTraining omniquant;
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
@@ -80,6 +85,12 @@ class Quantizer {
   /// Comes before the first tensor of each layer.
   virtual void begin_layer(std::int64_t) {}
 
+  /// Comes after begin_layer(), for a method that trains whole blocks, whose tensors then follow.
+  /// `calibration` has loaded the block, and the full-precision stream before it. `note` takes a
+  /// short text of how far the training is. Throws Error{kNumeric}, Error{kInterrupted}.
+  using Note = std::function<void(std::string_view)>;
+  virtual void train_block(Calibration&, const Note&) {}
+
   /// Quantises the matrix and adds it to the file. Fills everything of the report but its name.
   /// Throws Error{kNumeric} for weights that it cannot represent.
   virtual MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) = 0;
@@ -95,7 +106,8 @@ class Quantizer {
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}
 };
 
-/// Whether a method reads calibration text: set_inputs() then comes before each matrix.
+/// Whether a method reads calibration text: set_inputs() then comes before each matrix, or
+/// train_block() before each block.
 enum class Calibrates : std::uint8_t {
   kNo,
   kIfAsked,  ///< where there is such text
@@ -107,6 +119,7 @@ struct Method {
   std::string_view summary;   ///< one line, for the help text
   std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
   Calibrates calibrates = Calibrates::kNo;
+  bool trains_blocks = false;  ///< train_block() before each block; for all matrices or none
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.

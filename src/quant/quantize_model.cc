@@ -118,6 +118,19 @@ void require_own_scales(const QuantizeOptions& options) {
               "expected the form paper or free");
 }
 
+/// A method that trains whole blocks, their norms included.
+void require_no_mixture(const QuantizeOptions& options) {
+  const Method* training = options.method->trains_blocks ? options.method : nullptr;
+  for (const Override& o : options.overrides) {
+    if (o.method->trains_blocks) training = o.method;
+  }
+  if (training == nullptr || options.overrides.empty()) return;
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("--override: found method {}, which trains whole blocks, in a mixture, "
+                          "expected it alone",
+                          training->name));
+}
+
 /// But for the source's hash, which takes a pass through its file.
 arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOptions& options,
                                const Assignment& assignment) {
@@ -141,6 +154,7 @@ arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOpt
 std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
                             const QuantizeOptions& options) {
   require_own_scales(options);
+  require_no_mixture(options);
   ThreadPool pool(1);
   const Assignment assignment(source, options, pool);
   arch::PackOptions pack = pack_options(source, options, assignment);
@@ -167,6 +181,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   ONEBIT_CHECK(options.method != nullptr);
   require_full_precision(source);
   require_own_scales(options);
+  require_no_mixture(options);
   const arch::ModelConfig& config = source.config();
   ThreadPool pool(options.threads);
   const Assignment assignment(source, options, pool);
@@ -177,8 +192,9 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
 
   std::unique_ptr<Calibration> calibration;
   if (assignment.any_calibrates()) {
-    calibration = std::make_unique<Calibration>(
-        source, *options.calibration, out.parent_path().empty() ? "." : out.parent_path(), stop);
+    calibration = std::make_unique<Calibration>(source, *options.calibration,
+                                                out.parent_path().empty() ? "." : out.parent_path(),
+                                                stop, options.method->trains_blocks);
   }
 
   const std::uint64_t total = writer.order().size();
@@ -203,6 +219,14 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
         if (layer != 0) calibration->end_block();
         if (layer >= 0) calibration->begin_block(layer);
       }
+      if (layer >= 0 && options.method->trains_blocks) {
+        try {
+          assignment.main().train_block(
+              *calibration, [&](std::string_view note) { progress.update(done, total, note); });
+        } catch (const Error& error) {
+          throw located(error, source, fmt::format("blk.{}", layer));
+        }
+      }
     }
     std::vector<float> values = read(source, tensor, id.layer);
     if (!tensor.linear) {
@@ -216,7 +240,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
       const MatrixTask task = {id.role, id.layer, shape[0], shape[1], values};
       Quantizer& quantizer = assignment.of(id);
       if (calibration) {
-        if (assignment.calibrates(id)) {
+        if (assignment.calibrates(id) && !options.method->trains_blocks) {
           quantizer.set_inputs(calibration->second_moment(id.role));
         }
         calibration->replace(id.role, quantizer.fake_quantize(task));

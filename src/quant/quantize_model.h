@@ -60,9 +60,10 @@ std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesyste
 using OnMatrix = std::function<void(const MatrixReport&)>;
 
 /// Writes `out` whole or not at all. Where a method calibrates, the windows' states are in a
-/// scratch file beside `out`. Throws Error: kUnsupported when the source is already quantised,
-/// kInvalidArgument for a pattern that matches nothing and for a method that lacks its calibration
-/// text, kNumeric for bad weights (naming tensor and element), kIo, kInterrupted.
+/// scratch file beside `out`, of one that trains blocks in two. Throws Error: kUnsupported when the
+/// source is already quantised and for mixtures with a method that trains blocks, kInvalidArgument
+/// for a pattern that matches nothing and for a method that lacks its calibration text, kNumeric
+/// for bad weights (naming tensor and element), kIo, kInterrupted.
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
                               Progress& progress, const std::stop_token& stop);

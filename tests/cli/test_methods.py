@@ -11,10 +11,13 @@ except ImportError:
     gguf = None
 
 TEXT = "Once upon a time there was a little girl who lived in a house near the wood. " * 60
+OMNIQUANT = "omniquant --bits 2 --group-size 16 --epochs 3 --lwc-rate 0.02"
 METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
            "rtn --bits 2 --symmetric", "rtn --bits 1", "gptq --bits 3 --group-size 16",
            "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24",
-           "billm", "billm --group-size 40 --scales f32", "lowrank", "lowrank --bits 8")
+           "billm", "billm --group-size 40 --scales f32", "lowrank", "lowrank --bits 8",
+           "rtn --bits 2 --group-size 16", OMNIQUANT,
+           "omniquant --bits 2 --group-size 40 --scales f32 --let --epochs 1 --batch 3")
 
 
 @needs(STORIES)
@@ -26,7 +29,7 @@ class Methods(CliTest):
         self.text.write_text(TEXT)
 
     def calibration(self, words):
-        calibrated = words.startswith(("gptq", "billm"))
+        calibrated = words.startswith(("gptq", "billm", "omniquant"))
         return ["--calib", self.text, "--samples", "4", "--length", "64"] if calibrated else []
 
     def quantize(self, words, *more):
@@ -52,12 +55,14 @@ class Methods(CliTest):
         for words in ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn --bits 8"):
             self.assertAlmostEqual(found[words] / full, 1, delta=0.01, msg=words)
         self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
+        self.assertLess(found[OMNIQUANT], 0.7 * found["rtn --bits 2 --group-size 16"])
 
     def test_a_text_calibrates_the_same_whatever_the_threads(self):
-        words = "gptq --bits 4"
-        first = self.quantize(words, "-t", "1")[0].read_bytes()
-        self.assertEqual(self.quantize(words, "-t", "1")[0].read_bytes(), first)
-        self.assertEqual(self.files(), ["out.gguf", "text.txt"])
+        for words in ("gptq --bits 4", "omniquant --bits 4 --epochs 2 --let"):
+            with self.subTest(method=words):
+                first = self.quantize(words, "-t", "1")[0].read_bytes()
+                self.assertEqual(self.quantize(words, "-t", "1")[0].read_bytes(), first)
+                self.assertEqual(self.files(), ["out.gguf", "text.txt"])
 
     def test_overrides(self):
         _, said = self.quantize("rtn", "--override", "blk.0.*=int8", "--override", "*.ffn_down=gptq:3",
@@ -141,6 +146,15 @@ class Methods(CliTest):
               "expected 900")
         wrong(f"gptq --calib {self.text} --length 4096", "window: found 4096", "512")
         wrong(f"gptq --calib {self.dir}/absent.txt", "absent.txt")
+        wrong("omniquant", "method omniquant", "no calibration text", "--calib")
+        wrong("omniquant --bits 1", "bits of method omniquant", "'1'", "2, 3, 4, 5, 6, 7, 8")
+        for flag in ("--lwc-rate", "--let-rate"):
+            for rate in ("0", "-0.1", "nan"):
+                wrong(f"omniquant {flag}={rate}", flag, f"'{rate}'", "expected a number from", expect=2)
+        wrong("omniquant --epochs 0", "--epochs", "'0'", "from 1 to", expect=2)
+        calibration = f"--calib {self.text} --samples 2 --length 64"
+        wrong(f"omniquant {calibration} --override *.ffn_down=rtn", "--override", "omniquant", "expected it alone")
+        wrong(f"rtn {calibration} --override *.ffn_down=omniquant:2", "--override", "omniquant", "expected it alone")
         self.assertEqual(self.files(), ["text.txt"])
 
     @unittest.skipUnless(gguf, "absent: Python's gguf (tools/setup.sh installs it)")

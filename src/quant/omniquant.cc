@@ -1,0 +1,178 @@
+// The method `omniquant`: grids of codes whose limits are trained on calibration text, a block at a
+// time, and with them scales that move between tensors.
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "quant/calibration.h"
+#include "quant/code_quantizer.h"
+#include "quant/omniquant_block.h"
+#include "quant/quantize_model.h"
+
+namespace onebit::quant {
+namespace {
+
+using arch::Role;
+using torch::Tensor;
+
+constexpr int kBits[] = {4, 2, 3, 5, 6, 7, 8};
+
+std::vector<float> floats(const Tensor& t) {
+  const Tensor flat = t.to(torch::kFloat32).contiguous();
+  return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
+}
+
+/// Whether some group's weights have one sign: its zero point is then outside the codes.
+bool has_group_of_one_sign(const MatrixTask& task, std::int64_t group_size) {
+  const std::vector<std::int32_t> ends = arch::group_ends(task.in, group_size);
+  for (std::int64_t r = 0; r < task.out; ++r) {
+    const std::span<const float> row = task.weights.subspan(static_cast<std::size_t>(r * task.in),
+                                                            static_cast<std::size_t>(task.in));
+    std::int32_t begin = 0;
+    for (const std::int32_t end : ends) {
+      const auto [low, high] = std::minmax_element(row.begin() + begin, row.begin() + end);
+      if (*low > 0 || *high < 0) return true;
+      begin = end;
+    }
+  }
+  return false;
+}
+
+class OmniquantQuantizer final : public CodeQuantizer {
+ public:
+  OmniquantQuantizer(const arch::Checkpoint& source, const MethodOptions& options)
+      : CodeQuantizer(options.scales) {
+    options_.bits = options.bits;
+    options_.group_size = options.group_size;
+    options_.scales = options.scales;
+    options_.training = options.omniquant;
+    look_at_weights(source);
+  }
+
+  void train_block(Calibration& calibration, const Note& note) override {
+    const std::int64_t layer = calibration.layer();
+    InputPeaks peaks;
+    if (options_.training.let) {
+      peaks = input_peaks(calibration.block(), layer, [&] { calibration.make_targets(); });
+    } else {
+      calibration.make_targets();
+    }
+    OmniquantBlock block(calibration.block(), layer, options_, peaks);
+    train(block, calibration, note);
+    layer_ = layer;
+    matrices_.clear();
+    norms_.clear();
+    for (const arch::TensorSpec& spec : calibration.block().config().arch->tensors) {
+      if (spec.linear) {
+        matrices_[spec.role] = {block.codes(spec.role), {}};
+        if (options_.training.let) matrices_[spec.role].weights = floats(block.weight(spec.role));
+      } else if (spec.per_layer && options_.training.let) {
+        norms_[spec.role] = floats(block.norm(spec.role));
+      }
+    }
+  }
+
+  void adjust(Role role, std::int64_t layer, std::span<float> values) override {
+    const auto found = norms_.find(role);
+    if (layer != layer_ || found == norms_.end()) return;
+    ONEBIT_CHECK(found->second.size() == values.size());
+    std::copy(found->second.begin(), found->second.end(), values.begin());
+  }
+
+ protected:
+  arch::CodeSpec spec(const arch::TensorId& id, const formats::Shape& shape) const override {
+    arch::CodeSpec spec;
+    spec.bits = options_.bits;
+    spec.groups = arch::group_count(shape[1], options_.group_size);
+    // A scale of the transformation may change its sign, and so that of weights; and a small scale
+    // that f16 rounds down may make 256 of the zero point 255.
+    const bool wide = options_.training.let || options_.bits == 8 || one_sign_.contains(id);
+    spec.zero = wide ? formats::DType::kI16 : formats::DType::kI8;
+    return spec;
+  }
+
+  arch::CodeValues quantize(const MatrixTask& task) override { return trained(task).values; }
+
+  std::span<const float> coded_weights(const MatrixTask& task) override {
+    return options_.training.let ? trained(task).weights : task.weights;
+  }
+
+ private:
+  struct Trained {
+    arch::CodeValues values;
+    std::vector<float> weights;  ///< transformed; empty without the transformation
+  };
+
+  const Trained& trained(const MatrixTask& task) const {
+    ONEBIT_CHECK(task.layer == layer_);
+    return matrices_.at(task.role);
+  }
+
+  /// Which zero points they will need; hours are not to be spent before one is found that is not
+  /// finite.
+  void look_at_weights(const arch::Checkpoint& source) {
+    for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
+      const arch::TensorSpec& tensor = *arch::find_tensor(*source.config().arch, id.role);
+      if (!tensor.linear) continue;
+      const formats::Shape shape = arch::shape_of(source.config(), tensor);
+      std::vector<float> weights(static_cast<std::size_t>(shape[0] * shape[1]));
+      source.read_f32(id.role, id.layer, weights);
+      source.release(id.role, id.layer);
+      const MatrixTask task = {id.role, id.layer, shape[0], shape[1], weights};
+      try {
+        require_finite(task);
+      } catch (const Error& error) {
+        throw located(error, source, arch::gguf_name(tensor, id.layer));
+      }
+      if (has_group_of_one_sign(task, options_.group_size)) one_sign_.insert(id);
+    }
+  }
+
+  void train(OmniquantBlock& block, const Calibration& calibration, const Note& note) const {
+    const OmniquantTraining& training = options_.training;
+    const BlockSamples samples = {
+        calibration.windows(),
+        [&](std::int64_t first, std::int64_t count) { return calibration.inputs(first, count); },
+        [&](std::int64_t first, std::int64_t count) { return calibration.targets(first, count); }};
+    const std::int64_t steps = (samples.windows + training.batch - 1) / training.batch;
+    double first_loss = 0;
+    double sum = 0;
+    block.train(samples, [&](std::int64_t step, double loss) {
+      const std::int64_t of_epoch = step % steps;
+      sum = of_epoch == 0 ? loss : sum + loss;
+      const double mean = sum / static_cast<double>(of_epoch + 1);
+      if (step == steps - 1) first_loss = mean;
+      note(fmt::format("blk.{}: epoch {} of {}, loss {:.4g}", calibration.layer(), step / steps + 1,
+                       training.epochs, mean));
+    });
+    log(LogLevel::kInfo,
+        fmt::format("blk.{}: loss {:.4g} in the first epoch, {:.4g} in the last",
+                    calibration.layer(), first_loss, sum / static_cast<double>(steps)));
+  }
+
+  OmniquantOptions options_;
+  std::set<arch::TensorId> one_sign_;  ///< matrices with groups of one sign
+  std::int64_t layer_ = -1;            ///< whose results these are:
+  std::map<Role, Trained> matrices_;
+  std::map<Role, std::vector<float>> norms_;
+};
+
+}  // namespace
+
+extern const Method method_omniquant = {
+    .name = "omniquant",
+    .summary = "codes between limits that are trained block by block to keep its output",
+    .bits = kBits,
+    .calibrates = Calibrates::kAlways,
+    .trains_blocks = true,
+    .make = [](const arch::Checkpoint& source, const MethodOptions& options,
+               ThreadPool&) -> std::unique_ptr<Quantizer> {
+      return std::make_unique<OmniquantQuantizer>(source, options);
+    },
+};
+
+}  // namespace onebit::quant
