@@ -188,6 +188,7 @@ class Quantize final : public Command {
                         {"split", word_of(options_.method_options.svid.split)},
                         {"form", word_of(options_.method_options.form)},
                         {"group_size", options_.method_options.group_size},
+                        {"refine", word_of(options_.method_options.refinement)},
                         {"matrices", std::move(matrices)},
                         {"totals",
                          {{"matrices", totals.matrices},

@@ -16,7 +16,7 @@ void MethodFlags::define(CLI::App& app) {
   define_number(
       app, "--group-size", options_.group_size,
       "inputs that share a scale, 0 for a whole row; of 1-bit layers 16, 32, 64 or 128, and the "
-      "form foldable only; of billm a block's, 0 for 128",
+      "form foldable only; of billm and arb a block's, 0 for 128",
       std::int64_t{0}, kMaxCount);
   define_choice(app, "--init", options_.svid.init, "how the scales of a matrix start");
   define_choice(app, "--split", options_.svid.split,
@@ -28,11 +28,14 @@ void MethodFlags::define(CLI::App& app) {
   define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
                 1.0);
   define_number(app, "--damp", options_.damping,
-                "gptq, billm: added to the second moment's diagonal, as a part of its mean", 0.0,
+                "gptq, billm, arb: added to the second moment's diagonal, as a part of its mean", 0.0,
                 1e6);
   app.add_flag("--act-order", options_.act_order, "gptq: inputs that are largest first");
   app.add_flag("--static-groups", options_.static_groups,
                "gptq: the grids of groups from the weights as they are");
+  define_choice(app, "--refine", options_.refinement,
+                "arb: what is fitted by turns with signs: scales of rows and of columns (ARB-RC), "
+                "means and scales of rows (ARB), or these to the inputs too (ARB-X)");
 }
 
 quant::MethodOptions MethodFlags::options(int bits) const {

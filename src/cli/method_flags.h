@@ -14,7 +14,7 @@ std::vector<std::string_view> method_names();
 
 class MethodFlags {
  public:
-  /// --form, --group-size, --init, --split, --symmetric, --affine, --per-tensor and --clip.
+  /// Those of every method: --form, --group-size, …, --refine.
   void define(CLI::App& app);
 
   /// As the command line says, for `bits` of a weight. A group size without a form means the one

@@ -13,6 +13,7 @@
 #include "arch/packed_writer.h"
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
+#include "quant/arb_refinement.h"
 #include "quant/svid.h"
 
 namespace onebit::quant {
@@ -27,9 +28,10 @@ struct MethodOptions {
   bool affine = false;      ///< int8: with zero points
   bool per_tensor = false;  ///< int8: one scale for the whole matrix
   double clip = 1;          ///< int8: the part of a range that codes cover
-  double damping = 0.01;    ///< gptq: of the second moment's mean diagonal
+  double damping = 0.01;    ///< gptq, billm, arb: of the second moment's mean diagonal
   bool act_order = false;   ///< gptq: columns of the largest inputs first
   bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
+  Refinement refinement = Refinement::kRowsColumns;  ///< arb
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
