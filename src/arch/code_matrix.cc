@@ -7,8 +7,8 @@
 namespace onebit::arch {
 namespace {
 
-/// What a code of an input stands for, `grid` being its row's and group's. `matrix` is CodeMatrix or
-/// CodeValues.
+/// What a code of an input stands for, `grid` being its row's and group's. `matrix` is CodeMatrix
+/// or CodeValues.
 template <class Matrix>
 float weight(const Matrix& matrix, int bits, std::size_t grid, std::size_t group, unsigned code,
              std::size_t input, std::size_t in) {

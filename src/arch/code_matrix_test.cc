@@ -29,8 +29,8 @@ TEST(GroupEnds, TheLastMayBePartial) {
   EXPECT_EQ(group_ends(5, 128), Ends{5});
 }
 
-/// By the definition in code_matrix.h, element by element; of products, groups are by turns sums and
-/// one of both.
+/// By the definition in code_matrix.h, element by element; of products, groups are by turns sums
+/// and one of both.
 std::vector<float> meaning(const CodeSpec& spec, const CodeValues& values, std::int64_t out) {
   const std::size_t in = values.codes.size() / static_cast<std::size_t>(out);
   std::vector<float> w(values.codes.size());

@@ -163,8 +163,7 @@ StoredCodes find_codes(const file::GgufFile& gguf, const std::string& base,
     stored.row_scale =
         require(gguf, named(base, kRowScaleSuffix), {out, count, 2}, kScaleTypes).view;
     stored.kinds = require(gguf, named(base, kKindsSuffix), {count}, kI8).view;
-    stored.in_scale =
-        require(gguf, named(base, kInScaleSuffix), {2, stored.in}, kScaleTypes).view;
+    stored.in_scale = require(gguf, named(base, kInScaleSuffix), {2, stored.in}, kScaleTypes).view;
   } else if (gguf.find_tensor(named(base, kLevelsSuffix)) != nullptr) {
     stored.levels = require(gguf, named(base, kLevelsSuffix),
                             {out, count, std::int64_t{1} << stored.bits}, kScaleTypes)

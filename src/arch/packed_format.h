@@ -17,14 +17,14 @@ inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out] 
 
 // Of a matrix of codes (code_matrix.h); scales of inputs have kInScaleSuffix, [in] or,
 // beside scales of rows, [2, in].
-inline constexpr std::string_view kCodesSuffix = ".codes";    ///< i8 [out, row bytes]
-inline constexpr std::string_view kGroupsSuffix = ".groups";  ///< i32: bits, ends of groups
-inline constexpr std::string_view kScaleSuffix = ".scale";    ///< [out, groups]
-inline constexpr std::string_view kZeroSuffix = ".zero";      ///< i8, less kZeroOffset, or i16
-inline constexpr std::string_view kLevelsSuffix = ".levels";  ///< [out, groups, 2^bits]
+inline constexpr std::string_view kCodesSuffix = ".codes";         ///< i8 [out, row bytes]
+inline constexpr std::string_view kGroupsSuffix = ".groups";       ///< i32: bits, ends of groups
+inline constexpr std::string_view kScaleSuffix = ".scale";         ///< [out, groups]
+inline constexpr std::string_view kZeroSuffix = ".zero";           ///< i8, less kZeroOffset, or i16
+inline constexpr std::string_view kLevelsSuffix = ".levels";       ///< [out, groups, 2^bits]
 inline constexpr std::string_view kRowScaleSuffix = ".row_scale";  ///< [out, groups, 2]
-inline constexpr std::string_view kKindsSuffix = ".kinds";    ///< i8 [groups]: ProductKind
-inline constexpr std::string_view kOrderSuffix = ".order";    ///< i32 [in]
+inline constexpr std::string_view kKindsSuffix = ".kinds";         ///< i8 [groups]: ProductKind
+inline constexpr std::string_view kOrderSuffix = ".order";         ///< i32 [in]
 inline constexpr float kZeroOffset = 128.0F;
 
 inline constexpr std::uint32_t kPackedVersion = 2;  ///< 1 had input scales in form foldable, too

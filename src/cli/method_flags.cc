@@ -28,8 +28,8 @@ void MethodFlags::define(CLI::App& app) {
   define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
                 1.0);
   define_number(app, "--damp", options_.damping,
-                "gptq, billm, arb: added to the second moment's diagonal, as a part of its mean", 0.0,
-                1e6);
+                "gptq, billm, arb: added to the second moment's diagonal, as a part of its mean",
+                0.0, 1e6);
   app.add_flag("--act-order", options_.act_order, "gptq: inputs that are largest first");
   app.add_flag("--static-groups", options_.static_groups,
                "gptq: the grids of groups from the weights as they are");

@@ -11,10 +11,15 @@ namespace {
 
 using torch::Tensor;
 
+/// [rows, columns], or [rows, 1] where columns have no scales.
+Tensor scale_of(const RefinedTerms& terms, std::int64_t o) {
+  const Tensor rows = terms.scale[o].unsqueeze(1);
+  return terms.column_scale.defined() ? rows * terms.column_scale[o] : rows;
+}
+
 /// One term of Ŵ, everywhere.
 Tensor part(const RefinedTerms& terms, std::int64_t o) {
-  const Tensor scaled = terms.scale[o].unsqueeze(1) * terms.sign[o];
-  return terms.column_scale.defined() ? scaled * terms.column_scale[o] : scaled;
+  return scale_of(terms, o) * terms.sign[o];
 }
 
 /// w less every term but one and less the mean.
@@ -29,12 +34,8 @@ Tensor left_for(const Tensor& w, const RefinedTerms& terms, std::int64_t o) {
 /// Of two terms: the signs of the nearest of four levels, of equally near ones the first.
 Tensor nearest_signs(const Tensor& w, const RefinedTerms& terms) {
   const Tensor left = w - terms.mean.unsqueeze(1);
-  const auto scales = [&](std::int64_t o) {
-    const Tensor rows = terms.scale[o].unsqueeze(1);
-    return (terms.column_scale.defined() ? rows * terms.column_scale[o] : rows).expand_as(w);
-  };
-  const Tensor first = scales(0);
-  const Tensor second = scales(1);
+  const Tensor first = scale_of(terms, 0);
+  const Tensor second = scale_of(terms, 1);
   Tensor signs = torch::empty_like(terms.sign);
   Tensor least = torch::full_like(w, std::numeric_limits<double>::infinity());
   for (const double a : {-1.0, 1.0}) {
@@ -54,6 +55,8 @@ RefinedTerms start_plain(const Tensor& w, const Tensor& mask, int order) {
   terms.mean = torch::zeros({w.size(0)}, torch::kFloat64);
   std::vector<Tensor> scales;
   std::vector<Tensor> signs;
+  scales.reserve(static_cast<std::size_t>(order));
+  signs.reserve(static_cast<std::size_t>(order));
   for (const Term& term : binarise(w, mask, order).terms) {
     terms.mean += term.mean;
     scales.push_back(term.scale);
@@ -64,11 +67,15 @@ RefinedTerms start_plain(const Tensor& w, const Tensor& mask, int order) {
   return terms;
 }
 
-/// r_i = mean_j |w_ij|, c_j = mean_i |w_ij| / r_i, b = sign(w), each term of what the first leaves.
+/// r_i = mean_j |w_ij|, c_j = mean_i |w_ij| / r_i, b = sign(w), each term of what those before
+/// leave.
 RefinedTerms start_rows_columns(const Tensor& w, const Tensor& on, int order) {
   std::vector<Tensor> rows;
   std::vector<Tensor> columns;
   std::vector<Tensor> signs;
+  for (std::vector<Tensor>* terms : {&rows, &columns, &signs}) {
+    terms->reserve(static_cast<std::size_t>(order));
+  }
   Tensor left = w * on;
   for (int o = 0; o < order; ++o) {
     const Tensor magnitude = left.abs();
@@ -147,7 +154,9 @@ void fit_to_inputs(RefinedTerms& terms, const Tensor& w, const Tensor& mask, con
     Tensor norm;
     Fit(const Tensor& direction, const Tensor& s)
         : image(direction.matmul(s)), norm((image * direction).sum(1)) {}
-    Tensor operator()(const Tensor& target) const { return quotient((image * target).sum(1), norm); }
+    Tensor operator()(const Tensor& target) const {
+      return quotient((image * target).sum(1), norm);
+    }
   };
   const Fit fit_mean(on, s);
   std::vector<Fit> fits;

@@ -1,5 +1,5 @@
-// ARB-LLM's alternating refinement of a binarisation (arXiv 2410.03129, sections 3.1 to 3.3), of the
-// weights of a mask, row by row. Each step is the least-squares optimum of one unknown with the
+// ARB-LLM's alternating refinement of a binarisation (arXiv 2410.03129, sections 3.1 to 3.3), of
+// the weights of a mask, row by row. Each step is the least-squares optimum of one unknown with the
 // newest of the others.
 //
 // With w a row on the mask, n its weights, <,> sums over the mask, 0/0 = 0, first order:

@@ -39,8 +39,7 @@ class Solver {
     const Tensor of_salient =
         store(columns, begin, bit_of(both.sign[0]) + 2 * bit_of(both.sign[1]), both);
     const Tensor sign = torch::where(large, bit_of(more.sign[0]), bit_of(less.sign[0]));
-    const Tensor of_others =
-        store(~columns, begin, sign + 2 * large.to(torch::kInt64), less, more);
+    const Tensor of_others = store(~columns, begin, sign + 2 * large.to(torch::kInt64), less, more);
     return torch::where(salient, of_salient, of_others);
   }
 

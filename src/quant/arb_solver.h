@@ -4,10 +4,10 @@
 // In a block, with s_ij = w_ij² / U_jj²:
 //   salient columns  BiLLM's; of second order
 //   split            the others' weights into large and small by a percentile of s that leaves the
-//                    least error of s - ŝ: ŝ is s refined in the salient columns (by kRowsColumns for
-//                    kRowsColumns, else by kPlain) and binarised, not refined, in both parts. The
-//                    error is the mean square; for kInputs tr(D S Dᵀ), D = s - ŝ, S = XᵀX of the
-//                    block
+//                    least error of s - ŝ: ŝ is s refined in the salient columns (by kRowsColumns
+//                    for kRowsColumns, else by kPlain) and binarised, not refined, in both parts.
+//                    The error is the mean square; for kInputs tr(D S Dᵀ), D = s - ŝ, S = XᵀX of
+//                    the block
 //   binarisation     refined in each of the three; large and small ones of first order
 // Two bits a weight: kPlain and kInputs with levels of its row in its block as BiLLM, kRowsColumns
 // with products of scales of rows and of columns. The publication's column-group bitmap, a split of
@@ -41,7 +41,8 @@ struct ArbResult {
   torch::Tensor weights;  ///< Ŵ, f64 [out, in]
 };
 
-/// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor().
+/// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor(), and Error{kNumeric} for scales
+/// that their type cannot hold.
 ArbResult arb(std::span<const float> w, std::int64_t out, std::int64_t in, const torch::Tensor& h,
               const ArbOptions& options);
 

@@ -1,9 +1,10 @@
 // ARB-LLM's refinements of masks and of whole matrices against tools/golden/make_arb.py.
 #include "quant/arb_solver.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/test_paths.h"
 #include "file/safetensors.h"
 #include "nn/test_golden.h"
@@ -51,20 +52,20 @@ class ArbMasks : public ::testing::Test {
 };
 
 TEST_F(ArbMasks, EveryIterationIsTheReferences) {
-  for (const auto& [method, kind] : {std::pair{"arb", Refinement::kPlain},
-                                     std::pair{"arb_x", Refinement::kPlain},
-                                     std::pair{"arb_rc", Refinement::kRowsColumns}}) {
+  for (const auto& [method, kind] :
+       {std::pair{"arb", Refinement::kPlain}, std::pair{"arb_x", Refinement::kPlain},
+        std::pair{"arb_rc", Refinement::kRowsColumns}}) {
     for (const int order : {1, 2}) {
       for (const char* which : {"all", "part"}) {
-        const std::string at = std::string(method) + "/" + std::to_string(order) + "/" + which + "/";
+        const std::string at =
+            std::string(method) + "/" + std::to_string(order) + "/" + which + "/";
         SCOPED_TRACE(at);
         const Tensor part = mask(which);
         const Tensor errors = golden_.get(at + "errors");
         ASSERT_EQ(errors.size(0), kRefineIterations + 1);
         for (int i = 0; i <= kRefineIterations; ++i) {
           const Tensor left = (w_ - refine(kind, w_, part, order, i).value(part)) * part;
-          const double error =
-              (left.square().sum() / (w_ * part).square().sum()).item<double>();
+          const double error = (left.square().sum() / (w_ * part).square().sum()).item<double>();
           EXPECT_NEAR(error, errors[i].item<double>(), 1e-12) << i;
         }
         if (!golden_.has(at + "x_errors")) compare(refine(kind, w_, part, order), part, at);
@@ -86,8 +87,7 @@ TEST_F(ArbMasks, InputsAreFittedAsInTheReference) {
         RefinedTerms terms = refine(Refinement::kPlain, w_, part, order);
         fit_to_inputs(terms, w_, part, s, i);
         const Tensor d = w - terms.value(part);
-        const double error =
-            ((d.matmul(s) * d).sum() / (w.matmul(s) * w).sum()).item<double>();
+        const double error = ((d.matmul(s) * d).sum() / (w.matmul(s) * w).sum()).item<double>();
         EXPECT_NEAR(error, errors[i].item<double>(), 1e-12) << i;
         if (i == kRefineIterations) compare(terms, part, at);
       }
@@ -176,6 +176,20 @@ TEST(Arb, StoredIsWhatWasCompensated) {
       EXPECT_LE(largest(stored - found.weights), 0x1p-22 * largest(found.weights));
       EXPECT_EQ(std::ssize(found.values.ends), arb_spec(17, options).groups);
     }
+  }
+}
+
+TEST(Arb, ScalesBeyondTheirTypeAreNamed) {
+  const Tensor w = 1e6 * (torch::rand({3, 17}) + 0.5);
+  const Tensor x = torch::rand({100, 17}, torch::kFloat64);
+  for (const Refinement kind : {Refinement::kRowsColumns, Refinement::kPlain}) {
+    const auto run = [&](formats::DType scales) {
+      return arb({w.data_ptr<float>(), 51}, 3, 17, x.t().matmul(x),
+                 {.refinement = kind, .block = 8, .scales = scales});
+    };
+    EXPECT_THAT([&] { run(formats::DType::kF16); },
+                ::testing::ThrowsMessage<Error>(::testing::HasSubstr("that f16 can hold")));
+    EXPECT_TRUE(run(formats::DType::kF32).weights.isfinite().all().item<bool>());
   }
 }
 

@@ -31,6 +31,8 @@ Tensor quantise(const Tensor& w, std::int64_t begin, const Tensor& factor, Group
   const Binarised parts[] = {binarise(w, ~salient & ~large, 1), binarise(w, large, 1)};
   std::vector<Tensor> salient_levels;
   std::vector<Tensor> levels;
+  salient_levels.reserve(4);
+  levels.reserve(4);
   for (int code = 0; code < 4; ++code) {
     salient_levels.push_back(level(twice.terms[0], code % 2) + level(twice.terms[1], code / 2));
     levels.push_back(level(parts[code / 2].terms[0], code % 2));
@@ -39,8 +41,8 @@ Tensor quantise(const Tensor& w, std::int64_t begin, const Tensor& factor, Group
       codes.add(columns, begin, bit_of(twice.terms[0]) + 2 * bit_of(twice.terms[1]),
                 torch::stack(salient_levels, 1));
   const Tensor sign = torch::where(large, bit_of(parts[1].terms[0]), bit_of(parts[0].terms[0]));
-  const Tensor of_others = codes.add(~columns, begin, sign + 2 * large.to(torch::kInt64),
-                                     torch::stack(levels, 1));
+  const Tensor of_others =
+      codes.add(~columns, begin, sign + 2 * large.to(torch::kInt64), torch::stack(levels, 1));
   return torch::where(salient, of_salient, of_others);
 }
 

@@ -1,10 +1,12 @@
 #include "quant/binarization.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <limits>
 #include <utility>
 
 #include "base/check.h"
+#include "base/error.h"
 
 namespace onebit::quant {
 namespace {
@@ -20,8 +22,8 @@ Tensor percentiles(const Tensor& t) {
   const Tensor at = torch::linspace(0.1, 0.9, kThresholds, torch::kFloat64) *
                     static_cast<double>(sorted.size(0) - 1);
   const Tensor below = at.floor();
-  return torch::lerp(sorted.take(below.to(torch::kInt64)),
-                     sorted.take(at.ceil().to(torch::kInt64)), at - below);
+  return torch::lerp(sorted.take(below.to(torch::kInt64)), sorted.take(at.ceil().to(torch::kInt64)),
+                     at - below);
 }
 
 template <class Value>
@@ -43,6 +45,7 @@ Binarised binarise(const Tensor& w, const Tensor& mask, int order) {
   const Tensor count = on.sum(1);
   Binarised result;
   result.value = torch::zeros_like(w);
+  result.terms.reserve(static_cast<std::size_t>(order));
   Tensor left = w * on;
   for (int i = 0; i < order; ++i) {
     Term term;
@@ -143,7 +146,13 @@ GroupedCodes::GroupedCodes(std::int64_t out, std::int64_t in, std::int64_t group
 Tensor GroupedCodes::rounded(const Tensor& t) const {
   if (type_ == formats::DType::kF64) return t;
   const Tensor single = t.to(torch::kFloat32);
-  return (type_ == formats::DType::kF16 ? single.to(torch::kFloat16) : single).to(torch::kFloat64);
+  Tensor stored =
+      (type_ == formats::DType::kF16 ? single.to(torch::kFloat16) : single).to(torch::kFloat64);
+  if (stored.isfinite().all().item<bool>()) return stored;
+  throw Error(
+      ErrorCode::kNumeric,
+      fmt::format("scale: found a magnitude of {}, expected one that {} can hold (--scales)",
+                  t.abs().max().item<double>(), formats::info(type_).name));
 }
 
 Tensor GroupedCodes::place(const Tensor& columns, std::int64_t begin, const Tensor& codes) {
@@ -182,8 +191,7 @@ Tensor GroupedCodes::add(const Tensor& columns, std::int64_t begin, const Tensor
     row_scale_.select(1, std::ssize(values_.ends)).copy_(rows.t());
     values_.kinds.push_back(kind);
     const Tensor indices = place(columns, begin, codes);
-    in_scale_.index_copy_(1, indices + begin,
-                          inputs.index_select(1, indices).to(torch::kFloat32));
+    in_scale_.index_copy_(1, indices + begin, inputs.index_select(1, indices).to(torch::kFloat32));
   }
   Tensor weights = torch::zeros(codes.sizes(), torch::kFloat64);
   for (std::int64_t term = 0; term < 2; ++term) {

@@ -42,9 +42,9 @@ double mean_square(const torch::Tensor& t);
 /// s = w² / U_jj², U the block's part of inverse_factor() (BiLLM, Algorithm 2).
 torch::Tensor saliency(const torch::Tensor& w, const torch::Tensor& factor);
 
-/// bool [columns]: the n of largest Σ_i |t_ij| whose separation leaves the least error when t itself
-/// is binarised twice over in both parts; n = 1 … min(50, columns) - 1. One column alone is not
-/// salient.
+/// bool [columns]: the n of largest Σ_i |t_ij| whose separation leaves the least error when t
+/// itself is binarised twice over in both parts; n = 1 … min(50, columns) - 1. One column alone is
+/// not salient.
 torch::Tensor salient_columns(const torch::Tensor& t);
 
 /// mask [rows, columns], the large ones of `part`: |t| ≥ the threshold that leaves the least
@@ -53,12 +53,12 @@ torch::Tensor large_weights(
     const torch::Tensor& t, const torch::Tensor& part,
     const std::function<double(const torch::Tensor& large, const torch::Tensor& small)>& error);
 
-/// Replaces w [out, in] block by block of `block` columns by what `quantise(W_b, first column)` says
-/// stands for them; columns after a block make up for its errors as in GPTQ: with E = (W_b - Ŵ_b) /
-/// diag(U_bb), W_later -= E U_b,later; `factor` is U.
-void quantise_blocks(torch::Tensor& w, const torch::Tensor& factor, std::int64_t block,
-                     const std::function<torch::Tensor(const torch::Tensor& w, std::int64_t begin)>&
-                         quantise);
+/// Replaces w [out, in] block by block of `block` columns by what `quantise(W_b, first column)`
+/// says stands for them; columns after a block make up for its errors as in GPTQ: with E = (W_b -
+/// Ŵ_b) / diag(U_bb), W_later -= E U_b,later; `factor` is U.
+void quantise_blocks(
+    torch::Tensor& w, const torch::Tensor& factor, std::int64_t block,
+    const std::function<torch::Tensor(const torch::Tensor& w, std::int64_t begin)>& quantise);
 
 /// Two groups a block, salient columns and then the others; one where a block has one column.
 std::int64_t block_groups(std::int64_t in, std::int64_t block);
@@ -66,8 +66,8 @@ std::int64_t block_groups(std::int64_t in, std::int64_t block);
 /// Codes of two bits with a level table a row and group.
 arch::CodeSpec table_spec(std::int64_t in, std::int64_t block);
 
-/// A matrix of two-bit codes, group after group in the file's order. Scales and levels are rounded to
-/// a type that files have (f64: not at all).
+/// A matrix of two-bit codes, group after group in the file's order. Scales and levels are rounded
+/// to a type that files have (f64: not at all); what it cannot hold throws Error{kNumeric}.
 class GroupedCodes {
  public:
   GroupedCodes(std::int64_t out, std::int64_t in, std::int64_t groups, formats::DType type);

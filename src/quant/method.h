@@ -32,7 +32,7 @@ struct MethodOptions {
   bool act_order = false;   ///< gptq: columns of the largest inputs first
   bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
   Refinement refinement = Refinement::kRowsColumns;  ///< arb
-  formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
+  formats::DType scales = formats::DType::kF16;      ///< element type of stored g and h
 };
 
 /// One linear matrix of the model, in canonical layout.

@@ -144,6 +144,29 @@ class Methods(CliTest):
             self.assertAlmostEqual(((weights - full) ** 2).sum() / (full ** 2).sum(), matrix["relative_error"],
                                    delta=1e-6)
 
+    @unittest.skipUnless(gguf, "absent: Python's gguf (tools/setup.sh installs it)")
+    def test_python_reads_products(self):
+        """By what docs/formats.md says of them."""
+        out, said = self.quantize("arb --group-size 40 --scales f32")
+        source = {t.name: t.data for t in gguf.GGUFReader(STORIES).tensors}
+        tensors = {t.name: t.data for t in gguf.GGUFReader(out).tensors}
+        for matrix in said["matrices"]:
+            name, columns = matrix["name"], matrix["shape"][1]
+            ends, order = tensors[f"{name}.groups"][1:], tensors[f"{name}.order"]
+            bits = np.unpackbits(tensors[f"{name}.codes"].view(np.uint8), axis=1, bitorder="little").astype(float)
+            low, high = bits[:, :2 * columns:2], bits[:, 1:2 * columns:2]
+            group = np.searchsorted(ends, np.arange(columns), side="right")
+            both = tensors[f"{name}.kinds"][group] == 1
+            a = np.where(both, 2 * low - 1, (2 * low - 1) * (1 - high))
+            b = np.where(both, 2 * high - 1, (2 * low - 1) * high)
+            rows = tensors[f"{name}.row_scale"][:, group].astype(np.float64)
+            inputs = tensors[f"{name}.in_scale"][:, order]
+            weights = np.empty_like(a)
+            weights[:, order] = a * rows[..., 0] * inputs[0] + b * rows[..., 1] * inputs[1]
+            full = source[f"{name}.weight"].astype(np.float64)
+            self.assertAlmostEqual(((weights - full) ** 2).sum() / (full ** 2).sum(), matrix["relative_error"],
+                                   delta=1e-6)
+
 
 @needs(SMOLLM)
 @needs(TOOLKIT)
