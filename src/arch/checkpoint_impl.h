@@ -26,12 +26,14 @@ struct StoredCodes {
   formats::TensorView groups;  ///< i32 [1 + groups]: bits, ends
   int bits = 0;
   std::int64_t in = 0;
-  std::optional<formats::TensorView> scale;     ///< [out, groups]; or levels
-  std::optional<formats::TensorView> zero;      ///< i8 or i16 [out, groups]
-  std::optional<formats::TensorView> levels;    ///< [out, groups, 2^bits]
-  std::optional<formats::TensorView> order;     ///< i32 [in]
-  std::optional<formats::TensorView> in_scale;  ///< [in]
-  std::string name;                             ///< without suffix, for messages
+  std::optional<formats::TensorView> scale;      ///< [out, groups]; or levels; or row_scale
+  std::optional<formats::TensorView> zero;       ///< i8 or i16 [out, groups]
+  std::optional<formats::TensorView> levels;     ///< [out, groups, 2^bits]
+  std::optional<formats::TensorView> row_scale;  ///< [out, groups, 2]
+  std::optional<formats::TensorView> kinds;      ///< i8 [groups], beside row_scale
+  std::optional<formats::TensorView> order;      ///< i32 [in]
+  std::optional<formats::TensorView> in_scale;   ///< [in]; beside row_scale [2, in]
+  std::string name;                              ///< without suffix, for messages
 };
 
 /// One tensor of the architecture as the file has it: exactly one of these.

@@ -7,7 +7,27 @@
 namespace onebit::arch {
 namespace {
 
-/// Row r of W. `matrix` is CodeMatrix or CodeValues.
+/// What a code of an input stands for, `grid` being its row's and group's. `matrix` is CodeMatrix
+/// or CodeValues.
+template <class Matrix>
+float weight(const Matrix& matrix, int bits, std::size_t grid, std::size_t group, unsigned code,
+             std::size_t input, std::size_t in) {
+  if (!matrix.row_scale.empty()) {
+    const auto [first, second] = product_signs(matrix.kinds[group], code);
+    return first * matrix.row_scale[2 * grid] * matrix.in_scale[input] +
+           second * matrix.row_scale[2 * grid + 1] * matrix.in_scale[in + input];
+  }
+  float value = 0;
+  if (matrix.levels.empty()) {
+    const float zero = matrix.zero.empty() ? symmetric_zero(bits) : matrix.zero[grid];
+    value = (static_cast<float>(code) - zero) * matrix.scale[grid];
+  } else {
+    value = matrix.levels[(grid << bits) + code];
+  }
+  return matrix.in_scale.empty() ? value : value * matrix.in_scale[input];
+}
+
+/// Row r of W.
 template <class Matrix>
 void decode_row(const Matrix& matrix, int bits, std::span<const std::uint8_t> codes, std::size_t r,
                 std::span<float> w) {
@@ -15,15 +35,10 @@ void decode_row(const Matrix& matrix, int bits, std::span<const std::uint8_t> co
   std::size_t c = 0;
   for (std::size_t s = 0; s < matrix.ends.size(); ++s) {
     const std::size_t grid = r * matrix.ends.size() + s;
-    const float zero = matrix.zero.empty() ? symmetric_zero(bits) : matrix.zero[grid];
     for (; c < static_cast<std::size_t>(matrix.ends[s]); ++c) {
-      float value = matrix.levels.empty()
-                        ? (static_cast<float>(codes[c]) - zero) * matrix.scale[grid]
-                        : matrix.levels[(grid << bits) + codes[c]];
       const std::size_t input =
           matrix.order.empty() ? c : static_cast<std::size_t>(matrix.order[c]);
-      if (!matrix.in_scale.empty()) value *= matrix.in_scale[input];
-      row[input] = value;
+      row[input] = weight(matrix, bits, grid, s, codes[c], input, codes.size());
     }
   }
 }
@@ -46,7 +61,9 @@ std::uint64_t code_bytes(const CodeSpec& spec, std::int64_t out, std::int64_t in
   const std::int64_t grids = out * spec.groups;
   std::int64_t bytes = out * formats::codes_row_bytes(in, spec.bits);
   bytes += (spec.groups + 1) * std::int64_t{sizeof(std::int32_t)};
-  bytes += grids * scale_bytes * (spec.tables ? std::int64_t{1} << spec.bits : 1);
+  const std::int64_t table = spec.tables ? std::int64_t{1} << spec.bits : 1;
+  bytes += grids * scale_bytes * (spec.products ? 2 : table);
+  if (spec.products) bytes += spec.groups + 2 * in * scale_bytes;
   if (spec.zero) bytes += grids * formats::info(*spec.zero).block_bytes;
   if (spec.ordered) bytes += in * std::int64_t{sizeof(std::int32_t)};
   if (spec.in_scale) bytes += in * scale_bytes;

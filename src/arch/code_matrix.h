@@ -5,10 +5,17 @@
 //   W[r, order[c]] = in_scale[order[c]] · scale[r, s] (code[r, c] - zero[r, s])    group s of
 //   column c
 //
-// or levels[r, s, code[r, c]] in place of scale · (code - zero). A permutation of the inputs
-// brings those together that share a group (GPTQ by activation order, BiLLM's salient columns).
+// or levels[r, s, code[r, c]] in place of scale · (code - zero), or products of a scale of the row
+// and one of the input (ARB-LLM's rows and columns), by codes of two bits:
+//
+//   W[r, order[c]] = a · row_scale[r, s, 0] · in_scale[0, order[c]]
+//                  + b · row_scale[r, s, 1] · in_scale[1, order[c]]    a, b: product_signs()
+//
+// A permutation of the inputs brings those together that share a group (GPTQ by activation order,
+// BiLLM's salient columns).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -23,13 +30,28 @@ namespace onebit::arch {
 struct CodeSpec {
   int bits = 8;
   std::int64_t groups = 1;
-  bool tables = false;  ///< levels, not scale and zero
+  bool tables = false;    ///< levels, not scale and zero
+  bool products = false;  ///< row and input scales, two of each; codes have two bits
   /// Zero points are stored: i8 for whole ones of 0 to 255, i16 for any whole ones. None: all are
   /// symmetric_zero().
   std::optional<formats::DType> zero = {};
   bool ordered = false;   ///< there is a permutation
-  bool in_scale = false;  ///< there are scales of inputs
+  bool in_scale = false;  ///< there are scales of inputs; of products they are always there
 };
+
+/// What the two bits of a code say where levels are products of scales.
+enum class ProductKind : std::int8_t {
+  kOneOf = 0,  ///< the upper one which product, the lower one its sign
+  kSum = 1,    ///< each the sign of one product; the lower one that of the first
+};
+
+/// The factors, -1, 0 or 1, of the two products. A sign's bit is 1 for +1.
+constexpr std::array<float, 2> product_signs(ProductKind kind, unsigned code) noexcept {
+  const float low = (code & 1U) != 0 ? 1.0F : -1.0F;
+  const bool high = (code & 2U) != 0;
+  if (kind == ProductKind::kSum) return {low, high ? 1.0F : -1.0F};
+  return high ? std::array{0.0F, low} : std::array{low, 0.0F};
+}
 
 /// The middle of the codes 0 … 2^bits - 1: 2^(bits - 1), of two codes 1/2.
 constexpr float symmetric_zero(int bits) noexcept {
@@ -43,8 +65,10 @@ struct CodeValues {
   std::vector<float> scale;         ///< [out, groups]
   std::vector<float> zero;          ///< [out, groups]
   std::vector<float> levels;        ///< [out, groups, 2^bits]
+  std::vector<float> row_scale;     ///< [out, groups, 2]
+  std::vector<ProductKind> kinds;   ///< [groups], beside row_scale
   std::vector<std::int32_t> order;  ///< [in], a permutation: stored column c is input order[c]
-  std::vector<float> in_scale;      ///< [in], of inputs
+  std::vector<float> in_scale;      ///< [in], of inputs; beside row_scale [2, in]
 };
 
 /// The same as read from a file.
@@ -54,10 +78,13 @@ struct CodeMatrix {
   std::vector<float> scale;
   std::vector<float> zero;  ///< always there beside scale
   std::vector<float> levels;
+  std::vector<float> row_scale;
+  std::vector<ProductKind> kinds;
   std::vector<std::int32_t> order;  ///< empty: none
   std::vector<float> in_scale;      ///< empty: none
 
   std::int64_t groups() const noexcept { return std::ssize(ends); }
+  bool products() const noexcept { return !row_scale.empty(); }
 };
 
 /// Ends of groups of `size` columns of `in`, the last one perhaps smaller; size 0: one group.

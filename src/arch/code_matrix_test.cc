@@ -29,7 +29,8 @@ TEST(GroupEnds, TheLastMayBePartial) {
   EXPECT_EQ(group_ends(5, 128), Ends{5});
 }
 
-/// By the definition in code_matrix.h, element by element.
+/// By the definition in code_matrix.h, element by element; of products, groups are by turns sums
+/// and one of both.
 std::vector<float> meaning(const CodeSpec& spec, const CodeValues& values, std::int64_t out) {
   const std::size_t in = values.codes.size() / static_cast<std::size_t>(out);
   std::vector<float> w(values.codes.size());
@@ -38,10 +39,21 @@ std::vector<float> meaning(const CodeSpec& spec, const CodeValues& values, std::
     std::size_t group = 0;
     while (static_cast<std::int32_t>(c) >= values.ends[group]) ++group;
     const std::size_t grid = i / in * values.ends.size() + group;
-    const float zero = spec.zero ? values.zero[grid] : symmetric_zero(spec.bits);
-    float value = spec.tables ? values.levels[(grid << spec.bits) + values.codes[i]]
-                              : values.scale[grid] * (static_cast<float>(values.codes[i]) - zero);
     const std::size_t input = spec.ordered ? static_cast<std::size_t>(values.order[c]) : c;
+    float value = 0;
+    if (spec.products) {
+      const auto sign = [](int bit) { return bit != 0 ? 1.0F : -1.0F; };
+      const int low = values.codes[i] & 1;
+      const int high = values.codes[i] >> 1;
+      const float first = values.row_scale[2 * grid] * values.in_scale[input];
+      const float second = values.row_scale[2 * grid + 1] * values.in_scale[in + input];
+      value = group % 2 == 0 ? sign(low) * first + sign(high) * second
+                             : sign(low) * (high != 0 ? second : first);
+    } else {
+      const float zero = spec.zero ? values.zero[grid] : symmetric_zero(spec.bits);
+      value = spec.tables ? values.levels[(grid << spec.bits) + values.codes[i]]
+                          : values.scale[grid] * (static_cast<float>(values.codes[i]) - zero);
+    }
     if (spec.in_scale) value *= values.in_scale[input];
     w[i - c + input] = value;
   }
@@ -65,6 +77,20 @@ class CodesFile : public ::testing::Test {
   void write() {
     test_models::write_packed(dir_ / "p.gguf", model_, Checkpoint::open(dir_ / "source.gguf"),
                               options_);
+  }
+
+  /// What write() wrote, changed, is refused with one line that says so, by the time that a matrix
+  /// is read.
+  void expect_refused(const test_models::GgufChange& change, const TensorId& id,
+                      const std::string& message) {
+    test_models::rewrite_gguf(dir_ / "p.gguf", dir_ / "bad.gguf", change);
+    try {
+      const Checkpoint found = Checkpoint::open(dir_ / "bad.gguf");
+      found.codes(id.role, id.layer);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("bad.gguf"), HasSubstr(message)));
+    }
   }
 
   formats::Shape shape(const TensorId& id) const {
@@ -202,23 +228,63 @@ TEST_F(CodesFile, DamageIsNamed) {
   };
   for (const Case& damage : cases) {
     SCOPED_TRACE(damage.what);
-    test_models::rewrite_gguf(dir_ / "p.gguf", dir_ / "bad.gguf", damage.change);
-    try {
-      const Checkpoint found = Checkpoint::open(dir_ / "bad.gguf");
-      found.codes(Role::kAttnK, 0);
-      ADD_FAILURE() << "accepted";
-    } catch (const Error& error) {
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("bad.gguf"), HasSubstr(damage.message)));
-    }
+    expect_refused(damage.change, {Role::kAttnK, 0}, damage.message);
   }
   const auto order = [](std::string& found, auto*, auto* data, auto*, auto*) {
     if (data != nullptr && found == "blk.0.attn_v.order") put(*data, 7, std::int32_t{42});
   };
-  test_models::rewrite_gguf(dir_ / "p.gguf", dir_ / "bad.gguf", order);
-  const Checkpoint found = Checkpoint::open(dir_ / "bad.gguf");
-  EXPECT_THAT([&] { found.codes(Role::kAttnV, 0); },
-              ::testing::ThrowsMessage<Error>(
-                  HasSubstr("blk.0.attn_v.order: found input 42, expected each of 0 to 41 once")));
+  expect_refused(order, {Role::kAttnV, 0},
+                 "blk.0.attn_v.order: found input 42, expected each of 0 to 41 once");
+}
+
+TEST_F(CodesFile, DamageOfProductsIsNamed) {
+  write();
+  const std::string name = "blk.1.attn_k";
+  const auto check = [&](const test_models::GgufChange& change, const std::string& message) {
+    expect_refused(change, {Role::kAttnK, 1}, message);
+  };
+  const auto bytes = [&](const char* suffix, auto change) {
+    return [=](std::string& found, auto*, auto* data, auto*, auto*) {
+      if (data != nullptr && found == name + suffix) change(*data);
+    };
+  };
+  const auto renamed = [&](const char* suffix, const char* other) {
+    return [=](std::string& found, auto*, auto*, auto*, auto*) {
+      if (found == name + suffix) found = other[0] == 0 ? "" : name + other;
+    };
+  };
+  check(bytes(".kinds", [](std::vector<std::byte>& data) { data[1] = std::byte{2}; }),
+        name + ".kinds: group 1: found kind 2, expected 0 or 1");
+  check(
+      [&](std::string& found, auto*, auto* data, formats::Shape* shape, auto*) {
+        if (data != nullptr && found == name + ".groups") put(*data, 0, std::int32_t{3});
+        if (shape == nullptr || found != name + ".codes") return;
+        shape->back() = 24;
+        data->resize(20 * 24);
+      },
+      name + ".groups: found codes of 3 bits, expected 2 beside " + name + ".row_scale");
+  check(bytes(".row_scale",
+              [](std::vector<std::byte>& data) { put(data, 9, std::uint16_t{0x7E00}); }),
+        name + ".row_scale: element 9: found nan");
+  check(bytes(".in_scale",
+              [](std::vector<std::byte>& data) { put(data, 50, std::uint16_t{0xFC00}); }),
+        name + ".in_scale: element 50: found -inf");
+  check(renamed(".kinds", ""), "tensor " + name + ".kinds is absent");
+  check(renamed(".in_scale", ""), "tensor " + name + ".in_scale is absent");
+  check(renamed(".row_scale", ""), "tensor " + name + ".scale is absent");
+  check(renamed(".order", ".levels"), name + ".levels");
+  const auto reshaped = [&](const char* suffix, std::int64_t outer) {
+    return [=](std::string& found, auto*, auto* data, formats::Shape* shape, auto*) {
+      if (shape == nullptr || found != name + suffix) return;
+      const auto size = static_cast<std::int64_t>(data->size());
+      data->resize(static_cast<std::size_t>(size / shape->front() * outer));
+      shape->front() = outer;
+    };
+  };
+  check(reshaped(".in_scale", 1), name + ".in_scale: found shape [1, 42], expected [2, 42]");
+  check(reshaped(".row_scale", 19),
+        name + ".row_scale: found shape [19, 3, 2], expected [20, 3, 2]");
+  check(reshaped(".kinds", 2), name + ".kinds: found shape [2], expected [3]");
 }
 
 }  // namespace

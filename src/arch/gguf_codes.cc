@@ -97,6 +97,21 @@ std::vector<float> finite(const StoredCodes& stored, const formats::TensorView& 
   return values;
 }
 
+std::vector<ProductKind> read_kinds(const StoredCodes& stored, const std::string& file) {
+  std::vector<ProductKind> kinds;
+  kinds.reserve(stored.kinds->data.size());
+  for (const std::byte byte : stored.kinds->data) {
+    const auto kind = static_cast<ProductKind>(byte);
+    if (kind != ProductKind::kOneOf && kind != ProductKind::kSum) {
+      corrupt(file, named(stored.name, kKindsSuffix),
+              fmt::format("group {}: found kind {}, expected 0 or 1", kinds.size(),
+                          static_cast<int>(kind)));
+    }
+    kinds.push_back(kind);
+  }
+  return kinds;
+}
+
 void check_padding(const StoredCodes& stored, const formats::CodesView& codes,
                    const std::string& file) {
   const std::int64_t used = codes.cols * codes.bits;
@@ -138,7 +153,18 @@ StoredCodes find_codes(const file::GgufFile& gguf, const std::string& base,
   stored.codes = require(gguf, named(base, kCodesSuffix),
                          {out, formats::codes_row_bytes(stored.in, stored.bits)}, kI8)
                      .view;
-  if (gguf.find_tensor(named(base, kLevelsSuffix)) != nullptr) {
+  const bool products = gguf.find_tensor(named(base, kRowScaleSuffix)) != nullptr;
+  if (products) {
+    if (stored.bits != 2) {
+      corrupt(gguf.name(), groups_name,
+              fmt::format("found codes of {} bits, expected 2 beside {}", stored.bits,
+                          named(base, kRowScaleSuffix)));
+    }
+    stored.row_scale =
+        require(gguf, named(base, kRowScaleSuffix), {out, count, 2}, kScaleTypes).view;
+    stored.kinds = require(gguf, named(base, kKindsSuffix), {count}, kI8).view;
+    stored.in_scale = require(gguf, named(base, kInScaleSuffix), {2, stored.in}, kScaleTypes).view;
+  } else if (gguf.find_tensor(named(base, kLevelsSuffix)) != nullptr) {
     stored.levels = require(gguf, named(base, kLevelsSuffix),
                             {out, count, std::int64_t{1} << stored.bits}, kScaleTypes)
                         .view;
@@ -151,7 +177,7 @@ StoredCodes find_codes(const file::GgufFile& gguf, const std::string& base,
   if (gguf.find_tensor(named(base, kOrderSuffix)) != nullptr) {
     stored.order = require(gguf, named(base, kOrderSuffix), {stored.in}, kI32).view;
   }
-  if (gguf.find_tensor(named(base, kInScaleSuffix)) != nullptr) {
+  if (!products && gguf.find_tensor(named(base, kInScaleSuffix)) != nullptr) {
     stored.in_scale = require(gguf, named(base, kInScaleSuffix), {stored.in}, kScaleTypes).view;
   }
   return stored;
@@ -163,6 +189,8 @@ std::vector<std::string> tensor_names(const StoredCodes& stored) {
   if (stored.levels) names.push_back(named(stored.name, kLevelsSuffix));
   if (stored.scale) names.push_back(named(stored.name, kScaleSuffix));
   if (stored.zero) names.push_back(named(stored.name, kZeroSuffix));
+  if (stored.row_scale) names.push_back(named(stored.name, kRowScaleSuffix));
+  if (stored.kinds) names.push_back(named(stored.name, kKindsSuffix));
   if (stored.order) names.push_back(named(stored.name, kOrderSuffix));
   if (stored.in_scale) names.push_back(named(stored.name, kInScaleSuffix));
   return names;
@@ -177,6 +205,9 @@ CodeMatrix read_codes(const StoredCodes& stored, const std::string& file) {
   check_ends(stored, matrix.ends, file);
   if (stored.levels) {
     matrix.levels = finite(stored, *stored.levels, kLevelsSuffix, file);
+  } else if (stored.row_scale) {
+    matrix.row_scale = finite(stored, *stored.row_scale, kRowScaleSuffix, file);
+    matrix.kinds = read_kinds(stored, file);
   } else {
     matrix.scale = finite(stored, *stored.scale, kScaleSuffix, file);
     matrix.zero.assign(matrix.scale.size(), symmetric_zero(stored.bits));

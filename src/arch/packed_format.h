@@ -15,13 +15,16 @@ inline constexpr std::string_view kSignSuffix = ".sign";           ///< i8 [out,
 inline constexpr std::string_view kInScaleSuffix = ".in_scale";    ///< g [in]
 inline constexpr std::string_view kOutScaleSuffix = ".out_scale";  ///< h [out] or [out, groups]
 
-// Of a matrix of codes (code_matrix.h); scales of inputs have kInScaleSuffix.
-inline constexpr std::string_view kCodesSuffix = ".codes";    ///< i8 [out, row bytes]
-inline constexpr std::string_view kGroupsSuffix = ".groups";  ///< i32: bits, ends of groups
-inline constexpr std::string_view kScaleSuffix = ".scale";    ///< [out, groups]
-inline constexpr std::string_view kZeroSuffix = ".zero";      ///< i8, less kZeroOffset, or i16
-inline constexpr std::string_view kLevelsSuffix = ".levels";  ///< [out, groups, 2^bits]
-inline constexpr std::string_view kOrderSuffix = ".order";    ///< i32 [in]
+// Of a matrix of codes (code_matrix.h); scales of inputs have kInScaleSuffix, [in] or,
+// beside scales of rows, [2, in].
+inline constexpr std::string_view kCodesSuffix = ".codes";         ///< i8 [out, row bytes]
+inline constexpr std::string_view kGroupsSuffix = ".groups";       ///< i32: bits, ends of groups
+inline constexpr std::string_view kScaleSuffix = ".scale";         ///< [out, groups]
+inline constexpr std::string_view kZeroSuffix = ".zero";           ///< i8, less kZeroOffset, or i16
+inline constexpr std::string_view kLevelsSuffix = ".levels";       ///< [out, groups, 2^bits]
+inline constexpr std::string_view kRowScaleSuffix = ".row_scale";  ///< [out, groups, 2]
+inline constexpr std::string_view kKindsSuffix = ".kinds";         ///< i8 [groups]: ProductKind
+inline constexpr std::string_view kOrderSuffix = ".order";         ///< i32 [in]
 // Of a matrix of two factors, W = A B.
 inline constexpr std::string_view kOutFactorSuffix = ".out_factor";  ///< A [out, rank]
 inline constexpr std::string_view kInFactorSuffix = ".in_factor";    ///< B [rank, in]

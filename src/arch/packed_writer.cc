@@ -169,12 +169,19 @@ struct PackedWriter::Impl {
     declare(kGroupsSuffix, DType::kI32, {1 + spec.groups});
     if (spec.tables) {
       declare(kLevelsSuffix, options.scales, {out, spec.groups, std::int64_t{1} << spec.bits});
+    } else if (spec.products) {
+      declare(kRowScaleSuffix, options.scales, {out, spec.groups, 2});
+      declare(kKindsSuffix, DType::kI8, {spec.groups});
     } else {
       declare(kScaleSuffix, options.scales, {out, spec.groups});
       if (spec.zero) declare(kZeroSuffix, *spec.zero, {out, spec.groups});
     }
     if (spec.ordered) declare(kOrderSuffix, DType::kI32, {shape[1]});
-    if (spec.in_scale) declare(kInScaleSuffix, options.scales, {shape[1]});
+    if (spec.products) {
+      declare(kInScaleSuffix, options.scales, {2, shape[1]});
+    } else if (spec.in_scale) {
+      declare(kInScaleSuffix, options.scales, {shape[1]});
+    }
   }
 
   void declare(const TensorId& id) {
@@ -319,11 +326,14 @@ void PackedWriter::add_codes(Role role, std::int64_t layer, const CodeValues& va
   const std::size_t grids = static_cast<std::size_t>(shape[0] * spec.groups);
   ONEBIT_CHECK(values.codes.size() == static_cast<std::size_t>(shape[0]) * in);
   ONEBIT_CHECK(std::ssize(values.ends) == spec.groups && values.ends.back() == shape[1]);
-  ONEBIT_CHECK(values.scale.size() == (spec.tables ? 0 : grids));
+  ONEBIT_CHECK(!spec.products || (spec.bits == 2 && !spec.tables && !spec.zero && !spec.in_scale));
+  ONEBIT_CHECK(values.scale.size() == (spec.tables || spec.products ? 0 : grids));
   ONEBIT_CHECK(values.zero.size() == (spec.zero ? grids : 0));
   ONEBIT_CHECK(values.levels.size() == (spec.tables ? grids << spec.bits : 0));
   ONEBIT_CHECK(values.order.size() == (spec.ordered ? in : 0));
-  ONEBIT_CHECK(values.in_scale.size() == (spec.in_scale ? in : 0));
+  ONEBIT_CHECK(values.row_scale.size() == (spec.products ? 2 * grids : 0));
+  ONEBIT_CHECK(std::ssize(values.kinds) == (spec.products ? spec.groups : 0));
+  ONEBIT_CHECK(values.in_scale.size() == (spec.products ? 2 * in : spec.in_scale ? in : 0));
 
   const std::string base = gguf_name(impl_->spec(id), layer);
   const auto named = [&](std::string_view suffix) { return base + std::string(suffix); };
@@ -339,12 +349,15 @@ void PackedWriter::add_codes(Role role, std::int64_t layer, const CodeValues& va
   impl_->write_integers(named(kGroupsSuffix), std::move(header));
   if (spec.tables) {
     impl_->write_scale(named(kLevelsSuffix), values.levels);
+  } else if (spec.products) {
+    impl_->write_scale(named(kRowScaleSuffix), values.row_scale);
+    impl_->writer.write(named(kKindsSuffix), std::as_bytes(std::span(values.kinds)));
   } else {
     impl_->write_scale(named(kScaleSuffix), values.scale);
     if (spec.zero) impl_->write_zeros(named(kZeroSuffix), *spec.zero, values.zero);
   }
   if (spec.ordered) impl_->write_integers(named(kOrderSuffix), values.order);
-  if (spec.in_scale) impl_->write_scale(named(kInScaleSuffix), values.in_scale);
+  if (!values.in_scale.empty()) impl_->write_scale(named(kInScaleSuffix), values.in_scale);
 }
 
 void PackedWriter::add_low_rank(Role role, std::int64_t layer, std::span<const float> a,

@@ -230,7 +230,9 @@ inline std::vector<CodeSpec> code_specs() {
           {.bits = 4, .in_scale = true},
           {.bits = 8, .groups = 2, .zero = DType::kI8, .ordered = true, .in_scale = true},
           {.bits = 1, .groups = 2, .tables = true},
-          {.bits = 2, .groups = 3, .tables = true, .ordered = true}};
+          {.bits = 2, .groups = 3, .tables = true, .ordered = true},
+          {.bits = 2, .groups = 2, .products = true},
+          {.bits = 2, .groups = 3, .products = true, .ordered = true}};
 }
 
 /// Random values of a matrix [out, in]. Levels, scales and zero points are such that f16 has them.
@@ -255,6 +257,12 @@ inline CodeValues random_codes(const CodeSpec& spec, const formats::Shape& shape
   values.ends.push_back(static_cast<std::int32_t>(in));
   if (spec.tables) {
     values.levels = sixteenths(grids << spec.bits, 30);
+  } else if (spec.products) {
+    values.row_scale = sixteenths(2 * grids, 4);
+    values.in_scale = sixteenths(2 * in, 40);
+    for (std::int64_t s = 0; s < spec.groups; ++s) {
+      values.kinds.push_back(s % 2 == 0 ? ProductKind::kSum : ProductKind::kOneOf);
+    }
   } else {
     values.scale = sixteenths(grids, 4);
     if (spec.zero) {

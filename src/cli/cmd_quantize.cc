@@ -8,12 +8,14 @@
 #include "arch/packed_format.h"
 #include "base/atomic_file.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "cli/budget_plan.h"
 #include "cli/command_table.h"
 #include "cli/flags.h"
 #include "cli/method_flags.h"
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
+#include "cli/sensitivity_report.h"
 #include "eval/perplexity.h"
 #include "eval/windows.h"
 #include "quant/quantize_model.h"
@@ -58,6 +60,7 @@ class Quantize final : public Command {
     define_choice(app, "--rows", rows_,
                   "what a row of the text is (auto: by the ending .raw or .jsonl, else the whole)");
     define_number(app, "-s,--seed", seed_, "of the choice of windows", std::int64_t{0}, kMaxCount);
+    app.add_flag("--restart", restart_, "calibrate anew what OUT.part has of an earlier run");
     define_pack(app, pack_);
     define_device(app, device_);
     define_threads(app, threads_);
@@ -84,14 +87,22 @@ class Quantize final : public Command {
                                        measurements(context, source), source, options_);
     }
 
+    std::optional<std::filesystem::path> parts;
+    if (options_.calibration) {
+      options_.identity = identity(tokens).dump();
+      parts = quant::parts_folder(out_);
+      std::error_code ignored;
+      if (restart_) std::filesystem::remove_all(*parts, ignored);
+    }
+
     Console& console = context.console;
     console.outlive_stdout();
     console.print(row("matrix", "shape", "rel. error", "bits/weight"));
     Json matrices = Json::array();
     const auto begin = std::chrono::steady_clock::now();
     const auto progress = console.progress("quantize", "tensors");
-    const quant::QuantizeTotals totals = quant::quantize_model(
-        source, out_, options_,
+    const quant::QuantizeTotals totals = quantize(
+        source, parts,
         [&](const quant::MatrixReport& report) {
           console.print(row(report.name, formats::to_string(report.shape),
                             fmt::format("{:.6f}", report.relative_error),
@@ -125,6 +136,42 @@ class Quantize final : public Command {
     if (budget_ > 0 && !overrides_.empty()) {
       throw UsageError("--override: found --budget beside it, expected one of them");
     }
+  }
+
+  /// quantize_model(); when stopped says what stays.
+  quant::QuantizeTotals quantize(const arch::Checkpoint& source,
+                                 const std::optional<std::filesystem::path>& parts,
+                                 const quant::OnMatrix& on_matrix, Progress& progress,
+                                 const std::stop_token& stop) const {
+    try {
+      return quant::quantize_model(source, out_, options_, on_matrix, progress, stop);
+    } catch (const Error& error) {
+      std::error_code ignored;
+      const bool kept = parts && std::filesystem::exists(*parts, ignored);
+      if (error.code() != ErrorCode::kInterrupted || !kept) throw;
+      throw Error(error.code(), fmt::format("interrupted; blocks that are done are in {}, the same "
+                                            "command goes on",
+                                            parts->string()));
+    }
+  }
+
+  /// All that decides what calibrated blocks become, but for the model.
+  Json identity(const std::vector<text::TokenId>& tokens) const {
+    Sha256 digest;
+    digest.update(std::as_bytes(std::span(tokens)));
+    const auto method = [](const quant::Method& of, const quant::MethodOptions& how) {
+      Json json = to_json(quant::Setting{&of, how});
+      json.update(calibration_json(how));
+      return json;
+    };
+    Json overrides = Json::array();
+    for (const quant::Override& o : options_.overrides) {
+      overrides.push_back({{"pattern", o.pattern}, {"method", method(*o.method, o.options)}});
+    }
+    return {{"method", method(*options_.method, options_.method_options)},
+            {"overrides", std::move(overrides)},
+            {"calibration", digest.hex()},
+            {"length", length_}};
   }
 
   Measurements measurements(Context& context, const arch::Checkpoint& source) const {
@@ -192,6 +239,14 @@ class Quantize final : public Command {
     console.print(fmt::format("wrote {} in {:.1f} s\n", out_, seconds));
   }
 
+  /// What was calibrated on and how; null: nothing.
+  Json calibration_record() const {
+    if (!options_.calibration) return nullptr;
+    Json record = {{"file", calib_}, {"samples", samples_}, {"length", length_}, {"seed", seed_}};
+    record.update(calibration_json(options_.method_options));
+    return record;
+  }
+
   void print_json(Console& console, const quant::QuantizeTotals& totals, Json matrices,
                   double seconds) const {
     console.print_json({{"model", source_},
@@ -203,6 +258,7 @@ class Quantize final : public Command {
                         {"split", word_of(options_.method_options.svid.split)},
                         {"form", word_of(options_.method_options.form)},
                         {"group_size", options_.method_options.group_size},
+                        {"calibration", calibration_record()},
                         {"matrices", std::move(matrices)},
                         {"totals",
                          {{"matrices", totals.matrices},
@@ -229,6 +285,7 @@ class Quantize final : public Command {
   std::int64_t length_ = 2048;
   eval::Rows rows_ = eval::Rows::kAuto;
   std::int64_t seed_ = 0;
+  bool restart_ = false;
   PackFlags pack_;
   std::string device_ = "cpu";
   int threads_ = 0;

@@ -8,6 +8,21 @@ std::vector<std::string_view> method_names() {
   return names;
 }
 
+nlohmann::ordered_json calibration_json(const quant::MethodOptions& options) {
+  const quant::OmniquantTraining& training = options.omniquant;
+  return {{"damp", options.damping},
+          {"act_order", options.act_order},
+          {"static_groups", options.static_groups},
+          {"refine", word_of(options.refinement)},
+          {"epochs", training.epochs},
+          {"batch", training.batch},
+          {"lwc_rate", training.lwc_rate},
+          {"let", training.let},
+          {"let_rate", training.let_rate},
+          {"let_alpha", training.let_alpha},
+          {"act_bits", options.activation_bits}};
+}
+
 void MethodFlags::define(CLI::App& app) {
   form_ = define_choice(
       app, "--form", options_.form,
@@ -16,7 +31,7 @@ void MethodFlags::define(CLI::App& app) {
   define_number(
       app, "--group-size", options_.group_size,
       "inputs that share a scale, 0 for a whole row; of 1-bit layers 16, 32, 64 or 128, and the "
-      "form foldable only; of billm a block's, 0 for 128",
+      "form foldable only; of billm and arb a block's, 0 for 128",
       std::int64_t{0}, kMaxCount);
   define_choice(app, "--init", options_.svid.init, "how the scales of a matrix start");
   define_choice(app, "--split", options_.svid.split,
@@ -27,17 +42,26 @@ void MethodFlags::define(CLI::App& app) {
   app.add_flag("--per-tensor", options_.per_tensor, "int8: one scale for the whole matrix");
   define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
                 1.0);
-  define_number(app, "--damp", options_.damping,
-                "gptq, billm: added to the second moment's diagonal, as a part of its mean", 0.0,
-                1e6);
+  define_number(
+      app, "--damp", options_.damping,
+      "gptq, billm, arb, lowrank: added to the second moment's diagonal, as a part of its mean",
+      0.0, 1e6);
   app.add_flag("--act-order", options_.act_order, "gptq: inputs that are largest first");
   app.add_flag("--static-groups", options_.static_groups,
                "gptq: the grids of groups from the weights as they are");
+  define_choice(app, "--refine", options_.refinement,
+                "arb: what is fitted by turns with signs: scales of rows and of columns (ARB-RC), "
+                "means and scales of rows (ARB), or these to the inputs too (ARB-X)");
 }
 
 void MethodFlags::define_training(CLI::App& app) {
   constexpr double kLeastRate = 1e-9;
   quant::OmniquantTraining& omniquant = options_.omniquant;
+  app.add_option("--act-bits", options_.activation_bits,
+                 "omniquant: of matrices' inputs, queries, keys and values; 16: exact")
+      ->check(CLI::IsMember({2, 3, 4, 5, 6, 7, 8, 16}))
+      ->type_name("N")
+      ->capture_default_str();
   define_number(app, "--epochs", omniquant.epochs,
                 "omniquant: times that all windows train a block (its authors: 20, for 2 bits 40)",
                 1, 1000000);

@@ -1,6 +1,7 @@
 // The flags of what methods are told, shared by the commands that quantise.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,13 @@ namespace onebit::cli {
 /// The names of all methods.
 std::vector<std::string_view> method_names();
 
+/// What decides a calibrated matrix beside what to_json(quant::Setting) has: "damp", "act_order"
+/// and so on, by the flags' names.
+nlohmann::ordered_json calibration_json(const quant::MethodOptions& options);
+
 class MethodFlags {
  public:
-  /// --form, --group-size, --init, --split, --symmetric, --affine, --per-tensor and --clip.
+  /// Those of every method: --form, --group-size, …, --refine.
   void define(CLI::App& app);
 
   /// --epochs, --batch, --lwc-rate, --let, --let-rate and --let-alpha, for a command that trains

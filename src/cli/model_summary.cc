@@ -16,7 +16,8 @@ std::uint64_t scale_bytes(const file::GgufFile& packed, const std::string& name)
   std::uint64_t bytes = 0;
   for (const std::string_view suffix :
        {arch::kInScaleSuffix, arch::kOutScaleSuffix, arch::kGroupsSuffix, arch::kScaleSuffix,
-        arch::kZeroSuffix, arch::kLevelsSuffix, arch::kOrderSuffix}) {
+        arch::kZeroSuffix, arch::kLevelsSuffix, arch::kRowScaleSuffix, arch::kKindsSuffix,
+        arch::kOrderSuffix}) {
     const file::GgufTensor* tensor = packed.find_tensor(name + std::string(suffix));
     if (tensor != nullptr) bytes += tensor->view.data.size();  // a folded matrix has but one
   }

@@ -37,7 +37,8 @@ struct BillmResult {
   torch::Tensor weights;  ///< Ŵ, f64 [out, in]
 };
 
-/// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor().
+/// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor(), and Error{kNumeric} for levels
+/// that their type cannot hold.
 BillmResult billm(std::span<const float> w, std::int64_t out, std::int64_t in,
                   const torch::Tensor& h, const BillmOptions& options);
 

@@ -64,6 +64,7 @@ TEST(Billm, SpecsOfAwkwardWidths) {
   EXPECT_EQ(billm_spec(576, 128).groups, 10);
   EXPECT_EQ(billm_spec(129, 128).groups, 3);  // the last block has one column
   EXPECT_EQ(billm_spec(64, 128).groups, 2);
+  EXPECT_EQ(billm_spec(129, 1).groups, 129);
   ASSERT_EQ(billm_spec(1, 128).groups, 1);
   const Tensor w = torch::rand({3, 129});
   const Tensor x = torch::rand({400, 129}, torch::kFloat64);

@@ -1,6 +1,7 @@
 // Inputs of matrices as calibration finds them, against a whole model that keeps its states.
 #include "quant/calibration.h"
 
+#include <algorithm>
 #include <gmock/gmock.h>
 #include <map>
 #include <torch/utils.h>
@@ -186,6 +187,52 @@ TEST_F(CalibrationOfATinyModel, GptqOfAModelIsWrittenAndBetterThanRounding) {
   options.overrides.clear();
   options.method = &find_method("rtn");
   EXPECT_LT(compensated, error());
+}
+
+/// What calibration went on with, and reports, is what a file's reader gets.
+TEST_F(CalibrationOfATinyModel, FilesHoldTheMatricesThatWereMeasured) {
+  const arch::Checkpoint checkpoint = source();
+  NoProgress progress;
+  for (const auto& [name, refinement] :
+       {std::pair{"gptq", Refinement::kPlain}, std::pair{"billm", Refinement::kPlain},
+        std::pair{"arb", Refinement::kPlain}, std::pair{"arb", Refinement::kInputs},
+        std::pair{"arb", Refinement::kRowsColumns}}) {
+    SCOPED_TRACE(std::string(name) + " " + std::string(word_of(refinement)));
+    QuantizeOptions options;
+    options.embedding = options.head = formats::DType::kF16;
+    options.method = &find_method(name);
+    options.method_options.bits = options.method->bits.front();
+    options.method_options.group_size = 40;  // two blocks of each matrix
+    options.method_options.refinement = refinement;
+    options.calibration = windows();
+    std::map<std::string, MatrixReport> reports;
+    std::filesystem::remove(dir_ / "q.gguf");
+    quantize_model(checkpoint, dir_ / "q.gguf", options,
+                   [&](const MatrixReport& report) { reports[report.name] = report; }, progress,
+                   {});
+    const arch::Checkpoint found = arch::Checkpoint::open(dir_ / "q.gguf");
+    EXPECT_EQ(reports.size(), 14U);
+    for (const auto& [matrix, report] : reports) {
+      const auto layer = static_cast<std::int64_t>(matrix[4] - '0');
+      const auto role =
+          std::find_if(std::begin(kMatrices), std::end(kMatrices), [&, &matrix = matrix](Role r) {
+            return matrix ==
+                   arch::gguf_name(*arch::find_tensor(*checkpoint.config().arch, r), layer);
+          });
+      ASSERT_NE(role, std::end(kMatrices));
+      const auto count = static_cast<std::size_t>(report.shape[0] * report.shape[1]);
+      std::vector<float> full(count);
+      std::vector<float> stored(count);
+      checkpoint.read_f32(*role, layer, full);
+      found.read_f32(*role, layer, stored);
+      double error = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const double difference = static_cast<double>(full[i]) - stored[i];
+        error += difference * difference;
+      }
+      EXPECT_DOUBLE_EQ(error, report.square_error) << matrix;
+    }
+  }
 }
 
 TEST_F(CalibrationOfATinyModel, PatternsMustMatchAndFoldedScalesStayTogether) {

@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <fmt/format.h>
-#include <utility>
+#include <string>
+#include <type_traits>
+#include <vector>
 
 #include "base/error.h"
 
@@ -28,35 +30,98 @@ void measure_error(const MatrixTask& task, std::span<const float> fake, MatrixRe
   report.relative_error = report.square_norm > 0 ? report.square_error / report.square_norm : 0;
 }
 
-CodeQuantizer::Coded CodeQuantizer::code(const MatrixTask& task, Known known) {
-  require_finite(task);
+namespace {
+
+/// The name of one of a matrix's arrays in a part.
+std::string part_name(arch::Role role, const char* array) {
+  return fmt::format("{}.{}", static_cast<int>(role), array);
+}
+
+/// Calls visit(name, values) for every array that is of bytes, floats or integers.
+template <class Values, class Visit>
+void for_each_array(Values& values, const Visit& visit) {
+  visit("codes", values.codes);
+  visit("ends", values.ends);
+  visit("scale", values.scale);
+  visit("zero", values.zero);
+  visit("levels", values.levels);
+  visit("order", values.order);
+  visit("in_scale", values.in_scale);
+  visit("row_scale", values.row_scale);
+}
+
+constexpr const char* kKinds = "kinds";
+
+}  // namespace
+
+FakeQuantized CodeQuantizer::meaning(const MatrixTask& task, const arch::CodeValues& values) {
   const formats::Shape shape = {task.out, task.in};
-  const arch::TensorId id = {task.role, task.layer};
-  const arch::CodeSpec how = spec(id, shape);
-  Coded result;
-  const bool found = known && known->first == id;
-  result.values = found ? std::move(known->second) : quantize(task);
-  result.fake.weights.resize(task.weights.size());
-  arch::dequantize(how, result.values, result.fake.weights);
-  MatrixReport& report = result.fake.report;
-  report.shape = shape;
-  report.stored_bytes = arch::code_bytes(how, task.out, task.in, scales_);
+  const arch::CodeSpec how = spec({task.role, task.layer}, shape);
+  FakeQuantized fake;
+  fake.weights.resize(task.weights.size());
+  arch::dequantize(how, values, fake.weights);
+  fake.inputs = activations();
+  fake.report.shape = shape;
+  fake.report.stored_bytes = arch::code_bytes(how, task.out, task.in, scales_);
   MatrixTask coded = task;
   coded.weights = coded_weights(task);
-  measure_error(coded, result.fake.weights, report);
-  return result;
+  measure_error(coded, fake.weights, fake.report);
+  return fake;
 }
 
 MatrixReport CodeQuantizer::add(const MatrixTask& task, arch::PackedWriter& writer) {
-  Coded coded = code(task, std::exchange(last_, {}));
-  writer.add_codes(task.role, task.layer, coded.values);
-  return std::move(coded.fake.report);
+  const arch::TensorId id = {task.role, task.layer};
+  if (const auto found = kept_.find(id); found != kept_.end()) {
+    writer.add_codes(task.role, task.layer, found->second.values);
+    return meaning(task, found->second.values).report;
+  }
+  require_finite(task);
+  const arch::CodeValues values = quantize(task);
+  writer.add_codes(task.role, task.layer, values);
+  return meaning(task, values).report;
 }
 
 FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) {
-  Coded coded = code(task, {});
-  last_.emplace(arch::TensorId{task.role, task.layer}, std::move(coded.values));
-  return std::move(coded.fake);
+  require_finite(task);
+  Kept& kept = kept_[{task.role, task.layer}];
+  if (!kept.restored) kept.values = quantize(task);
+  return meaning(task, kept.values);
+}
+
+void CodeQuantizer::save_block(BlockPart& part) const {
+  for (const auto& [id, kept] : kept_) {
+    for_each_array(kept.values, [&, role = id.role](const char* name, const auto& array) {
+      if (!array.empty()) part.add(part_name(role, name), std::span(array));
+    });
+    std::vector<std::uint8_t> kinds;
+    kinds.reserve(kept.values.kinds.size());
+    for (const arch::ProductKind kind : kept.values.kinds) {
+      kinds.push_back(static_cast<std::uint8_t>(kind));
+    }
+    if (!kinds.empty()) part.add(part_name(id.role, kKinds), std::span<const std::uint8_t>(kinds));
+  }
+}
+
+void CodeQuantizer::restore_block(std::int64_t layer, const BlockPart& part, Calibration*) {
+  for (int r = 0; r <= static_cast<int>(arch::Role::kOutput); ++r) {
+    const auto role = static_cast<arch::Role>(r);
+    if (!part.has(part_name(role, "codes"))) continue;
+    Kept& kept = kept_[{role, layer}];
+    kept.restored = true;
+    for_each_array(kept.values, [&]<class T>(const char* name, std::vector<T>& array) {
+      const std::string at = part_name(role, name);
+      if constexpr (std::is_same_v<T, float>) {
+        array = part.floats(at);
+      } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+        array = part.bytes(at);
+      } else {
+        array = part.integers(at);
+      }
+    });
+    for (const std::uint8_t kind : part.bytes(part_name(role, kKinds))) {
+      kept.values.kinds.push_back(static_cast<arch::ProductKind>(kind));
+    }
+  }
 }
 
 }  // namespace onebit::quant

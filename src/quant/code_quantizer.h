@@ -2,11 +2,12 @@
 // weights, and to a report.
 #pragma once
 
-#include <optional>
+#include <map>
 #include <utility>
 
 #include "arch/code_matrix.h"
 #include "base/thread_pool.h"
+#include "quant/block_parts.h"
 #include "quant/grid.h"
 #include "quant/method.h"
 
@@ -19,8 +20,11 @@ class CodeQuantizer : public Quantizer {
   arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const final {
     return spec(id, shape);
   }
+  void begin_layer(std::int64_t) override { kept_.clear(); }
   MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) final;
   FakeQuantized fake_quantize(const MatrixTask& task) final;
+  void save_block(BlockPart& part) const override;
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration*) override;
 
  protected:
   /// How a matrix of this shape is stored.
@@ -35,16 +39,17 @@ class CodeQuantizer : public Quantizer {
   virtual std::span<const float> coded_weights(const MatrixTask& task) { return task.weights; }
 
  private:
-  /// Codes, what they stand for, and how far that is from the weights.
-  struct Coded {
+  struct Kept {
     arch::CodeValues values;
-    FakeQuantized fake;
+    bool restored = false;  ///< from a part: fake_quantize() need not find it
   };
-  using Known = std::optional<std::pair<arch::TensorId, arch::CodeValues>>;
-  Coded code(const MatrixTask& task, Known known);
+
+  /// What codes stand for, and how far that is from the weights.
+  FakeQuantized meaning(const MatrixTask& task, const arch::CodeValues& values);
 
   formats::DType scales_;
-  Known last_;  ///< what fake_quantize() found: add() stores it if asked for that matrix next
+  /// Of this layer, found by fake_quantize(): add() stores it. The order is that of the roles.
+  std::map<arch::TensorId, Kept> kept_;
 };
 
 /// Codes of a matrix by a grid for each group of each row: fit(weights of the group) gives the

@@ -1,5 +1,6 @@
 // The method `lowrank`: every matrix as two factors that take the bytes of a quantised one.
-#include <optional>
+#include <fmt/format.h>
+#include <map>
 #include <torch/utils.h>
 
 #include "nn/pack.h"
@@ -22,30 +23,51 @@ class LowRankQuantizer final : public Quantizer {
 
   void set_inputs(const torch::Tensor& second_moment) override { inputs_ = second_moment; }
 
+  void begin_layer(std::int64_t) override { kept_.clear(); }
+
+  void save_block(BlockPart& part) const override {
+    for (const auto& [id, factored] : kept_) {
+      part.add(part_name(id.role, "a"), std::span<const float>(factored.a));
+      part.add(part_name(id.role, "b"), std::span<const float>(factored.b));
+    }
+  }
+
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration*) override {
+    for (int r = 0; r <= static_cast<int>(arch::Role::kOutput); ++r) {
+      const auto role = static_cast<arch::Role>(r);
+      if (!part.has(part_name(role, "a"))) continue;
+      kept_[{role, layer}] = {part.floats(part_name(role, "a")), part.floats(part_name(role, "b"))};
+    }
+  }
+
   MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) override {
     const Factored& factored = factor(task);
     writer.add_low_rank(task.role, task.layer, factored.a, factored.b);
-    return factored.fake.report;
+    return meaning(task, factored).report;
   }
 
-  FakeQuantized fake_quantize(const MatrixTask& task) override { return factor(task).fake; }
+  FakeQuantized fake_quantize(const MatrixTask& task) override {
+    return meaning(task, factor(task));
+  }
 
  private:
   struct Factored {
     std::vector<float> a;
     std::vector<float> b;
-    FakeQuantized fake;
   };
+
+  static std::string part_name(arch::Role role, const char* factor) {
+    return fmt::format("{}.{}", static_cast<int>(role), factor);
+  }
 
   arch::LowRankSpec spec(std::int64_t out, std::int64_t in) const {
     return {.rank = rank_for(bits_, out, in)};
   }
 
-  /// The factors of the matrix asked for last are kept: it is asked for twice where calibration
-  /// wants to see it first.
+  /// Kept for the layer: a matrix is asked for twice where calibration wants to see it first.
   const Factored& factor(const MatrixTask& task) {
     const arch::TensorId id{task.role, task.layer};
-    if (last_ && last_->first == id) return last_->second;
+    if (const auto found = kept_.find(id); found != kept_.end()) return found->second;
     require_finite(task);
     const torch::NoGradGuard no_grad;
     const torch::Tensor w =
@@ -55,25 +77,32 @@ class LowRankQuantizer final : public Quantizer {
     const LowRankFactors factors = inputs_.defined()
                                        ? low_rank_aware(w, stored.rank, inputs_, damping_)
                                        : low_rank(w, stored.rank);
-    const auto rounded = [](const torch::Tensor& t) {
-      return t.to(torch::kFloat16).to(torch::kFloat64);
-    };
-    const torch::Tensor a = rounded(factors.a);
-    const torch::Tensor b = rounded(factors.b);
-    Factored result{nn::values_of(a), nn::values_of(b), {}};
-    result.fake.weights = nn::values_of(a.matmul(b));
-    result.fake.report.shape = {task.out, task.in};
-    result.fake.report.stored_bytes = stored.bytes(task.out, task.in);
-    measure_error(task, result.fake.weights, result.fake.report);
     inputs_.reset();
-    last_.emplace(id, std::move(result));
-    return last_->second;
+    const auto rounded = [](const torch::Tensor& t) {
+      return nn::values_of(t.to(torch::kFloat16));
+    };
+    return kept_.emplace(id, Factored{rounded(factors.a), rounded(factors.b)}).first->second;
+  }
+
+  FakeQuantized meaning(const MatrixTask& task, const Factored& factored) const {
+    const torch::NoGradGuard no_grad;
+    const arch::LowRankSpec stored = spec(task.out, task.in);
+    const auto matrix = [](const std::vector<float>& values, std::int64_t rows) {
+      return torch::tensor(at::ArrayRef<float>(values), torch::kFloat64).view({rows, -1});
+    };
+    FakeQuantized fake;
+    fake.weights =
+        nn::values_of(matrix(factored.a, task.out).matmul(matrix(factored.b, stored.rank)));
+    fake.report.shape = {task.out, task.in};
+    fake.report.stored_bytes = stored.bytes(task.out, task.in);
+    measure_error(task, fake.weights, fake.report);
+    return fake;
   }
 
   int bits_;
   double damping_;
   torch::Tensor inputs_;
-  std::optional<std::pair<arch::TensorId, Factored>> last_;
+  std::map<arch::TensorId, Factored> kept_;
 };
 
 }  // namespace

@@ -14,11 +14,13 @@
 #include "arch/packed_writer.h"
 #include "base/thread_pool.h"
 #include "formats/tensor_view.h"
+#include "quant/arb_refinement.h"
 #include "quant/omniquant_training.h"
 #include "quant/svid.h"
 
 namespace onebit::quant {
 
+class BlockPart;
 class Calibration;
 
 struct MethodOptions {
@@ -31,10 +33,13 @@ struct MethodOptions {
   bool affine = false;      ///< int8: with zero points
   bool per_tensor = false;  ///< int8: one scale for the whole matrix
   double clip = 1;          ///< int8: the part of a range that codes cover
-  double damping = 0.01;    ///< gptq: of the second moment's mean diagonal
+  double damping = 0.01;    ///< gptq, billm, arb: of the second moment's mean diagonal
   bool act_order = false;   ///< gptq: columns of the largest inputs first
   bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
+  Refinement refinement = Refinement::kRowsColumns;  ///< arb
   OmniquantTraining omniquant;
+  /// omniquant: of matrices' inputs, and of queries, keys and values; ActivationRule::kExact: none
+  int activation_bits = arch::ActivationRule::kExact;
   formats::DType scales = formats::DType::kF16;  ///< element type of stored g and h
 };
 
@@ -65,9 +70,10 @@ struct MatrixReport {
 /// A matrix once quantised, as numbers to compute with: y = x Ŵᵀ, or LN(x Ŵᵀ) with LN as in
 /// arch::Form::kPaper.
 struct FakeQuantized {
-  std::vector<float> weights;  ///< Ŵ [out, in] row-major
-  bool output_norm = false;    ///< whether there is LN
-  MatrixReport report;         ///< as of Quantizer::add()
+  std::vector<float> weights;        ///< Ŵ [out, in] row-major
+  bool output_norm = false;          ///< whether there is LN
+  arch::ActivationRule inputs = {};  ///< what is done to x before
+  MatrixReport report;               ///< as of Quantizer::add()
 };
 
 /// A method at work on one model. Its tensors come layer by layer, in the file's order.
@@ -77,6 +83,9 @@ class Quantizer {
 
   /// How a matrix will be stored; asked before anything is added.
   virtual arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const = 0;
+
+  /// What the quantised model does to activations.
+  virtual arch::ActivationRule activations() const { return {}; }
 
   /// Of the inputs of the matrix that comes next, as Calibration::second_moment(): where the method
   /// calibrates.
@@ -101,6 +110,15 @@ class Quantizer {
   /// Between begin_layer() and the next, any matrix of the layer may come, in any order. Throws as
   /// add().
   virtual FakeQuantized fake_quantize(const MatrixTask& task) = 0;
+
+  /// What fake_quantize() or train_block() has found since begin_layer(), where finding it again
+  /// takes calibration.
+  virtual void save_block(BlockPart&) const {}
+
+  /// After begin_layer(), in place of the work: from here on fake_quantize(), add() and adjust() of
+  /// this layer give what was saved. `calibration` is at this block, where there is one, and gets
+  /// the norms. Throws Error{kCorrupt} for what save_block() does not write.
+  virtual void restore_block(std::int64_t, const BlockPart&, Calibration*) {}
 
   /// Changes a tensor that stays dense, in place, before it is stored: a norm that takes scales.
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "nn/activations.h"
 #include "quant/calibration.h"
 #include "quant/code_quantizer.h"
 #include "quant/omniquant_block.h"
@@ -47,10 +48,18 @@ class OmniquantQuantizer final : public CodeQuantizer {
   OmniquantQuantizer(const arch::Checkpoint& source, const MethodOptions& options)
       : CodeQuantizer(options.scales) {
     options_.bits = options.bits;
+    options_.activation_bits = options.activation_bits;
     options_.group_size = options.group_size;
     options_.scales = options.scales;
     options_.training = options.omniquant;
     look_at_weights(source);
+  }
+
+  arch::ActivationRule activations() const override {
+    arch::ActivationRule rule;
+    rule.rounding = arch::Rounding::kMinMax;
+    rule.bits = rule.kv_bits = options_.activation_bits;
+    return rule;
   }
 
   void train_block(Calibration& calibration, const Note& note) override {
@@ -72,6 +81,34 @@ class OmniquantQuantizer final : public CodeQuantizer {
         if (options_.training.let) matrices_[spec.role].weights = floats(block.weight(spec.role));
       } else if (spec.per_layer && options_.training.let) {
         norms_[spec.role] = floats(block.norm(spec.role));
+      }
+    }
+  }
+
+  void save_block(BlockPart& part) const override {
+    CodeQuantizer::save_block(part);
+    for (const auto& [role, trained] : matrices_) {
+      if (!trained.weights.empty()) part.add(part_name(role), std::span(trained.weights));
+    }
+    for (const auto& [role, norm] : norms_) part.add(part_name(role), std::span(norm));
+  }
+
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration* calibration) override {
+    ONEBIT_CHECK(calibration != nullptr);
+    CodeQuantizer::restore_block(layer, part, calibration);
+    calibration->make_targets();
+    layer_ = layer;
+    matrices_.clear();
+    norms_.clear();
+    nn::DecoderModel& block = calibration->block();
+    block.set_attention_hooks(nn::attention_hooks(activations()));
+    for (const arch::TensorSpec& spec : block.config().arch->tensors) {
+      std::vector<float> values = part.floats(part_name(spec.role));
+      if (spec.linear) {
+        matrices_[spec.role].weights = std::move(values);
+      } else if (!values.empty()) {
+        block.set_norm(spec.role, layer, torch::tensor(at::ArrayRef<float>(values)));
+        norms_[spec.role] = std::move(values);
       }
     }
   }
@@ -106,6 +143,11 @@ class OmniquantQuantizer final : public CodeQuantizer {
     arch::CodeValues values;
     std::vector<float> weights;  ///< transformed; empty without the transformation
   };
+
+  /// Of a transformed matrix or norm in a part.
+  static std::string part_name(Role role) {
+    return fmt::format("{}.transformed", static_cast<int>(role));
+  }
 
   const Trained& trained(const MatrixTask& task) const {
     ONEBIT_CHECK(task.layer == layer_);

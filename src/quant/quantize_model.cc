@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "quant/block_parts.h"
 #include "quant/calibration.h"
 
 namespace onebit::quant {
@@ -75,6 +76,15 @@ class Assignment {
     for (const auto& quantizer : quantizers_) quantizer->begin_layer(layer);
   }
 
+  void save_block(BlockPart& part) const {
+    for (const auto& quantizer : quantizers_) quantizer->save_block(part);
+  }
+
+  /// Each method finds its own in it.
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration* calibration) const {
+    for (const auto& quantizer : quantizers_) quantizer->restore_block(layer, part, calibration);
+  }
+
  private:
   void add(const arch::Checkpoint& source, const Method& method, const MethodOptions& how,
            const QuantizeOptions& options, ThreadPool& pool) {
@@ -136,7 +146,13 @@ arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOpt
                                const Assignment& assignment) {
   arch::PackOptions pack;
   const MethodOptions one_bit = one_bit_options(options);
-  pack.provenance = {assignment.names(), one_bit.form, source.name(), {}, {}, one_bit.group_size};
+  pack.provenance = {assignment.names(),
+                     one_bit.form,
+                     source.name(),
+                     {},
+                     {},
+                     one_bit.group_size,
+                     assignment.main().activations()};
   pack.embedding = options.embedding;
   pack.head = options.head;
   pack.scales = options.method_options.scales;
@@ -175,6 +191,10 @@ void require_full_precision(const arch::Checkpoint& source) {
                           source.path().string(), source.provenance()->method));
 }
 
+std::filesystem::path parts_folder(const std::filesystem::path& out) {
+  return out.string() + ".part";
+}
+
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
                               Progress& progress, const std::stop_token& stop) {
@@ -186,8 +206,9 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   ThreadPool pool(options.threads);
   const Assignment assignment(source, options, pool);
   arch::PackOptions pack = pack_options(source, options, assignment);
-  pack.provenance = arch::provenance_of(source, pack.provenance.method, pack.provenance.form,
-                                        pack.provenance.group_size);
+  const arch::Provenance known = std::move(pack.provenance);
+  pack.provenance = arch::provenance_of(source, known.method, known.form, known.group_size);
+  pack.provenance.activations = known.activations;
   arch::PackedWriter writer(out, source, std::move(pack));
 
   std::unique_ptr<Calibration> calibration;
@@ -197,6 +218,12 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
                                                 stop, options.method->trains_blocks);
   }
 
+  std::optional<BlockParts> parts;
+  if (calibration && !options.identity.empty()) {
+    parts.emplace(parts_folder(out),
+                  fmt::format("{} {} {}", arch::program_name(), source.sha256(), options.identity));
+  }
+
   const std::uint64_t total = writer.order().size();
   std::uint64_t done = 0;
   QuantizeTotals totals;
@@ -204,6 +231,13 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   double square_error = 0;
   double square_norm = 0;
   std::int64_t layer = -1;
+  bool restored = false;  // this layer, from its part
+  const auto end_layer = [&] {
+    if (layer < 0 || !parts || restored) return;
+    BlockPart part;
+    assignment.save_block(part);
+    parts->save(layer, part);
+  };
   for (const arch::TensorId& id : writer.order()) {
     if (stop.stop_requested()) {
       throw Error(ErrorCode::kInterrupted,
@@ -213,13 +247,21 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     const std::string name = arch::gguf_name(tensor, id.layer);
     progress.update(done++, total, name);
     if (id.layer != layer) {
+      end_layer();
       layer = id.layer;
+      restored = false;
       if (layer >= 0) assignment.begin_layer(layer);
       if (calibration) {
         if (layer != 0) calibration->end_block();
         if (layer >= 0) calibration->begin_block(layer);
       }
-      if (layer >= 0 && options.method->trains_blocks) {
+      if (layer >= 0 && parts) {
+        if (const std::optional<BlockPart> part = parts->load(layer)) {
+          restored = true;
+          assignment.restore_block(layer, *part, calibration.get());
+        }
+      }
+      if (layer >= 0 && options.method->trains_blocks && !restored) {
         try {
           assignment.main().train_block(
               *calibration, [&](std::string_view note) { progress.update(done, total, note); });
@@ -240,7 +282,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
       const MatrixTask task = {id.role, id.layer, shape[0], shape[1], values};
       Quantizer& quantizer = assignment.of(id);
       if (calibration) {
-        if (assignment.calibrates(id) && !options.method->trains_blocks) {
+        if (assignment.calibrates(id) && !options.method->trains_blocks && !restored) {
           quantizer.set_inputs(calibration->second_moment(id.role));
         }
         calibration->replace(id.role, quantizer.fake_quantize(task));
@@ -259,6 +301,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   }
   progress.update(done, total, "writing");
   writer.finish();
+  if (parts) parts->remove();
   totals.relative_error = square_norm > 0 ? square_error / square_norm : 0;
   totals.parameters = arch::count_parameters(config).total();
   totals.file_bytes = std::filesystem::file_size(out);

@@ -35,6 +35,9 @@ struct QuantizeOptions {
   int threads = 0;  ///< 0: one per hardware thread
   /// What methods that calibrate read; whole windows, no longer than the model's context.
   std::optional<TokenWindows> calibration;
+  /// Names all that decides the result beside the source: where it is not empty, what calibrated
+  /// blocks become stays in OUT.part until the file is whole, and a run of the same name goes on.
+  std::string identity;
 };
 
 struct QuantizeTotals {
@@ -56,6 +59,9 @@ void require_full_precision(const arch::Checkpoint& source);
 /// How large the file is that quantize_model() would write; nothing stays at `out`. Throws as that.
 std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
                             const QuantizeOptions& options);
+
+/// OUT.part, where an identified run keeps its calibrated blocks.
+std::filesystem::path parts_folder(const std::filesystem::path& out);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "arch/code_matrix.h"
 #include "kernels/kernels.h"
@@ -13,7 +14,7 @@ namespace onebit::runtime {
 
 class CodeLayer {
  public:
-  explicit CodeLayer(arch::CodeMatrix matrix) : matrix_(std::move(matrix)) {}
+  explicit CodeLayer(arch::CodeMatrix matrix);
 
   std::int64_t out() const noexcept { return matrix_.codes.rows; }
   std::int64_t in() const noexcept { return matrix_.codes.cols; }
@@ -27,7 +28,10 @@ class CodeLayer {
 
   /// Floats that multiply() works with: some 256 KiB, for the second-level cache, of whole tiles of
   /// the dense kernels.
-  std::int64_t scratch() const noexcept { return tile_rows() * in() + kernels::kDecodeRoom; }
+  std::int64_t scratch() const noexcept {
+    const std::int64_t weights = tile_rows() * in() + kernels::kDecodeRoom;
+    return matrix_.products() ? 2 * weights + tile_rows() * table_floats() : weights;
+  }
 
   /// y[t, r] = Σ_c W[r, c] x[t, c] for rows [begin, end); x [tokens, in] arranged, y [tokens, out],
   /// `decoded` scratch() floats. With the bound of DenseGemm.
@@ -36,11 +40,21 @@ class CodeLayer {
 
  private:
   std::int64_t tile_rows() const noexcept {
-    constexpr std::int64_t kFloats = std::int64_t{1} << 16;
-    return std::clamp(kFloats / in() / 8 * 8, std::int64_t{8}, std::int64_t{64});
+    const std::int64_t floats = std::int64_t{1} << (matrix_.products() ? 15 : 16);
+    return std::clamp(floats / in() / 8 * 8, std::int64_t{8}, std::int64_t{64});
   }
 
-  arch::CodeMatrix matrix_;
+  /// Floats of the levels of one row.
+  std::int64_t table_floats() const noexcept { return 4 * matrix_.groups(); }
+
+  /// Rows [begin, end) as weights.
+  void decode(const kernels::KernelSet& kernels, std::int64_t begin, std::int64_t end,
+              float* decoded) const noexcept;
+  void decode_products(const kernels::KernelSet& kernels, std::int64_t begin, std::int64_t end,
+                       float* decoded) const noexcept;
+
+  arch::CodeMatrix matrix_;          ///< in_scale is of inputs alone: that of products is below
+  std::vector<float> column_scale_;  ///< of products [2, in], in the order of the stored columns
 };
 
 }  // namespace onebit::runtime

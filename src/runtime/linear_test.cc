@@ -268,14 +268,10 @@ TEST(LoadLinear, CodesAreWhatTheyStandFor) {
   }
 }
 
-TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
-  const testing::TempDir dir;
-  const arch::Checkpoint checkpoint = coded_model(dir / "");
+/// Matrices of codes, multiplied together, are what they stand for.
+void check_codes(const arch::Checkpoint& checkpoint, const std::vector<arch::TensorId>& ids) {
   for (const kernels::KernelSet* set : kernels::available_kernels()) {
     ThreadPool one(1);
-    // 2 bits in three groups, 3 bits with a permutation, 8 bits with scales of inputs.
-    const std::pair<arch::Role, std::int64_t> ids[] = {
-        {arch::Role::kAttnK, 0}, {arch::Role::kAttnV, 0}, {arch::Role::kFfnGate, 0}};
     std::vector<Linear> layers;
     for (const auto& [role, layer] : ids) {
       layers.push_back(load_linear(checkpoint, role, layer, *set, false, one));
@@ -297,7 +293,7 @@ TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
     const auto whole = run(one, 0, 100);
     for (std::size_t i = 0; i < layers.size(); ++i) {
       std::vector<float> w(static_cast<std::size_t>(out_features(layers[i]) * cols));
-      checkpoint.read_f32(ids[i].first, ids[i].second, w);
+      checkpoint.read_f32(ids[i].role, ids[i].layer, w);
       for (std::size_t j = 0; j < whole[i].size(); ++j) {
         const std::size_t rows = w.size() / static_cast<std::size_t>(cols);
         double sum = 0;
@@ -320,6 +316,16 @@ TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
       EXPECT_TRUE(std::equal(last[i].rbegin(), last[i].rend(), whole[i].rbegin())) << set->name;
     }
   }
+}
+
+TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
+  const testing::TempDir dir;
+  const arch::Checkpoint checkpoint = coded_model(dir / "");
+  // 2 bits in three groups, 3 bits with a permutation, 8 bits with scales of inputs.
+  check_codes(checkpoint,
+              {{arch::Role::kAttnK, 0}, {arch::Role::kAttnV, 0}, {arch::Role::kFfnGate, 0}});
+  // Products, in order and with a permutation.
+  check_codes(checkpoint, {{arch::Role::kAttnQ, 1}, {arch::Role::kAttnK, 1}});
 }
 
 /// A packed model of one kind of matrix.

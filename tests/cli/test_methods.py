@@ -1,8 +1,11 @@
 """`onebit quantize --method …`: what the other methods write runs, weighs what it says and is what Python
 reads; and what is wrong with their options is said in one line."""
+import signal
+import subprocess
+import time
 import unittest
 
-from harness import ROOT, SMOLLM, STORIES, TOOLKIT, CliTest, needs, tiny
+from harness import ONEBIT, ROOT, SMOLLM, STORIES, TOOLKIT, CliTest, needs, tiny
 
 try:
     import gguf
@@ -17,7 +20,9 @@ METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn -
            "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24",
            "billm", "billm --group-size 40 --scales f32", "lowrank", "lowrank --bits 8",
            "rtn --bits 2 --group-size 16", OMNIQUANT,
-           "omniquant --bits 2 --group-size 40 --scales f32 --let --epochs 1 --batch 3")
+           "omniquant --bits 2 --group-size 40 --scales f32 --let --epochs 1 --batch 3",
+           "omniquant --bits 4 --act-bits 6 --let --epochs 2",
+           "arb", "arb --refine plain", "arb --refine inputs --group-size 40", "arb --group-size 40 --scales f32")
 
 
 @needs(STORIES)
@@ -29,7 +34,7 @@ class Methods(CliTest):
         self.text.write_text(TEXT)
 
     def calibration(self, words):
-        calibrated = words.startswith(("gptq", "billm", "omniquant"))
+        calibrated = words.startswith(("gptq", "billm", "arb", "omniquant"))
         return ["--calib", self.text, "--samples", "4", "--length", "64"] if calibrated else []
 
     def quantize(self, words, *more):
@@ -37,8 +42,8 @@ class Methods(CliTest):
         return out, self.onebit("quantize", STORIES, "-o", out, "--method", *words.split(), *self.calibration(words),
                                 *more, "--json").json()
 
-    def perplexity(self, model):
-        return self.onebit("perplexity", model, "-f", self.text, "-c", "64", "--json").json()["ppl"]
+    def perplexity(self, model, *more):
+        return self.onebit("perplexity", model, "-f", self.text, "-c", "64", *more, "--json").json()["ppl"]
 
     def test_files_run_and_weigh_what_is_said(self):
         full = self.perplexity(STORIES)
@@ -52,6 +57,8 @@ class Methods(CliTest):
                                  said["totals"]["bits_per_weight"])
                 self.assertEqual(info["file_bytes"], said["totals"]["file_bytes"])
                 found[words] = self.perplexity(out)
+                if words.startswith("arb"):  # products of scales are decoded by code of the runtime's own
+                    self.assertAlmostEqual(found[words] / self.perplexity(out, "--engine", "torch"), 1, delta=1e-3)
         for words in ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn --bits 8"):
             self.assertAlmostEqual(found[words] / full, 1, delta=0.01, msg=words)
         self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
@@ -63,6 +70,36 @@ class Methods(CliTest):
                 first = self.quantize(words, "-t", "1")[0].read_bytes()
                 self.assertEqual(self.quantize(words, "-t", "1")[0].read_bytes(), first)
                 self.assertEqual(self.files(), ["out.gguf", "text.txt"])
+
+    def test_blocks_that_are_done_are_not_calibrated_again(self):
+        """A run that is stopped leaves its blocks, from which the same command makes the same file."""
+        for words in ("gptq --bits 3 --override blk.*.attn_q=lowrank:4 --override *.ffn_up=arb", OMNIQUANT + " --let"):
+            with self.subTest(words):
+                out = self.dir / "out.gguf"
+                command = [ONEBIT, "quantize", STORIES, "-o", out, "--method", *words.split(),
+                           *self.calibration(words), "-t", "1", "--json"]
+                command = [str(word) for word in command]
+                self.onebit(*command[1:])
+                whole = out.read_bytes()
+                out.unlink()
+                part = self.dir / "out.gguf.part"
+                with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+                    while process.poll() is None and not (part / "1.safetensors").exists():
+                        time.sleep(0.01)
+                    process.send_signal(signal.SIGINT)
+                    said = process.stderr.read().decode()
+                self.assertEqual(process.returncode, 130, said)
+                self.assertIn("out.gguf.part, the same command goes on", said)
+                self.assertEqual(self.files(), ["out.gguf.part", "text.txt"])
+                self.fails(*command[1:], "--damp", "0.05", says=["out.gguf.part", "other settings", "--restart"])
+                self.onebit(*command[1:])
+                self.assertEqual(out.read_bytes(), whole)
+                self.assertEqual(self.files(), ["out.gguf", "text.txt"])
+                (part).mkdir()
+                (part / "0.safetensors").write_bytes(b"torn")
+                self.fails(*command[1:], says=["0.safetensors"])
+                self.onebit(*command[1:], "--restart")
+                self.assertEqual(out.read_bytes(), whole)
 
     def test_overrides(self):
         _, said = self.quantize("rtn", "--override", "blk.0.*=int8", "--override", "*.ffn_down=gptq:3",
@@ -135,6 +172,9 @@ class Methods(CliTest):
                        expect=expect)
 
         wrong("gptq", "method gptq", "no calibration text", "--calib")
+        wrong("arb", "method arb", "no calibration text", "--calib")
+        wrong("arb --refine columns", "--refine", "columns", "rows-columns", "plain", "inputs", expect=2)
+        wrong("arb --bits 2", "bits of method arb", "'2'", "expected 1")
         wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8")
         wrong("int8 --bits 4", "bits of method int8", "'4'", "expected 8")
         wrong("int8 --per-tensor --group-size 16", "--per-tensor", "groups of 16")
@@ -174,6 +214,29 @@ class Methods(CliTest):
             stored = (codes - zero[:, group]) * tensors[f"{name}.scale"][:, group].astype(np.float64)
             weights = np.empty_like(stored)
             weights[:, tensors[f"{name}.order"]] = stored
+            full = source[f"{name}.weight"].astype(np.float64)
+            self.assertAlmostEqual(((weights - full) ** 2).sum() / (full ** 2).sum(), matrix["relative_error"],
+                                   delta=1e-6)
+
+    @unittest.skipUnless(gguf, "absent: Python's gguf (tools/setup.sh installs it)")
+    def test_python_reads_products(self):
+        """By what docs/formats.md says of them."""
+        out, said = self.quantize("arb --group-size 40 --scales f32")
+        source = {t.name: t.data for t in gguf.GGUFReader(STORIES).tensors}
+        tensors = {t.name: t.data for t in gguf.GGUFReader(out).tensors}
+        for matrix in said["matrices"]:
+            name, columns = matrix["name"], matrix["shape"][1]
+            ends, order = tensors[f"{name}.groups"][1:], tensors[f"{name}.order"]
+            bits = np.unpackbits(tensors[f"{name}.codes"].view(np.uint8), axis=1, bitorder="little").astype(float)
+            low, high = bits[:, :2 * columns:2], bits[:, 1:2 * columns:2]
+            group = np.searchsorted(ends, np.arange(columns), side="right")
+            both = tensors[f"{name}.kinds"][group] == 1
+            a = np.where(both, 2 * low - 1, (2 * low - 1) * (1 - high))
+            b = np.where(both, 2 * high - 1, (2 * low - 1) * high)
+            rows = tensors[f"{name}.row_scale"][:, group].astype(np.float64)
+            inputs = tensors[f"{name}.in_scale"][:, order]
+            weights = np.empty_like(a)
+            weights[:, order] = a * rows[..., 0] * inputs[0] + b * rows[..., 1] * inputs[1]
             full = source[f"{name}.weight"].astype(np.float64)
             self.assertAlmostEqual(((weights - full) ** 2).sum() / (full ** 2).sum(), matrix["relative_error"],
                                    delta=1e-6)

@@ -62,6 +62,12 @@ CASES = {
     "arb_x": {"method": "arb_x", "cgb": True, "block": 32},
     "arb_rc": {"method": "arb_rc", "cgb": True, "block": 32},
     "no_cgb": {"method": "arb_rc", "cgb": False, "block": 32},
+    "no_cgb_plain": {"method": "arb", "cgb": False, "block": 32},
+    "no_cgb_x": {"method": "arb_x", "cgb": False, "block": 32},
+    "no_cgb_dead": {"method": "arb_rc", "cgb": False, "block": 32},
+    "no_cgb_dead_x": {"method": "arb_x", "cgb": False, "block": 32},
+    "no_cgb_wide": {"method": "arb_rc", "cgb": False, "block": 128},
+    "no_cgb_wide_x": {"method": "arb_x", "cgb": False, "block": 128},
     "magnitude": {"method": "arb_rc", "cgb": True, "block": 32, "metric": "magnitude"},
     "dead": {"method": "arb_rc", "cgb": True, "block": 32},
     "dead_x": {"method": "arb_x", "cgb": True, "block": 32},
@@ -307,7 +313,8 @@ def main():
     dead[..., [5, 17]] = 0
     tensors, facts = {"W": w, "x": x, "dead/x": dead, "wide/W": wide_w, "wide/x": wide_x}, {}
     for case, settings in CASES.items():
-        inputs = {"dead": (w, dead), "wide": (wide_w, wide_x)}.get(case.removesuffix("_x"), (w, x))
+        kind = case.removeprefix("no_cgb_").removesuffix("_x")
+        inputs = {"dead": (w, dead), "wide": (wide_w, wide_x)}.get(kind, (w, x))
         found, margin = layer(*inputs, **settings)
         assert np.allclose(rebuilt(found, settings["block"]), found["weight"], atol=1e-11)
         tensors |= {f"{case}/{key}": value for key, value in found.items()}

@@ -1,0 +1,108 @@
+#include "quant/block_parts.h"
+
+#include <cstring>
+#include <fmt/format.h>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "file/safetensors.h"
+
+namespace onebit::quant {
+namespace {
+
+using formats::DType;
+
+constexpr const char* kIdentityKey = "onebit.run";
+
+}  // namespace
+
+void BlockPart::add(const std::string& name, std::span<const float> values) {
+  const auto bytes = std::as_bytes(values);
+  arrays_[name] = {DType::kF32, {bytes.begin(), bytes.end()}};
+}
+
+void BlockPart::add(const std::string& name, std::span<const std::uint8_t> values) {
+  const auto bytes = std::as_bytes(values);
+  arrays_[name] = {DType::kI8, {bytes.begin(), bytes.end()}};
+}
+
+void BlockPart::add(const std::string& name, std::span<const std::int32_t> values) {
+  const auto bytes = std::as_bytes(values);
+  arrays_[name] = {DType::kI32, {bytes.begin(), bytes.end()}};
+}
+
+template <class T>
+std::vector<T> BlockPart::read(const std::string& name, DType type) const {
+  const auto found = arrays_.find(name);
+  if (found == arrays_.end()) return {};
+  if (found->second.type != type) {
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("array {}: found type {}, expected {}", name,
+                            formats::info(found->second.type).name, formats::info(type).name));
+  }
+  std::vector<T> values(found->second.data.size() / sizeof(T));
+  std::memcpy(values.data(), found->second.data.data(), values.size() * sizeof(T));
+  return values;
+}
+
+std::vector<float> BlockPart::floats(const std::string& name) const {
+  return read<float>(name, DType::kF32);
+}
+std::vector<std::uint8_t> BlockPart::bytes(const std::string& name) const {
+  return read<std::uint8_t>(name, DType::kI8);
+}
+std::vector<std::int32_t> BlockPart::integers(const std::string& name) const {
+  return read<std::int32_t>(name, DType::kI32);
+}
+
+BlockParts::BlockParts(std::filesystem::path folder, std::string identity)
+    : folder_(std::move(folder)), identity_(std::move(identity)) {
+  load(0);
+}
+
+std::filesystem::path BlockParts::file(std::int64_t layer) const {
+  return folder_ / fmt::format("{}.safetensors", layer);
+}
+
+std::optional<BlockPart> BlockParts::load(std::int64_t layer) const {
+  std::error_code ignored;
+  if (!std::filesystem::exists(file(layer), ignored)) return std::nullopt;
+  const auto stored = file::SafetensorsFile::open(file(layer));
+  const auto identity = stored.metadata().find(kIdentityKey);
+  if (identity == stored.metadata().end() || identity->second != identity_) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: found blocks of a run with other settings, model or text, expected "
+                            "those of this one; --restart begins anew",
+                            file(layer).string()));
+  }
+  BlockPart part;
+  for (const file::SafeTensor& tensor : stored.tensors()) {
+    part.arrays_[tensor.name] = {tensor.view.dtype,
+                                 {tensor.view.data.begin(), tensor.view.data.end()}};
+  }
+  return part;
+}
+
+void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) {
+    throw Error(ErrorCode::kIo, fmt::format("{}: {}", folder_.string(), error.message()));
+  }
+  file::SafetensorsWriter writer(file(layer));
+  writer.set_metadata(kIdentityKey, identity_);
+  for (const auto& [name, array] : part.arrays_) {
+    const auto size = static_cast<std::int64_t>(formats::info(array.type).block_bytes);
+    writer.declare(name, array.type, {std::ssize(array.data) / size});
+  }
+  for (const auto& [name, array] : part.arrays_) writer.write(name, array.data);
+  writer.finish();
+}
+
+void BlockParts::remove() const {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+}  // namespace onebit::quant

@@ -1,0 +1,68 @@
+// What calibrated blocks have become, in files until the whole model is done: a run that is broken
+// off goes on with the block that it was at. Blocks before it cost a pass of the calibration text.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/dtype.h"
+#include "formats/tensor_view.h"
+
+namespace onebit::quant {
+
+/// Arrays by name: floats, bytes and integers.
+class BlockPart {
+ public:
+  void add(const std::string& name, std::span<const float> values);
+  void add(const std::string& name, std::span<const std::uint8_t> values);
+  void add(const std::string& name, std::span<const std::int32_t> values);
+
+  bool has(const std::string& name) const { return arrays_.contains(name); }
+  bool empty() const noexcept { return arrays_.empty(); }
+
+  /// Of a name that there is, else none. Throw Error{kCorrupt} for one of another type.
+  std::vector<float> floats(const std::string& name) const;
+  std::vector<std::uint8_t> bytes(const std::string& name) const;
+  std::vector<std::int32_t> integers(const std::string& name) const;
+
+ private:
+  friend class BlockParts;
+  struct Array {
+    formats::DType type = formats::DType::kF32;
+    std::vector<std::byte> data;
+  };
+  template <class T>
+  std::vector<T> read(const std::string& name, formats::DType type) const;
+
+  std::map<std::string, Array> arrays_;
+};
+
+/// FOLDER/0.safetensors and so on, of one run.
+class BlockParts {
+ public:
+  /// `identity`: all that decides what blocks become. Throws Error{kInvalidArgument} when the folder
+  /// holds parts of another run.
+  BlockParts(std::filesystem::path folder, std::string identity);
+
+  /// What an earlier run has left of the block, if anything. Throws Error{kCorrupt} naming the file.
+  std::optional<BlockPart> load(std::int64_t layer) const;
+
+  /// Whole or not at all. Throws Error{kIo}.
+  void save(std::int64_t layer, const BlockPart& part) const;
+
+  /// The run is complete.
+  void remove() const;
+
+ private:
+  std::filesystem::path file(std::int64_t layer) const;
+
+  std::filesystem::path folder_;
+  std::string identity_;
+};
+
+}  // namespace onebit::quant
