@@ -348,7 +348,7 @@ class BadInput(Sensitivity):
     def test_methods(self):
         for value, says in (("twobit", "found 'twobit', expected one of onebit"), ("onebit:2", "found '2', expected 1"),
                             ("onebit,gptq:4", "found method gptq:4, which needs calibration text"),
-                            ("onebit,omniquant:4", "found 'omniquant'"), ("", "found ''"), ("onebit:", "found ''")):
+                            ("onebit,fourbit:4", "found 'fourbit'"), ("", "found ''"), ("onebit:", "found ''")):
             self.fails(*self.command("--method", value), expect=2, says=["--method", says])
         for flags in (["--method", "onebit,onebit:1"], ["--method", "onebit", "--method", "onebit"]):
             self.fails(*self.command(*flags), expect=2, says=["--method", "onebit", "twice"])
