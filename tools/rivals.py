@@ -34,38 +34,32 @@ TRAINED = {
     "onebit, paper": (("--recipe", "paper", "--warmup", "{warmup}"), (2e-4, 4e-4, 1e-3)),
     "onebit, best": (("--recipe", "best"), (3e-3, 6e-3, 1.2e-2)),
 }
+
+
+def quantised(group):
+    """Rows of what needs no training, groups of so many inputs."""
+    rows = {"f16": ("f16",), "int8": ("int8",)}
+    for bits in (4, 3):
+        rows |= {f"{method} {bits} bits": (method, "--bits", str(bits)) for method in ("rtn", "gptq")}
+    for name, flags in (("", ()), (", groups", ("--group-size", str(group)))):
+        for method in ("rtn", "gptq", "omniquant"):
+            rows[f"{method} 2 bits{name}"] = (method, "--bits", "2", *flags)
+    return rows | {"billm": ("billm",), "arb": ("arb",), "lowrank, by inputs": ("lowrank", "--bits", "1"),
+                   "onebit, start": ("onebit",)}
+
+
 CALIBRATED = ("gptq", "omniquant", "arb", "billm", "lowrank")
 SETTINGS = {
     "smollm2": {
         "source": MODELS / "smollm2-135m-instruct.gguf",
-        "quantised": {
-            "f16": ("f16",), "int8": ("int8",),
-            "rtn 4 bits": ("rtn", "--bits", "4"), "gptq 4 bits": ("gptq", "--bits", "4"),
-            "rtn 3 bits": ("rtn", "--bits", "3"), "gptq 3 bits": ("gptq", "--bits", "3"),
-            "rtn 2 bits": ("rtn", "--bits", "2"), "gptq 2 bits": ("gptq", "--bits", "2"),
-            "omniquant 2 bits": ("omniquant", "--bits", "2"),
-            "rtn 2 bits, groups": ("rtn", "--bits", "2", "--group-size", "64"),
-            "gptq 2 bits, groups": ("gptq", "--bits", "2", "--group-size", "64"),
-            "omniquant 2 bits, groups": ("omniquant", "--bits", "2", "--group-size", "64"),
-            "billm": ("billm",), "arb": ("arb",), "lowrank, by inputs": ("lowrank", "--bits", "1"),
-            "onebit, start": ("onebit",)},
+        "quantised": quantised(64),
         "calib": ("--samples", "64", "--length", "512"),
         "train": {"steps": 180, "search": 45, "batch": 4, "length": 256},
         "wiki": ("-c", "2048"), "c4": ("-c", "2048"),
         "tasks": True},
     "stories260k": {
         "source": MODELS / "stories260k.gguf",
-        "quantised": {
-            "f16": ("f16",), "int8": ("int8",),
-            "rtn 4 bits": ("rtn", "--bits", "4"), "gptq 4 bits": ("gptq", "--bits", "4"),
-            "rtn 3 bits": ("rtn", "--bits", "3"), "gptq 3 bits": ("gptq", "--bits", "3"),
-            "rtn 2 bits": ("rtn", "--bits", "2"), "gptq 2 bits": ("gptq", "--bits", "2"),
-            "omniquant 2 bits": ("omniquant", "--bits", "2"),
-            "rtn 2 bits, groups": ("rtn", "--bits", "2", "--group-size", "32"),
-            "gptq 2 bits, groups": ("gptq", "--bits", "2", "--group-size", "32"),
-            "omniquant 2 bits, groups": ("omniquant", "--bits", "2", "--group-size", "32"),
-            "billm": ("billm",), "arb": ("arb",), "lowrank, by inputs": ("lowrank", "--bits", "1"),
-            "onebit, start": ("onebit",)},
+        "quantised": quantised(32),
         "calib": ("--samples", "64", "--length", "256"),
         "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128},
         "wiki": None, "c4": None,

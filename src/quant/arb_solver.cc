@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "quant/binarization.h"
-#include "quant/second_moment.h"
 
 namespace onebit::quant {
 namespace {
@@ -117,19 +116,14 @@ arch::CodeSpec arb_spec(std::int64_t in, const ArbOptions& options) {
 
 ArbResult arb(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
               const ArbOptions& options) {
-  ONEBIT_CHECK(std::ssize(w) == out * in && h.sizes() == torch::IntArrayRef({in, in}));
-  ONEBIT_CHECK(options.block > 0 && h.scalar_type() == torch::kFloat64);
-  Tensor weights =
-      torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64);
-  Tensor moment = h.clone();
-  drop_dead_columns(weights, moment);
-  const Tensor factor = inverse_factor(moment, options.damping);
+  ONEBIT_CHECK(options.block > 0);
+  Problem problem = problem_of(w, out, in, h, options.damping);
   GroupedCodes codes(out, in, block_groups(in, options.block), options.scales);
-  Solver solver(h, factor, options, codes);
-  quantise_blocks(weights, factor, options.block, [&](const Tensor& part, std::int64_t begin) {
-    return solver.quantise(part, begin);
-  });
-  return {codes.finish(), weights};
+  Solver solver(h, problem.factor, options, codes);
+  quantise_blocks(
+      problem.weights, problem.factor, options.block,
+      [&](const Tensor& part, std::int64_t begin) { return solver.quantise(part, begin); });
+  return {codes.finish(), problem.weights};
 }
 
 }  // namespace onebit::quant

@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "quant/binarization.h"
-#include "quant/second_moment.h"
 
 namespace onebit::quant {
 namespace {
@@ -52,19 +51,17 @@ arch::CodeSpec billm_spec(std::int64_t in, std::int64_t block) { return table_sp
 
 BillmResult billm(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
                   const BillmOptions& options) {
-  ONEBIT_CHECK(std::ssize(w) == out * in && h.sizes() == torch::IntArrayRef({in, in}));
-  ONEBIT_CHECK(options.block > 0 && h.scalar_type() == torch::kFloat64);
-  Tensor weights =
-      torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64);
-  Tensor moment = h.clone();
-  drop_dead_columns(weights, moment);
-  const Tensor factor = inverse_factor(moment, options.damping);
+  ONEBIT_CHECK(options.block > 0);
+  Problem problem = problem_of(w, out, in, h, options.damping);
+  const Tensor& factor = problem.factor;
   GroupedCodes codes(out, in, block_groups(in, options.block), options.levels);
-  quantise_blocks(weights, factor, options.block, [&](const Tensor& part, std::int64_t begin) {
-    const Tensor own = factor.narrow(0, begin, part.size(1)).narrow(1, begin, part.size(1));
-    return quantise(part, begin, own, codes);
-  });
-  return {codes.finish(), weights};
+  quantise_blocks(problem.weights, factor, options.block,
+                  [&](const Tensor& part, std::int64_t begin) {
+                    const Tensor own =
+                        factor.narrow(0, begin, part.size(1)).narrow(1, begin, part.size(1));
+                    return quantise(part, begin, own, codes);
+                  });
+  return {codes.finish(), problem.weights};
 }
 
 }  // namespace onebit::quant

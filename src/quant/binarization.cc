@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "quant/second_moment.h"
 
 namespace onebit::quant {
 namespace {
@@ -102,6 +103,19 @@ Tensor large_weights(const Tensor& t, const Tensor& part,
     }
   }
   return best;
+}
+
+Problem problem_of(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
+                   double damping) {
+  ONEBIT_CHECK(std::ssize(w) == out * in && h.sizes() == torch::IntArrayRef({in, in}));
+  ONEBIT_CHECK(h.scalar_type() == torch::kFloat64);
+  Problem problem = {
+      torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64),
+      {}};
+  Tensor moment = h.clone();
+  drop_dead_columns(problem.weights, moment);
+  problem.factor = inverse_factor(moment, damping);
+  return problem;
 }
 
 void quantise_blocks(Tensor& w, const Tensor& factor, std::int64_t block,

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <torch/types.h>
 #include <vector>
 
@@ -52,6 +53,16 @@ torch::Tensor salient_columns(const torch::Tensor& t);
 torch::Tensor large_weights(
     const torch::Tensor& t, const torch::Tensor& part,
     const std::function<double(const torch::Tensor& large, const torch::Tensor& small)>& error);
+
+/// W in f64, without columns that no input reaches, and U, as inverse_factor() gives it.
+struct Problem {
+  torch::Tensor weights;
+  torch::Tensor factor;
+};
+
+/// w [out, in], h f64 [in, in]. Throws as inverse_factor().
+Problem problem_of(std::span<const float> w, std::int64_t out, std::int64_t in,
+                   const torch::Tensor& h, double damping);
 
 /// Replaces w [out, in] block by block of `block` columns by what `quantise(W_b, first column)`
 /// says stands for them; columns after a block make up for its errors as in GPTQ: with E = (W_b -
