@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A model with random weights, to measure speed with: its text means nothing.
 
-Usage: random_model.py --shape 7b|smollm2|tiny --type TYPE [--head TYPE] -o OUT.gguf [--seed N]
+Usage: random_model.py --shape 7b|smollm2|tiny --type TYPE [--head TYPE] [--layers N] -o OUT.gguf [--seed N]
 
 TYPE of the matrices: onebit (our packed form `free`), or a type of ggml: q1_0, tq2_0, q4_0, q8_0, f16.
 TYPE of the head and the embedding: q8_0 (default), f16, q4_0. Needs the Python packages numpy and gguf:
@@ -32,7 +32,7 @@ RMS = {"q1_0": 1.0, "tq2_0": 0.8, "q4_0": 4.6, "q8_0": 74.0}  # of a random bloc
 
 class Model:
     def __init__(self, args):
-        self.spec, self.args = SHAPES[args.shape], args
+        self.spec, self.args = SHAPES[args.shape] | ({"layers": args.layers} if args.layers else {}), args
         self.rng = np.random.default_rng(args.seed)
         self.writer = gguf.GGUFWriter(args.output, "llama")
         self.tensors = []  # (name, function that makes it)
@@ -140,6 +140,7 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, required=True)
     parser.add_argument("--type", choices=["onebit", *BLOCKS], required=True)
     parser.add_argument("--head", choices=["q8_0", "f16", "q4_0"], default="q8_0")
+    parser.add_argument("--layers", type=int, help="so many blocks, not all of the shape")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     args = parser.parse_args()

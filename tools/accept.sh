@@ -17,7 +17,7 @@ logs=build/accept
 
 # In the order in which they run. A script in Python runs with the reference software.
 POINTS=(logits tokenizers wikitext strides llama.cpp llama.cpp-kl svid sensitivity training sizes kill
-        processes step products speed demo packed int8 tasks asan fuzz fresh)
+        processes step products speed demo packed int8 tasks methods blocks asan fuzz fresh)
 declare -A SCRIPTS=(
   [logits]=tools/accept/logits.py         # both models' logits and greedy text against transformers
   [tokenizers]=tools/accept/tokenizers.py # ids and decoded text of 20,000 lines
@@ -38,6 +38,8 @@ declare -A SCRIPTS=(
   [demo]=tools/accept/demo.py             # held-out divergence of the demo, three seeds
   [packed]=tools/accept/packed.py         # the packed students in the runtime against libtorch
   [int8]=tools/accept/int8.py             # int8 activations, f16 and q8_0 keys and values against exact
+  [methods]=tools/accept/methods.py       # files of all methods: engines, and the methods' order
+  [blocks]=tools/accept/blocks.py         # memory and time of calibration on blocks of 7B's shape
   [asan]=tools/accept/asan.py             # the whole suite under AddressSanitizer and UBSan
   [fuzz]=tools/accept/fuzz.py             # every fuzz target for minutes
   [fresh]=tools/fresh_install.sh          # a fresh Debian 12
