@@ -17,9 +17,8 @@ enum class InputNorm : std::uint8_t {
 
 /// How N bits stand for the numbers of a row, half to even.
 enum class Rounding : std::uint8_t {
-  /// a · round(x / a), a = max |x| / (2^(N-1) - 1). Of a token's keys and values all heads
-  /// together,
-  /// keys before they are rotated: LLM-QAT, arXiv 2305.17888.
+  /// a · round(x / a), a = max |x| / (2^(N-1) - 1), max |x| at least 10^-5. Of a token's keys and
+  /// values all heads together, keys before they are rotated: LLM-QAT, arXiv 2305.17888.
   kAbsMax,
   /// s · (clamp(round(x / s) + z, 0, 2^N - 1) - z), s = (max x - min x) / (2^N - 1) within
   /// 10^-5 … 10^4, z = round(-min x / s). Of queries, keys (both rotated) and values a head at a

@@ -28,8 +28,9 @@ std::string tensor_label(const ModelConfig& config, Role role, std::int64_t laye
   return gguf_name(*spec, layer);
 }
 
-std::vector<float> read_scale(const formats::TensorView& view, const std::string& file,
-                              const std::string& name) {
+/// The values, which are finite.
+std::vector<float> read_finite(const formats::TensorView& view, const std::string& file,
+                               const std::string& name) {
   std::vector<float> values(*formats::element_count(view.shape));
   formats::dequantize(view.dtype, view.data, values);
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -151,7 +152,7 @@ std::optional<Checkpoint::Stored> Checkpoint::dense(Role role, std::int64_t laye
 void Checkpoint::read_f32(Role role, std::int64_t layer, std::span<float> dst) const {
   const StoredTensor& stored = impl_->find(role, layer);
   if (stored.codes) return dequantize(read_codes(*stored.codes, impl_->path.string()), dst);
-  if (stored.low_rank) return multiply_out(*stored.low_rank, dst);
+  if (stored.low_rank) return multiply_out(*low_rank(role, layer), dst);
   if (!stored.dense) {
     throw Error(ErrorCode::kNotFound,
                 fmt::format("{}: tensor {}: found a 1-bit matrix, expected dense values",
@@ -200,9 +201,9 @@ std::optional<OneBitMatrix> Checkpoint::one_bit(Role role, std::int64_t layer) c
                  stored.sign.rows(), stored.in};
   check_padding(matrix.sign, file, stored.name + std::string(kSignSuffix));
   if (stored.in_scale) {
-    matrix.g = read_scale(*stored.in_scale, file, stored.name + std::string(kInScaleSuffix));
+    matrix.g = read_finite(*stored.in_scale, file, stored.name + std::string(kInScaleSuffix));
   }
-  matrix.h = read_scale(stored.out_scale, file, stored.name + std::string(kOutScaleSuffix));
+  matrix.h = read_finite(stored.out_scale, file, stored.name + std::string(kOutScaleSuffix));
   matrix.group_size = impl_->provenance->group_size;
   return matrix;
 }
@@ -215,7 +216,12 @@ std::optional<CodeMatrix> Checkpoint::codes(Role role, std::int64_t layer) const
 
 std::optional<LowRankMatrix> Checkpoint::low_rank(Role role, std::int64_t layer) const {
   const auto it = impl_->tensors.find({role, layer});
-  return it == impl_->tensors.end() ? std::nullopt : it->second.low_rank;
+  if (it == impl_->tensors.end() || !it->second.low_rank) return std::nullopt;
+  const LowRankMatrix& factors = *it->second.low_rank;
+  const std::string base = tensor_label(impl_->config, role, layer);
+  read_finite(factors.out_factor, impl_->path.string(), base + std::string(kOutFactorSuffix));
+  read_finite(factors.in_factor, impl_->path.string(), base + std::string(kInFactorSuffix));
+  return factors;
 }
 
 std::optional<text::TokenizerData> Checkpoint::tokenizer_data() const {

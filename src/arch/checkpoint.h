@@ -117,7 +117,8 @@ class Checkpoint {
   /// The matrix of codes of a role, or nothing. `codes` points into the mapped file.
   std::optional<CodeMatrix> codes(Role role, std::int64_t layer) const;
 
-  /// The two factors of a role's matrix, or nothing. They point into the mapped file.
+  /// The two factors of a role's matrix, or nothing. They point into the mapped file. Throws
+  /// Error{kCorrupt} for values that are not finite.
   std::optional<LowRankMatrix> low_rank(Role role, std::int64_t layer) const;
 
   /// Built at the first call; thread-safe. Throws Error{kNotFound} when the model has none,

@@ -19,7 +19,14 @@ void read(const Checkpoint& model, const TensorId& id) {
   try {
     const auto one_bit = model.one_bit(id.role, id.layer);
     const auto codes = model.codes(id.role, id.layer);
-    ONEBIT_CHECK(int{dense.has_value()} + int{one_bit.has_value()} + int{codes.has_value()} == 1);
+    const auto factors = model.low_rank(id.role, id.layer);
+    ONEBIT_CHECK(int{dense.has_value()} + int{one_bit.has_value()} + int{codes.has_value()} +
+                     int{factors.has_value()} ==
+                 1);
+    if (factors) {
+      std::vector<float> values(*formats::element_count(shape));
+      model.read_f32(id.role, id.layer, values);
+    }
     if (codes) {
       std::vector<float> values(*formats::element_count(shape));
       dequantize(*codes, values);

@@ -72,6 +72,13 @@ std::vector<quant::Setting> budget_settings(const quant::Method& method,
     }
   }
   if (settings.size() > 1) return settings;
+  if (method.calibrates == quant::Calibrates::kAlways) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("--budget: found method {}, which only calibration can measure, expected "
+                    "one that has a choice of bits or needs no calibration",
+                    method.name));
+  }
   settings.clear();
   add(method, method.bits.front());
   const quant::Method& rtn = quant::find_method("rtn");
@@ -86,7 +93,7 @@ Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& 
   options.threads = threads;
   for (const quant::Setting& setting : settings) {
     options.settings.push_back(setting);
-    if (setting.method->calibrates != quant::Calibrates::kNo) {
+    if (setting.method->calibrates == quant::Calibrates::kAlways) {
       options.settings.back().method = &quant::find_method("rtn");
     }
   }

@@ -34,6 +34,7 @@ Measurements read_measurements(const std::string& file, const arch::Checkpoint& 
 /// What a budget for `method` measures where no file says anything: its bits of 2, 3, 4 and 8, with
 /// `options`; of a method with no such choice itself beside rtn's. A method that calibrates is
 /// measured as rtn of the same bits, which costs no calibration; what is quantised then is its own.
+/// Throws Error{kUnsupported} for one that has no such bits: nothing then says what it costs.
 std::vector<quant::Setting> budget_settings(const quant::Method& method,
                                             const quant::MethodOptions& options);
 

@@ -68,8 +68,7 @@ class Distill final : public Command {
   /// Where our recipe of our method is asked for, and no rate. A resumed run has one already.
   bool rate_follows_steps() const {
     const bool ours = recipe_.empty() ? !flags_.resume : recipe_ == "best";
-    return ours && !flags_.settings.has("lr") &&
-           flags_.settings.method().value_or(StudentMethod::kOneBit) == StudentMethod::kOneBit;
+    return ours && !flags_.settings.has("lr");
   }
 
   std::string teacher_;

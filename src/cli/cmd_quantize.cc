@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <torch/utils.h>
 
 #include "arch/packed_format.h"
@@ -16,6 +17,7 @@
 #include "cli/number_text.h"
 #include "cli/pack_flags.h"
 #include "cli/sensitivity_report.h"
+#include "cli/torch_errors.h"
 #include "eval/perplexity.h"
 #include "eval/windows.h"
 #include "quant/quantize_model.h"
@@ -31,6 +33,9 @@ constexpr const char* kNotes =
     "the whole file. --json: matrices (name, shape, relative_error, bits_per_weight), totals.\n"
     "The form paper is that of the publication; the others need no LayerNorm at run time.\n"
     "--group-size alone chooses the form foldable, which is the only one to have groups.\n";
+
+constexpr const char* kNoMemory =
+    "not enough memory; fewer --samples, a smaller --length or --batch need less";
 
 class Quantize final : public Command {
  public:
@@ -75,6 +80,7 @@ class Quantize final : public Command {
     options_.method_options = method_options(*options_.method, bits_);
     for (const std::string& word : overrides_) options_.overrides.push_back(parse_override(word));
     require_budget_usage();
+    require_used_flags();
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
@@ -125,7 +131,22 @@ class Quantize final : public Command {
     return options;
   }
 
+  void require_used_flags() const {
+    if (restart_ && calib_.empty()) throw UsageError("--restart: expected --calib FILE beside it");
+    if (!sensitivity_.empty()) return;  // that file names methods of its own
+    std::set<std::string_view> methods = {options_.method->name};
+    for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
+    if (budget_ > 0) methods.insert("rtn");
+    method_flags_.require_used(methods);
+  }
+
   void require_budget_usage() const {
+    if (budget_ > 0 && options_.method->trains_blocks) {
+      throw UsageError(
+          fmt::format("--budget: found method {}, which trains whole blocks, expected "
+                      "one that takes matrices by themselves",
+                      options_.method->name));
+    }
     if (budget_ == 0 && !sensitivity_.empty()) {
       throw UsageError("--sensitivity: expected --budget BYTES beside it");
     }
@@ -144,7 +165,9 @@ class Quantize final : public Command {
                                  const quant::OnMatrix& on_matrix, Progress& progress,
                                  const std::stop_token& stop) const {
     try {
-      return quant::quantize_model(source, out_, options_, on_matrix, progress, stop);
+      return with_torch_errors(kNoMemory, [&] {
+        return quant::quantize_model(source, out_, options_, on_matrix, progress, stop);
+      });
     } catch (const Error& error) {
       std::error_code ignored;
       const bool kept = parts && std::filesystem::exists(*parts, ignored);
@@ -179,9 +202,11 @@ class Quantize final : public Command {
       return read_measurements(sensitivity_, source, options_.method_options.scales);
     }
     const auto progress = context.console.progress("measure", "blocks");
-    return measure(source, *options_.calibration,
-                   budget_settings(*options_.method, options_.method_options), threads_, *progress,
-                   context.interrupts.token());
+    return with_torch_errors(kNoMemory, [&] {
+      return measure(source, *options_.calibration,
+                     budget_settings(*options_.method, options_.method_options), threads_,
+                     *progress, context.interrupts.token());
+    });
   }
 
   /// Windows of the calibration text, drawn from all that there are.

@@ -1,5 +1,9 @@
 #include "cli/method_flags.h"
 
+#include <algorithm>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 namespace onebit::cli {
 
 std::vector<std::string_view> method_names() {
@@ -23,7 +27,43 @@ nlohmann::ordered_json calibration_json(const quant::MethodOptions& options) {
           {"act_bits", options.activation_bits}};
 }
 
+void MethodFlags::require_used(const std::set<std::string_view>& methods) const {
+  struct Flag {
+    const char* name;
+    std::vector<std::string_view> of;
+  };
+  const std::vector<std::string_view> omniquant = {"omniquant"};
+  const Flag flags[] = {
+      {"--form", {"onebit"}},
+      {"--init", {"onebit"}},
+      {"--split", {"onebit"}},
+      {"--group-size", {"onebit", "rtn", "int8", "gptq", "billm", "arb", "omniquant"}},
+      {"--symmetric", {"rtn", "gptq"}},
+      {"--affine", {"int8"}},
+      {"--per-tensor", {"int8"}},
+      {"--clip", {"int8"}},
+      {"--damp", {"gptq", "billm", "arb", "lowrank"}},
+      {"--act-order", {"gptq"}},
+      {"--static-groups", {"gptq"}},
+      {"--refine", {"arb"}},
+      {"--act-bits", omniquant},
+      {"--epochs", omniquant},
+      {"--batch", omniquant},
+      {"--lwc-rate", omniquant},
+      {"--let", omniquant},
+      {"--let-rate", omniquant},
+      {"--let-alpha", omniquant}};
+  for (const auto& [name, of] : flags) {
+    if (app_->count(name) == 0) continue;
+    const auto used = [&](std::string_view method) { return methods.contains(method); };
+    if (std::any_of(of.begin(), of.end(), used)) continue;
+    throw UsageError(fmt::format("{}: found with method {}, expected one that has it: {}", name,
+                                 fmt::join(methods, ", "), fmt::join(of, ", ")));
+  }
+}
+
 void MethodFlags::define(CLI::App& app) {
+  app_ = &app;
   form_ = define_choice(
       app, "--form", options_.form,
       "1-bit layers with the paper's LayerNorm on their output; without it and each with "

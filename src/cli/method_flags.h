@@ -2,7 +2,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/flags.h"
@@ -26,12 +28,16 @@ class MethodFlags {
   /// blocks.
   void define_training(CLI::App& app);
 
+  /// Throws UsageError for a flag on the command line that none of these methods has.
+  void require_used(const std::set<std::string_view>& methods) const;
+
   /// As the command line says, for `bits` of a weight. A group size without a form means the one
   /// form that has groups.
   quant::MethodOptions options(int bits) const;
 
  private:
   quant::MethodOptions options_;
+  CLI::App* app_ = nullptr;
   CLI::Option* form_ = nullptr;
 };
 

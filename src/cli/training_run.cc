@@ -83,12 +83,10 @@ class TrainingRun {
     if (!group.is_first()) console.set_verbosity(Verbosity::kError);
     const std::filesystem::path folder = f.out;
     require_other_file(plan_.teacher, folder / "model.gguf");
-    if (plan_.prepare) {
-      require_state(folder, group);
-      group.first_does([&] { plan_.prepare(folder); });
-    }
+    if (plan_.from_scratch) require_state(folder, group);
+    if (plan_.prepare) group.first_does([&] { plan_.prepare(folder); });
     const arch::Checkpoint teacher = arch::Checkpoint::open(plan_.teacher);
-    if (!plan_.prepare) require_state(folder, group);
+    if (!plan_.from_scratch) require_state(folder, group);
     std::optional<arch::Checkpoint> start;
     if (!plan_.start.empty()) start = arch::Checkpoint::open(plan_.start);
     distill::Recipe recipe = choose_recipe(teacher, start, device, folder, group);
@@ -98,7 +96,8 @@ class TrainingRun {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
       require_countable(recipe, group);
     }
-    if (plan_.rate_follows_steps && recipe.steps > 0) {
+    if (plan_.rate_follows_steps && recipe.method == distill::StudentMethod::kOneBit &&
+        recipe.steps > 0) {
       recipe.learning_rate = distill::best_learning_rate(recipe.steps);
     }
     if (recipe.steps == 0 && recipe.block.steps == 0) {
@@ -191,7 +190,7 @@ class TrainingRun {
                 const distill::ProcessGroup& group, torch::Device device) const {
     if (!plan_.start.empty() && !flags_.resume) {
       console.message(LogLevel::kInfo,
-                      fmt::format("beginning from {}: its signs and scales stay, Adam's moments "
+                      fmt::format("beginning from {}: its matrices stay, Adam's moments "
                                   "begin anew",
                                   plan_.start));
     }

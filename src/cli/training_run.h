@@ -46,7 +46,7 @@ struct RunPlan {
   std::string teacher;              ///< the model that the student is made of
   std::string start;                ///< a packed student to begin with; empty for none
   bool from_scratch = false;        ///< the teacher has nothing to teach
-  bool rate_follows_steps = false;  ///< distill::best_learning_rate() where no rate is said
+  bool rate_follows_steps = false;  ///< our method's is best_learning_rate() where none is said
   /// The recipe before the command line's settings; for a resumed run, of its folder.
   std::function<distill::Recipe(torch::Device device, const std::filesystem::path& folder)> recipe;
   /// Called by the first process before the teacher is opened; empty for nothing.

@@ -75,7 +75,9 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
     const bool needs_gradient = hidden_student.requires_grad();
     if (needs_gradient) gradient = torch::empty_like(student);
     if (needs_gradient && head_student.requires_grad()) {
-      head_gradient = torch::zeros_like(head_student);
+      head_gradient = torch::zeros_like(head_student, student.scalar_type() == torch::kFloat64
+                                                          ? torch::kFloat64
+                                                          : torch::kFloat32);
     }
     const std::int64_t chunk = options.chunk > 0 ? options.chunk : logit_chunk(tokens.device());
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
@@ -115,7 +117,9 @@ LogitLoss logit_loss(const Tensor& hidden_student, const Tensor& head_student,
   result.loss = gradient.defined()
                     ? PrecomputedGradient::apply(
                           hidden_student, head_student, value, gradient.view_as(hidden_student),
-                          head_gradient.defined() ? std::optional(head_gradient) : std::nullopt)
+                          head_gradient.defined()
+                              ? std::optional(head_gradient.to(head_student.scalar_type()))
+                              : std::nullopt)
                     : value;
   return result;
 }

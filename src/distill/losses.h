@@ -49,7 +49,7 @@ struct LogitLoss {
 };
 
 /// hidden_*: [B, T, D] after the output norm; head_*: [V, D] as DecoderModel::head(); tokens: int64
-/// [B, T], the labels being the tokens that follow. Only the student's hidden states get a
+/// [B, T], the labels being the tokens that follow. Only the student gets a
 /// gradient, which is formed chunk by chunk during the forward pass and no
 /// [N, V] tensor outlives its chunk; so is that of a student's head which is trained. Softmax and
 /// sums are f32 for bf16 (f64 for f64). Without teacher (undefined, α = 0) its figures are 0.

@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <map>
 #include <torch/utils.h>
+#include <vector>
 
 #include "base/error.h"
 #include "distill/student_method.h"
+#include "formats/dequantize.h"
 #include "nn/activations.h"
+#include "nn/pack.h"
 #include "quant/svid_layer.h"
 
 namespace onebit::distill {
@@ -207,6 +210,31 @@ void take_norms(const arch::Checkpoint& packed, const Recipe& recipe, nn::LayerR
   }
 }
 
+/// Its embedding and head, where they are trained; where not, they must be the teacher's as stored.
+void take_ends(const arch::Checkpoint& teacher, const arch::Checkpoint& packed,
+               const Recipe& recipe, nn::DecoderModel& student) {
+  if (!student.frozen().output_norm.defined()) return;  // blocks alone
+  const torch::NoGradGuard no_grad;
+  for (const arch::Role role : {arch::Role::kTokenEmbedding, arch::Role::kOutput}) {
+    const auto stored = packed.dense(role, -1);
+    if (!stored) continue;  // a tied head
+    if (recipe.train_ends) {
+      torch::Tensor into =
+          role == arch::Role::kOutput ? student.frozen().head : student.frozen().embedding;
+      into.copy_(nn::read_dense(packed, role, -1));
+      continue;
+    }
+    const std::vector<float> values = nn::values_of(nn::read_dense(teacher, role, -1));
+    std::vector<std::byte> expected(stored->view.data.size());
+    formats::quantize(stored->view.dtype, values, expected);
+    if (std::equal(expected.begin(), expected.end(), stored->view.data.begin())) continue;
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: {}: found a matrix that was trained, expected --train-ends",
+                            packed.path().string(),
+                            arch::gguf_name(*arch::find_tensor(*packed.config().arch, role), -1)));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher,
@@ -233,6 +261,7 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
   }
   train_others(recipe, *student);
   take_norms(packed, recipe, range, *student);
+  take_ends(teacher, packed, recipe, *student);
   return student;
 }
 

@@ -122,8 +122,12 @@ std::unique_ptr<nn::Linear> start_layer(const Recipe& recipe, double norm_eps,
   if (recipe.method != StudentMethod::kLowRank) {
     return std::make_unique<nn::RoundedLinear>(w.to(type), rounded_options(recipe, norm_eps));
   }
+  const std::int64_t rank = quant::rank_for(static_cast<int>(recipe.bits), w.size(0), w.size(1));
+  // As OneBit's layers have it: the start that costs nothing, where saved values fill it in.
   const quant::LowRankFactors factors =
-      quant::low_rank(w, quant::rank_for(static_cast<int>(recipe.bits), w.size(0), w.size(1)));
+      recipe.svid.init == quant::Init::kCopy
+          ? quant::LowRankFactors{torch::zeros({w.size(0), rank}), torch::zeros({rank, w.size(1)})}
+          : quant::low_rank(w, rank);
   return std::make_unique<nn::LowRankLinear>(factors.a.to(w.device(), type),
                                              factors.b.to(w.device(), type));
 }

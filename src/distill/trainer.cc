@@ -313,6 +313,10 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   };
   if (!start.provenance()) fail("found a full-precision model, expected a packed student");
   const arch::Provenance& packed = *start.provenance();
+  if (packed.method != word_of(recipe.method)) {
+    fail(fmt::format("found a student of method {}, expected one of {}", packed.method,
+                     word_of(recipe.method)));
+  }
   if (recipe.method != StudentMethod::kOneBit) {
     if (recipe.method != StudentMethod::kLowRank) {
       fail(

@@ -4,6 +4,7 @@
 //   RUN_DIR/state.safetensors   the latest checkpoint (train_state.h)
 //   RUN_DIR/checkpoints/        older ones, if wanted, named by their steps
 //   RUN_DIR/blocks/             what the block-wise stage has fitted, until the first step
+//   RUN_DIR/start.gguf          of `onebit train`: the model before the first step
 //   RUN_DIR/model.gguf          the student of the latest checkpoint, packed
 //   RUN_DIR/metrics.jsonl       one object a step or evaluation
 //   RUN_DIR/events.out.tfevents.onebit   the same for TensorBoard

@@ -190,6 +190,7 @@ void DecoderModel::train_ends() {
   frozen_.embedding = frozen_.embedding.detach().clone().requires_grad_();
   frozen_.head =
       config_.tied_head ? frozen_.embedding : frozen_.head.detach().clone().requires_grad_();
+  head_.reset();
 }
 
 Tensor DecoderModel::head() const {

@@ -39,8 +39,8 @@ using LinearFactory =
 /// empty function leaves its tensors as they are; others are differentiable and keep the shape.
 struct AttentionHooks {
   using Hook = std::function<torch::Tensor(const torch::Tensor&)>;
-  Hook cached;  ///< keys before their rotation and values, as a cache would hold them: [B, T,
-                ///< KV_DIM]
+  /// Keys before their rotation and values, as a cache would hold them: [B, T, KV_DIM].
+  Hook cached;
   /// Queries and keys, both rotated, and values as attention's products read them: [B, heads or
   /// key-value heads, T, head_dim].
   Hook operand;
@@ -102,9 +102,8 @@ class DecoderModel {
   torch::Tensor finish(const torch::Tensor& x) const;
 
   /// The matrix that turns hidden states into logits, [V, D] in the compute type's product_type()
-  /// (fused.h), with a
-  /// gradient where it is trained. It is applied outside (distill/losses.h), a few tokens at a
-  /// time: all logits at once would not fit.
+  /// (fused.h), with a gradient where it is trained. It is applied outside (distill/losses.h), a
+  /// few tokens at a time: all logits at once would not fit.
   torch::Tensor head() const;
 
   const arch::ModelConfig& config() const noexcept { return config_; }

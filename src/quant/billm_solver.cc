@@ -55,12 +55,11 @@ BillmResult billm(std::span<const float> w, std::int64_t out, std::int64_t in, c
   Problem problem = problem_of(w, out, in, h, options.damping);
   const Tensor& factor = problem.factor;
   GroupedCodes codes(out, in, block_groups(in, options.block), options.levels);
-  quantise_blocks(problem.weights, factor, options.block,
-                  [&](const Tensor& part, std::int64_t begin) {
-                    const Tensor own =
-                        factor.narrow(0, begin, part.size(1)).narrow(1, begin, part.size(1));
-                    return quantise(part, begin, own, codes);
-                  });
+  quantise_blocks(
+      problem.weights, factor, options.block, [&](const Tensor& part, std::int64_t begin) {
+        const Tensor own = factor.narrow(0, begin, part.size(1)).narrow(1, begin, part.size(1));
+        return quantise(part, begin, own, codes);
+      });
   return {codes.finish(), problem.weights};
 }
 

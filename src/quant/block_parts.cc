@@ -71,10 +71,11 @@ std::optional<BlockPart> BlockParts::load(std::int64_t layer) const {
   const auto stored = file::SafetensorsFile::open(file(layer));
   const auto identity = stored.metadata().find(kIdentityKey);
   if (identity == stored.metadata().end() || identity->second != identity_) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: found blocks of a run with other settings, model or text, expected "
-                            "those of this one; --restart begins anew",
-                            file(layer).string()));
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: found blocks of a run with other settings, model or text, expected "
+                    "those of this one; --restart begins anew",
+                    file(layer).string()));
   }
   BlockPart part;
   for (const file::SafeTensor& tensor : stored.tensors()) {

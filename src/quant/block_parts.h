@@ -23,7 +23,6 @@ class BlockPart {
   void add(const std::string& name, std::span<const std::int32_t> values);
 
   bool has(const std::string& name) const { return arrays_.contains(name); }
-  bool empty() const noexcept { return arrays_.empty(); }
 
   /// Of a name that there is, else none. Throw Error{kCorrupt} for one of another type.
   std::vector<float> floats(const std::string& name) const;
@@ -45,11 +44,12 @@ class BlockPart {
 /// FOLDER/0.safetensors and so on, of one run.
 class BlockParts {
  public:
-  /// `identity`: all that decides what blocks become. Throws Error{kInvalidArgument} when the folder
-  /// holds parts of another run.
+  /// `identity`: all that decides what blocks become. Throws Error{kInvalidArgument} when the
+  /// folder holds parts of another run.
   BlockParts(std::filesystem::path folder, std::string identity);
 
-  /// What an earlier run has left of the block, if anything. Throws Error{kCorrupt} naming the file.
+  /// What an earlier run has left of the block, if anything. Throws Error{kCorrupt} naming the
+  /// file.
   std::optional<BlockPart> load(std::int64_t layer) const;
 
   /// Whole or not at all. Throws Error{kIo}.

@@ -1,5 +1,6 @@
 #include "quant/code_quantizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <string>
@@ -52,6 +53,32 @@ void for_each_array(Values& values, const Visit& visit) {
 
 constexpr const char* kKinds = "kinds";
 
+/// That what an earlier run has left are values of the spec.
+void require_fit(const arch::CodeSpec& spec, const arch::CodeValues& values, std::int64_t out,
+                 std::int64_t in) {
+  const std::int64_t grids = out * spec.groups;
+  const std::int64_t inputs = spec.products ? 2 * in : spec.in_scale ? in : 0;
+  const bool scaled = !spec.tables && !spec.products;
+  const std::int64_t most = std::int64_t{1} << spec.bits;
+  const bool fits =
+      std::ssize(values.codes) == out * in && std::ssize(values.ends) == spec.groups &&
+      values.ends.back() == in && std::is_sorted(values.ends.begin(), values.ends.end()) &&
+      values.ends.front() > 0 && std::ssize(values.scale) == (scaled ? grids : 0) &&
+      std::ssize(values.zero) == (spec.zero ? grids : 0) &&
+      std::ssize(values.levels) == (spec.tables ? grids * most : 0) &&
+      std::ssize(values.row_scale) == (spec.products ? 2 * grids : 0) &&
+      std::ssize(values.kinds) == (spec.products ? spec.groups : 0) &&
+      std::ssize(values.order) == (spec.ordered ? in : 0) &&
+      std::ssize(values.in_scale) == inputs &&
+      std::all_of(values.codes.begin(), values.codes.end(), [&](int c) { return c < most; }) &&
+      std::all_of(values.order.begin(), values.order.end(),
+                  [&](std::int32_t i) { return i >= 0 && i < in; });
+  if (fits) return;
+  throw Error(ErrorCode::kCorrupt,
+              "found other arrays than a matrix of codes has in what an earlier run has left, "
+              "expected its own; --restart begins anew");
+}
+
 }  // namespace
 
 FakeQuantized CodeQuantizer::meaning(const MatrixTask& task, const arch::CodeValues& values) {
@@ -84,7 +111,11 @@ MatrixReport CodeQuantizer::add(const MatrixTask& task, arch::PackedWriter& writ
 FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) {
   require_finite(task);
   Kept& kept = kept_[{task.role, task.layer}];
-  if (!kept.restored) kept.values = quantize(task);
+  if (kept.restored) {
+    require_fit(spec({task.role, task.layer}, {task.out, task.in}), kept.values, task.out, task.in);
+  } else {
+    kept.values = quantize(task);
+  }
   return meaning(task, kept.values);
 }
 
@@ -102,10 +133,9 @@ void CodeQuantizer::save_block(BlockPart& part) const {
   }
 }
 
-void CodeQuantizer::restore_block(std::int64_t layer, const BlockPart& part, Calibration*) {
-  for (int r = 0; r <= static_cast<int>(arch::Role::kOutput); ++r) {
-    const auto role = static_cast<arch::Role>(r);
-    if (!part.has(part_name(role, "codes"))) continue;
+void CodeQuantizer::restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
+                                  const BlockPart& part, Calibration&) {
+  for (const arch::Role role : matrices) {
     Kept& kept = kept_[{role, layer}];
     kept.restored = true;
     for_each_array(kept.values, [&]<class T>(const char* name, std::vector<T>& array) {

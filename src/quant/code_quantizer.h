@@ -24,7 +24,8 @@ class CodeQuantizer : public Quantizer {
   MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) final;
   FakeQuantized fake_quantize(const MatrixTask& task) final;
   void save_block(BlockPart& part) const override;
-  void restore_block(std::int64_t layer, const BlockPart& part, Calibration*) override;
+  void restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
+                     const BlockPart& part, Calibration&) override;
 
  protected:
   /// How a matrix of this shape is stored.

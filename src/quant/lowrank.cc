@@ -3,6 +3,7 @@
 #include <map>
 #include <torch/utils.h>
 
+#include "base/error.h"
 #include "nn/pack.h"
 #include "quant/code_quantizer.h"
 #include "quant/low_rank_solver.h"
@@ -32,10 +33,9 @@ class LowRankQuantizer final : public Quantizer {
     }
   }
 
-  void restore_block(std::int64_t layer, const BlockPart& part, Calibration*) override {
-    for (int r = 0; r <= static_cast<int>(arch::Role::kOutput); ++r) {
-      const auto role = static_cast<arch::Role>(r);
-      if (!part.has(part_name(role, "a"))) continue;
+  void restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
+                     const BlockPart& part, Calibration&) override {
+    for (const arch::Role role : matrices) {
       kept_[{role, layer}] = {part.floats(part_name(role, "a")), part.floats(part_name(role, "b"))};
     }
   }
@@ -87,6 +87,12 @@ class LowRankQuantizer final : public Quantizer {
   FakeQuantized meaning(const MatrixTask& task, const Factored& factored) const {
     const torch::NoGradGuard no_grad;
     const arch::LowRankSpec stored = spec(task.out, task.in);
+    if (std::ssize(factored.a) != task.out * stored.rank ||
+        std::ssize(factored.b) != stored.rank * task.in) {
+      throw Error(ErrorCode::kCorrupt,
+                  "found other factors than a matrix has in what an earlier run has left, expected "
+                  "its own; --restart begins anew");
+    }
     const auto matrix = [](const std::vector<float>& values, std::int64_t rows) {
       return torch::tensor(at::ArrayRef<float>(values), torch::kFloat64).view({rows, -1});
     };

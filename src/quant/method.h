@@ -116,9 +116,12 @@ class Quantizer {
   virtual void save_block(BlockPart&) const {}
 
   /// After begin_layer(), in place of the work: from here on fake_quantize(), add() and adjust() of
-  /// this layer give what was saved. `calibration` is at this block, where there is one, and gets
-  /// the norms. Throws Error{kCorrupt} for what save_block() does not write.
-  virtual void restore_block(std::int64_t, const BlockPart&, Calibration*) {}
+  /// these matrices of the layer give what was saved; a method without saves nothing, finds them
+  /// again, and may not need set_inputs() for it. `calibration` is at this block and gets the
+  /// norms. Throws Error{kCorrupt} for what save_block() does not write, here or when a matrix is
+  /// asked for.
+  virtual void restore_block(std::int64_t /*layer*/, std::span<const arch::Role> /*matrices*/,
+                             const BlockPart&, Calibration&) {}
 
   /// Changes a tensor that stays dense, in place, before it is stored: a norm that takes scales.
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "nn/activations.h"
 #include "quant/calibration.h"
@@ -93,20 +94,26 @@ class OmniquantQuantizer final : public CodeQuantizer {
     for (const auto& [role, norm] : norms_) part.add(part_name(role), std::span(norm));
   }
 
-  void restore_block(std::int64_t layer, const BlockPart& part, Calibration* calibration) override {
-    ONEBIT_CHECK(calibration != nullptr);
-    CodeQuantizer::restore_block(layer, part, calibration);
-    calibration->make_targets();
+  void restore_block(std::int64_t layer, std::span<const Role> matrices, const BlockPart& part,
+                     Calibration& calibration) override {
+    CodeQuantizer::restore_block(layer, matrices, part, calibration);
+    calibration.make_targets();
     layer_ = layer;
     matrices_.clear();
     norms_.clear();
-    nn::DecoderModel& block = calibration->block();
+    nn::DecoderModel& block = calibration.block();
     block.set_attention_hooks(nn::attention_hooks(activations()));
     for (const arch::TensorSpec& spec : block.config().arch->tensors) {
       std::vector<float> values = part.floats(part_name(spec.role));
       if (spec.linear) {
         matrices_[spec.role].weights = std::move(values);
       } else if (!values.empty()) {
+        if (std::ssize(values) != block.config().dim) {
+          throw Error(ErrorCode::kCorrupt,
+                      fmt::format("found a norm of {} values in what an earlier run has left, "
+                                  "expected {}; --restart begins anew",
+                                  values.size(), block.config().dim));
+        }
         block.set_norm(spec.role, layer, torch::tensor(at::ArrayRef<float>(values)));
         norms_[spec.role] = std::move(values);
       }
@@ -135,7 +142,12 @@ class OmniquantQuantizer final : public CodeQuantizer {
   arch::CodeValues quantize(const MatrixTask& task) override { return trained(task).values; }
 
   std::span<const float> coded_weights(const MatrixTask& task) override {
-    return options_.training.let ? trained(task).weights : task.weights;
+    if (!options_.training.let) return task.weights;
+    const std::vector<float>& weights = trained(task).weights;
+    if (weights.size() == task.weights.size()) return weights;
+    throw Error(ErrorCode::kCorrupt,
+                "found no transformed weights in what an earlier run has left, expected some; "
+                "--restart begins anew");
   }
 
  private:

@@ -80,9 +80,15 @@ class Assignment {
     for (const auto& quantizer : quantizers_) quantizer->save_block(part);
   }
 
-  /// Each method finds its own in it.
-  void restore_block(std::int64_t layer, const BlockPart& part, Calibration* calibration) const {
-    for (const auto& quantizer : quantizers_) quantizer->restore_block(layer, part, calibration);
+  /// Each method takes its own matrices.
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration& calibration) const {
+    for (std::size_t i = 0; i < quantizers_.size(); ++i) {
+      std::vector<arch::Role> own;
+      for (const auto& [id, index] : matrices_) {
+        if (index == i && id.layer == layer) own.push_back(id.role);
+      }
+      if (!own.empty()) quantizers_[i]->restore_block(layer, own, part, calibration);
+    }
   }
 
  private:
@@ -258,7 +264,11 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
       if (layer >= 0 && parts) {
         if (const std::optional<BlockPart> part = parts->load(layer)) {
           restored = true;
-          assignment.restore_block(layer, *part, calibration.get());
+          try {
+            assignment.restore_block(layer, *part, *calibration);
+          } catch (const Error& error) {
+            throw located(error, source, fmt::format("blk.{}", layer));
+          }
         }
       }
       if (layer >= 0 && options.method->trains_blocks && !restored) {

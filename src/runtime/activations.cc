@@ -29,9 +29,14 @@ void norm_row(InputNorm norm, double eps, const float* x, std::int64_t n, float*
 /// To multiples of the step that it gives back.
 float round_to_steps(int bits, float* x, std::int64_t n) noexcept {
   const auto most = static_cast<float>((1 << (bits - 1)) - 1);
+  constexpr float kMost = std::numeric_limits<float>::max();
   float largest = 0;
-  for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
-  if (!(largest <= std::numeric_limits<float>::max())) return largest;
+  bool finite = true;
+  for (std::int64_t i = 0; i < n; ++i) {
+    largest = std::max(largest, std::abs(x[i]));
+    finite = finite && std::abs(x[i]) <= kMost;
+  }
+  if (!finite) return std::numeric_limits<float>::quiet_NaN();
   if (largest == 0) return 0;
   const float step = std::max(largest, kLeastMax) / most;
   for (std::int64_t i = 0; i < n; ++i) x[i] = std::nearbyint(x[i] / step) * step;

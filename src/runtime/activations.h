@@ -9,7 +9,7 @@
 namespace onebit::runtime {
 
 /// How a row of numbers was rounded by Rounding::kAbsMax: to the whole multiples of `step` of at
-/// most 2^(bits-1) - 1 times, 0 for zeros. Not rounded or otherwise: NaN.
+/// most 2^(bits-1) - 1 times, 0 for zeros. NaN where it was not, or its values are not finite.
 struct RoundedRow {
   float step;
 };

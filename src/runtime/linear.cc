@@ -215,7 +215,10 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
                        checkpoint.provenance()->form == arch::Form::kPaper};
   }
   if (std::optional<arch::CodeMatrix> matrix = checkpoint.codes(role, layer)) {
-    if (int8_activations) {
+    // Of other codes activations stay exact.
+    const bool rounded =
+        checkpoint.provenance()->activations.bits <= arch::ActivationRule::kMostBits;
+    if (int8_activations && rounded) {
       if (std::optional<TernaryLayer> found = ternary(*matrix, kernels, pool)) {
         checkpoint.release(role, layer);
         return std::move(*found);

@@ -81,9 +81,10 @@ class LinearRunner {
   /// At most this many layers share one call (q, k and v).
   static constexpr std::size_t kMaxJobs = 3;
 
-  /// `int8_activations`: a packed model's 1-bit, ternary, q8_0 and q4_0 matrices multiply
-  /// activations rounded to int8. `rule` is that of the model, for the inputs of all matrices that
-  /// are not dense; where it rounds them itself, int8 holds them exactly.
+  /// `int8_activations`: a packed model's 1-bit, q8_0 and q4_0 matrices multiply activations
+  /// rounded to int8, and ternary ones where the rule rounds them. `rule` is that of the model, for
+  /// the inputs of all matrices that are not dense; where it rounds them itself, int8 holds them
+  /// exactly.
   LinearRunner(const kernels::KernelSet& kernels, ThreadPool& pool, bool int8_activations,
                arch::ActivationRule rule = {}, double norm_eps = 0)
       : kernels_(kernels), pool_(pool), int8_(int8_activations), rule_(rule), norm_eps_(norm_eps) {}

@@ -459,6 +459,11 @@ TEST(ActivationRule, RoundsAsItSays) {
   round_row(arch::Rounding::kAbsMax, 8, row.data(), 2);
   EXPECT_EQ(row, (std::vector<float>{0, 0}));
 
+  row = {1.0F, std::numeric_limits<float>::quiet_NaN()};
+  const arch::ActivationRule steps = {arch::InputNorm::kNone, arch::Rounding::kAbsMax, 8, 16};
+  EXPECT_TRUE(std::isnan(apply_rule(steps, 0, row.data(), 2, row.data()).step));
+  EXPECT_TRUE(std::isnan(row[1]));
+
   const float x[] = {1, 2, 3, 6};
   float y[4];
   const arch::ActivationRule layer = {arch::InputNorm::kLayer, arch::Rounding::kAbsMax,

@@ -41,6 +41,15 @@ class Students(CliTest):
                 self.assertAlmostEqual(self.perplexity() / exact, 1, delta=0.01)
                 self.assertAlmostEqual(self.perplexity("--engine", "torch") / exact, 1, delta=0.01)
 
+    def test_ends_that_were_trained_are_trained_on(self):
+        self.distill("lowrank --bits 2", "--steps", "3", "--train-ends")
+        first = self.run_dir / "model.gguf"
+        self.run_dir = self.dir / "second"
+        again = ("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "lowrank", "--bits", "2",
+                 "--steps", "2", "--start", first)
+        self.fails(*again, "--log-level", "error", says=["model.gguf: token_embd", "expected --train-ends"])
+        self.onebit(*again, "--train-ends")
+
     def test_a_run_goes_on(self):
         whole = self.distill("bitnet158", "--steps", "6", "--json").json()
         self.run_dir = self.dir / "parts"
@@ -55,12 +64,18 @@ class Students(CliTest):
         self.onebit("quantize", tiny(), "-o", start, "--method", "lowrank", "--bits", "2", "--calib", self.text,
                     "--samples", "3", "--length", "64")
         self.distill("lowrank --bits 2", "--steps", "3", "--start", start)
+        # BitNet's signs are none of OneBit's.
+        self.run_dir = self.dir / "signs"
+        self.distill("bitnet", "--steps", "1")
+        self.fails("distill", tiny(), "-o", self.dir / "ours", "--data", self.data, *QUICK, "--steps", "1", "--start",
+                   self.run_dir / "model.gguf", "--log-level", "error",
+                   says="found a student of method bitnet, expected one of onebit")
         self.run_dir = self.dir / "other"
         quiet = ("--steps", "3", "--start", start, "--log-level", "error")
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "lowrank",
                    "--bits", "3", *quiet, says=["aware.gguf: blk.0.attn_", "found rank", "expected factors of rank"])
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "bitnet", *quiet,
-                   says=["aware.gguf: found a start of a student of method bitnet, expected none"])
+                   says=["aware.gguf: found a student of method lowrank, expected one of bitnet"])
 
     def test_what_a_method_does_not_have(self):
         for words, message in (("bitnet --form paper", "--form: found with --method bitnet, which has no such setting"),
@@ -99,6 +114,14 @@ class Students(CliTest):
                    says="--method: found lowrank, expected bitnet or bitnet158")
         self.fails(*train, *text, "--tokenizer", tiny(), "--dim", "50", "--heads", "4", expect=2,
                    says="--heads: found 4, expected a divisor of --dim 50")
+        self.fails(*train, *text, "--tokenizer", tiny(), "--heads", "4", "--kv-heads", "3", expect=2,
+                   says=["--dim, --heads, --kv-heads", "key/value heads", "found 4"])
+        for flag in ("--alpha", "--beta", "--block-steps"):
+            self.fails(*train, *text, "--tokenizer", tiny(), flag, "1", expect=2, says=f"{flag}: found with onebit train")
+        self.fails(*train, *text, "--tokenizer", tiny(), "--length", "1024", says="1024")
+        self.fails(*train, "--data", self.dir / "none.txt", "--tokenizer", tiny(), "--length", "32", says="none.txt")
+        self.fails(*train, "--resume", says="no state.safetensors")
+        self.fails(*train, "--resume", "--dim", "64", expect=2, says="--dim: found with --resume")
         self.assertFalse((self.run_dir / "start.gguf").exists())
 
 
