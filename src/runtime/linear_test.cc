@@ -273,6 +273,7 @@ void check_codes(const arch::Checkpoint& checkpoint, const std::vector<arch::Ten
   for (const kernels::KernelSet* set : kernels::available_kernels()) {
     ThreadPool one(1);
     std::vector<Linear> layers;
+    layers.reserve(ids.size());
     for (const auto& [role, layer] : ids) {
       layers.push_back(load_linear(checkpoint, role, layer, *set, false, one));
     }
