@@ -331,6 +331,7 @@ TEST(LinearRunner, CodesOfAnyNumberOfTokensAndThreads) {
 
 /// A packed model of one kind of matrix.
 arch::Checkpoint packed_model(const std::filesystem::path& folder, const arch::Storage& storage,
+                              const arch::ActivationRule& rule,
                               const std::function<void(arch::PackedWriter&, const arch::TensorId&,
                                                        const formats::Shape&)>& add) {
   const arch::ModelConfig config = arch::test_models::tiny_config();
@@ -338,6 +339,7 @@ arch::Checkpoint packed_model(const std::filesystem::path& folder, const arch::S
   arch::test_models::write_gguf(model, folder / "source.gguf");
   arch::PackOptions options;
   options.provenance.method = "test";
+  options.provenance.activations = rule;
   options.embedding = options.head = DType::kF16;
   for (const arch::TensorId& id : arch::tensor_ids(config)) {
     if (arch::find_tensor(*config.arch, id.role)->linear) options.set(id, storage);
@@ -384,7 +386,7 @@ TEST(LinearRunner, TwoFactorsOfAnyNumberOfTokens) {
   const testing::TempDir dir;
   constexpr std::int64_t kRank = 3;
   const arch::Checkpoint checkpoint = packed_model(
-      dir / "", arch::LowRankSpec{.rank = kRank, .type = DType::kF16},
+      dir / "", arch::LowRankSpec{.rank = kRank, .type = DType::kF16}, {},
       [](arch::PackedWriter& writer, const arch::TensorId& id, const formats::Shape& shape) {
         writer.add_low_rank(id.role, id.layer, random_floats(shape[0] * kRank, 5),
                             random_floats(kRank * shape[1], 6));
@@ -414,8 +416,9 @@ TEST(LinearRunner, TwoFactorsOfAnyNumberOfTokens) {
 // What training rounded to 8 bits is a sum of whole numbers at run time, whatever the block.
 TEST(LinearRunner, TernaryMatricesOfRoundedInputsAreExact) {
   const testing::TempDir dir;
+  const arch::ActivationRule rule = {arch::InputNorm::kLayer, arch::Rounding::kAbsMax, 8, 16};
   const arch::Checkpoint checkpoint = packed_model(
-      dir / "", arch::CodeSpec{.bits = 2},
+      dir / "", arch::CodeSpec{.bits = 2}, rule,
       [](arch::PackedWriter& writer, const arch::TensorId& id, const formats::Shape& shape) {
         arch::CodeValues values;
         Rng rng(7);
@@ -425,7 +428,6 @@ TEST(LinearRunner, TernaryMatricesOfRoundedInputsAreExact) {
         values.scale.assign(static_cast<std::size_t>(shape[0]), 0.25F);
         writer.add_codes(id.role, id.layer, values);
       });
-  const arch::ActivationRule rule = {arch::InputNorm::kLayer, arch::Rounding::kAbsMax, 8, 16};
   for (const kernels::KernelSet* set : kernels::available_kernels()) {
     ThreadPool pool(2);
     const Linear layer = load_linear(checkpoint, arch::Role::kFfnDown, 0, *set, true, pool);
