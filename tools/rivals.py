@@ -172,13 +172,10 @@ class Rivals:
             once("stories.json", ONEBIT, "perplexity", model, "-f", held_out, "-c", "256", "--kl-teacher", self.source,
                  "--json")
         if self.settings["tasks"]:
-            out = folder / "tasks.json"
-            if not out.exists():
-                for tasks, limit in (("hellaswag", ("--limit", "2000")), ("winogrande,piqa,boolq,arc_easy,arc_challenge", ())):
-                    part = folder / f"tasks-{'limited' if limit else 'whole'}.json"
-                    if not part.exists():
-                        run((ONEBIT, "eval", model, "--tasks", tasks, "--data", DATA / "zeroshot", *limit, "-o", part))
-                write(out, b"done\n")
+            for tasks, limit in (("hellaswag", ("--limit", "2000")), ("winogrande,piqa,boolq,arc_easy,arc_challenge", ())):
+                out = folder / f"tasks-{'limited' if limit else 'whole'}.json"
+                if not out.exists():
+                    run((ONEBIT, "eval", model, "--tasks", tasks, "--data", DATA / "zeroshot", *limit, "-o", out))
         once("bench.json", ONEBIT, "bench", model, "-t", "2", "-o", "json")
 
     def table(self, rows):
