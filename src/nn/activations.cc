@@ -3,6 +3,8 @@
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
+#include "nn/affine_rounding.h"
+
 namespace onebit::nn {
 namespace {
 
@@ -20,25 +22,11 @@ Tensor to_steps(const Tensor& x, int bits) {
   return x.div(step).round_().mul_(step);
 }
 
-Tensor to_range(const Tensor& x, int bits) {
-  const double most = (1 << bits) - 1;
-  const Tensor low = x.amin(-1, /*keepdim=*/true);
-  const Tensor step = (x.amax(-1, /*keepdim=*/true) - low).div_(most).clamp_(1e-5, 1e4);
-  const Tensor zero = (-low / step).clamp_(-1e4, 1e4).round_();
-  return (x.div(step).round_().add_(zero).clamp_(0, most) - zero).mul_(step);
-}
-
 struct RoundFunction : torch::autograd::Function<RoundFunction> {
-  static Tensor forward(AutogradContext*, const Tensor& x, std::int64_t rounding,
-                        std::int64_t bits) {
-    const Tensor exact = x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat32) : x;
-    const auto width = static_cast<int>(bits);
-    const bool by_steps = static_cast<Rounding>(rounding) == Rounding::kAbsMax;
-    return (by_steps ? to_steps(exact, width) : to_range(exact, width)).to(x.scalar_type());
+  static Tensor forward(AutogradContext*, const Tensor& x, std::int64_t bits) {
+    return to_steps(x, static_cast<int>(bits));
   }
-  static variable_list backward(AutogradContext*, variable_list grads) {
-    return {grads[0], {}, {}};
-  }
+  static variable_list backward(AutogradContext*, variable_list grads) { return {grads[0], {}}; }
 };
 
 Tensor normed(InputNorm norm, double eps, const Tensor& x) {
@@ -55,7 +43,11 @@ Tensor normed(InputNorm norm, double eps, const Tensor& x) {
 
 Tensor round_rows(const Tensor& x, Rounding rounding, int bits) {
   if (bits == ActivationRule::kExact) return x;
-  return RoundFunction::apply(x, static_cast<std::int64_t>(rounding), std::int64_t{bits});
+  const Tensor exact = x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat32) : x;
+  const Tensor rounded = rounding == Rounding::kAbsMax
+                             ? Tensor(RoundFunction::apply(exact, std::int64_t{bits}))
+                             : fake_tokens(exact, bits);
+  return rounded.to(x.scalar_type());
 }
 
 Tensor apply_rule(const ActivationRule& rule, double norm_eps, const Tensor& x) {

@@ -10,8 +10,9 @@
 namespace onebit::nn {
 
 /// Every row (the last dimension) of x rounded to `bits` as the rule's enumeration says, kExact: x.
-/// The gradient passes through as it is (the straight-through estimator: no step is differentiated,
-/// nothing is masked). Computed in f32 for bf16, else in x's type, which the result has.
+/// kAbsMax: the gradient passes through as it is (the straight-through estimator: no step is
+/// differentiated, nothing is masked); kMinMax: as fake_tokens() (affine_rounding.h). Computed in
+/// f32 for bf16, else in x's type, which the result has.
 torch::Tensor round_rows(const torch::Tensor& x, arch::Rounding rounding, int bits);
 
 /// The rule's norm, which is differentiated, and its rounding of inputs.

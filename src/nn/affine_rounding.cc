@@ -1,11 +1,11 @@
-#include "quant/affine_rounding.h"
+#include "nn/affine_rounding.h"
 
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
 #include "base/check.h"
 
-namespace onebit::quant {
+namespace onebit::nn {
 namespace {
 
 using torch::Tensor;
@@ -94,4 +94,4 @@ Tensor fake_tokens(const Tensor& x, int bits) {
   return fake_affine(x, {x.amin(-1, /*keepdim=*/true), x.amax(-1, /*keepdim=*/true)}, {bits});
 }
 
-}  // namespace onebit::quant
+}  // namespace onebit::nn

@@ -15,7 +15,7 @@
 
 #include "formats/dtype.h"
 
-namespace onebit::quant {
+namespace onebit::nn {
 
 /// Limits low and high of groups of x: they have x's shape but for the last dimension, which is 1.
 struct AffineLimits {
@@ -48,4 +48,4 @@ AffineCodes encode_affine(const torch::Tensor& x, const AffineLimits& limits,
 /// more: x itself.
 torch::Tensor fake_tokens(const torch::Tensor& x, int bits);
 
-}  // namespace onebit::quant
+}  // namespace onebit::nn

@@ -1,5 +1,4 @@
 // The method `arb`: binarisation by calibration text, refined by turns.
-#include "base/check.h"
 #include "quant/arb_solver.h"
 #include "quant/code_quantizer.h"
 
@@ -17,21 +16,17 @@ class ArbQuantizer final : public CodeQuantizer {
     options_.scales = options.scales;
   }
 
-  void set_inputs(const torch::Tensor& second_moment) override { inputs_ = second_moment; }
-
  protected:
   arch::CodeSpec spec(const arch::TensorId&, const formats::Shape& shape) const override {
     return arb_spec(shape[1], options_);
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    ONEBIT_CHECK(inputs_.defined());
-    return arb(task.weights, task.out, task.in, inputs_, options_).values;
+    return arb(task.weights, task.out, task.in, inputs(), options_).values;
   }
 
  private:
   ArbOptions options_;
-  torch::Tensor inputs_;
 };
 
 }  // namespace

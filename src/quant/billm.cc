@@ -1,5 +1,4 @@
 // The method `billm`: binarisation by calibration text, salient columns twice over.
-#include "base/check.h"
 #include "quant/billm_solver.h"
 #include "quant/code_quantizer.h"
 
@@ -16,21 +15,17 @@ class BillmQuantizer final : public CodeQuantizer {
     options_.levels = options.scales;
   }
 
-  void set_inputs(const torch::Tensor& second_moment) override { inputs_ = second_moment; }
-
  protected:
   arch::CodeSpec spec(const arch::TensorId&, const formats::Shape& shape) const override {
     return billm_spec(shape[1], options_.block);
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    ONEBIT_CHECK(inputs_.defined());
-    return billm(task.weights, task.out, task.in, inputs_, options_).values;
+    return billm(task.weights, task.out, task.in, inputs(), options_).values;
   }
 
  private:
   BillmOptions options_;
-  torch::Tensor inputs_;
 };
 
 }  // namespace

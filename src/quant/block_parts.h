@@ -22,8 +22,6 @@ class BlockPart {
   void add(const std::string& name, std::span<const std::uint8_t> values);
   void add(const std::string& name, std::span<const std::int32_t> values);
 
-  bool has(const std::string& name) const { return arrays_.contains(name); }
-
   /// Of a name that there is, else none. Throw Error{kCorrupt} for one of another type.
   std::vector<float> floats(const std::string& name) const;
   std::vector<std::uint8_t> bytes(const std::string& name) const;

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "nn/load.h"
+#include "nn/ruled_linear.h"
 #include "quant/fake_linear.h"
 
 namespace onebit::quant {
@@ -179,7 +180,12 @@ Tensor Calibration::second_moment(Role role) {
 
 void Calibration::replace(Role role, const FakeQuantized& quantized) {
   ONEBIT_CHECK(block_ != nullptr);
-  block_->exchange(role, layer_, std::make_unique<FakeLinear>(quantized, torch::kFloat32));
+  std::unique_ptr<nn::Linear> linear = std::make_unique<FakeLinear>(quantized, torch::kFloat32);
+  if (quantized.inputs.changes_inputs()) {
+    linear = std::make_unique<nn::RuledLinear>(std::move(linear), quantized.inputs,
+                                               source_.config().norm_eps);
+  }
+  block_->exchange(role, layer_, std::move(linear));
   moments_.erase(role);
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "arch/code_matrix.h"
+#include "base/check.h"
 #include "base/thread_pool.h"
 #include "quant/block_parts.h"
 #include "quant/grid.h"
@@ -20,6 +21,7 @@ class CodeQuantizer : public Quantizer {
   arch::Storage storage(const arch::TensorId& id, const formats::Shape& shape) const final {
     return spec(id, shape);
   }
+  void set_inputs(const torch::Tensor& second_moment) override { inputs_ = second_moment; }
   void begin_layer(std::int64_t) override { kept_.clear(); }
   MatrixReport add(const MatrixTask& task, arch::PackedWriter& writer) final;
   FakeQuantized fake_quantize(const MatrixTask& task) final;
@@ -28,6 +30,12 @@ class CodeQuantizer : public Quantizer {
                      const BlockPart& part, Calibration&) override;
 
  protected:
+  /// Of the matrix under way, for a method that calibrates.
+  const torch::Tensor& inputs() const {
+    ONEBIT_CHECK(inputs_.defined());
+    return inputs_;
+  }
+
   /// How a matrix of this shape is stored.
   virtual arch::CodeSpec spec(const arch::TensorId& id, const formats::Shape& shape) const = 0;
 
@@ -49,6 +57,7 @@ class CodeQuantizer : public Quantizer {
   FakeQuantized meaning(const MatrixTask& task, const arch::CodeValues& values);
 
   formats::DType scales_;
+  torch::Tensor inputs_;
   /// Of this layer, found by fake_quantize(): add() stores it. The order is that of the roles.
   std::map<arch::TensorId, Kept> kept_;
 };

@@ -5,27 +5,22 @@
 #include <vector>
 
 #include "arch/checkpoint.h"
-#include "base/check.h"
-#include "nn/activations.h"
 #include "nn/linear.h"
 #include "quant/method.h"
 
 namespace onebit::quant {
 
-/// y = x Ŵᵀ, or LN(x Ŵᵀ), x as the method rounds it; never trained.
+/// y = x Ŵᵀ, or LN(x Ŵᵀ), never trained.
 class FakeLinear final : public nn::Linear {
  public:
   FakeLinear(const FakeQuantized& quantized, torch::ScalarType compute)
       : weights_(torch::tensor(at::ArrayRef<float>(quantized.weights))
                      .view(quantized.report.shape)
                      .to(compute)),
-        inputs_(quantized.inputs),
-        output_norm_(quantized.output_norm) {
-    ONEBIT_CHECK(inputs_.norm == arch::InputNorm::kNone);  // it would need an epsilon
-  }
+        output_norm_(quantized.output_norm) {}
 
   torch::Tensor forward(const torch::Tensor& x) override {
-    const torch::Tensor y = weights_.forward(nn::round_rows(x, inputs_.rounding, inputs_.bits));
+    const torch::Tensor y = weights_.forward(x);
     if (!output_norm_) return y;
     return torch::layer_norm(y, {y.size(-1)}, {}, {}, arch::kOutputNormEps);
   }
@@ -34,7 +29,6 @@ class FakeLinear final : public nn::Linear {
 
  private:
   nn::DenseLinear weights_;
-  arch::ActivationRule inputs_;
   bool output_norm_;
 };
 

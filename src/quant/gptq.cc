@@ -1,5 +1,4 @@
 // The method `gptq`: rounding that makes up for what it loses, by calibration text.
-#include "base/check.h"
 #include "quant/code_quantizer.h"
 #include "quant/gptq_solver.h"
 
@@ -19,8 +18,6 @@ class GptqQuantizer final : public CodeQuantizer {
     options_.static_groups = options.static_groups;
   }
 
-  void set_inputs(const torch::Tensor& second_moment) override { inputs_ = second_moment; }
-
  protected:
   arch::CodeSpec spec(const arch::TensorId&, const formats::Shape& shape) const override {
     arch::CodeSpec spec;
@@ -32,14 +29,12 @@ class GptqQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    ONEBIT_CHECK(inputs_.defined());
-    return gptq(task.weights, task.out, task.in, inputs_, options_, pool_);
+    return gptq(task.weights, task.out, task.in, inputs(), options_, pool_);
   }
 
  private:
   GptqOptions options_;
   ThreadPool& pool_;
-  torch::Tensor inputs_;
 };
 
 std::unique_ptr<Quantizer> make_gptq(const arch::Checkpoint&, const MethodOptions& options,

@@ -56,12 +56,7 @@ class OmniquantQuantizer final : public CodeQuantizer {
     look_at_weights(source);
   }
 
-  arch::ActivationRule activations() const override {
-    arch::ActivationRule rule;
-    rule.rounding = arch::Rounding::kMinMax;
-    rule.bits = rule.kv_bits = options_.activation_bits;
-    return rule;
-  }
+  arch::ActivationRule activations() const override { return activation_rule(options_); }
 
   void train_block(Calibration& calibration, const Note& note) override {
     const std::int64_t layer = calibration.layer();

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "nn/ruled_linear.h"
 
 namespace onebit::quant {
 namespace {
@@ -40,22 +41,6 @@ std::vector<Tensor> group_parts(const Tensor& w, std::int64_t group_size) {
   if (whole < in) parts.push_back(w.narrow(1, whole, in - whole).unsqueeze(1));
   return parts;
 }
-
-/// A matrix with the fake-quantised weights of the present step.
-class QuantisedLinear final : public nn::Linear {
- public:
-  QuantisedLinear(Tensor weight, int activation_bits)
-      : weight_(std::move(weight)), activation_bits_(activation_bits) {}
-
-  Tensor forward(const Tensor& x) override {
-    return weight_.forward(fake_tokens(x, activation_bits_));
-  }
-  void collect(const std::string&, std::vector<nn::Parameter>&) const override {}
-
- private:
-  nn::DenseLinear weight_;
-  int activation_bits_;
-};
 
 /// Stands before a matrix and looks at what it reads.
 class PeakObserver final : public nn::Linear {
@@ -103,8 +88,8 @@ struct OmniquantBlock::Matrix {
       const auto clipped = [&](const Tensor& clipping, const Tensor& extreme) {
         return clipping.narrow(1, first, part.size(1)).unsqueeze(2).sigmoid() * extreme;
       };
-      visit(part, AffineLimits{clipped(beta, part.amin(-1, /*keepdim=*/true)),
-                               clipped(gamma, part.amax(-1, /*keepdim=*/true))});
+      visit(part, nn::AffineLimits{clipped(beta, part.amin(-1, /*keepdim=*/true)),
+                                   clipped(gamma, part.amax(-1, /*keepdim=*/true))});
       first += part.size(1);
     }
   }
@@ -134,10 +119,7 @@ OmniquantBlock::OmniquantBlock(nn::DecoderModel& model, std::int64_t layer,
   const Tensor head = channel.div(config.head_dim * (config.heads / config.kv_heads), "floor");
   shared_ = head * config.head_dim + channel.remainder(config.head_dim);
   if (options.training.let) start_scales(peaks);
-  const auto operand = [bits = options.activation_bits](const Tensor& x) {
-    return fake_tokens(x, bits);
-  };
-  model.set_attention_hooks({.cached = {}, .operand = operand});
+  model.set_attention_hooks(nn::attention_hooks(activation_rule(options)));
   std::vector<Tensor> clipping;
   std::vector<Tensor> scales;
   for (auto& [name, value] : parameters()) {
@@ -213,18 +195,28 @@ Tensor OmniquantBlock::transformed(Role role) const {
 
 Tensor OmniquantBlock::quantised(Role role) const {
   std::vector<Tensor> parts;
-  matrices_.at(role).each_part(transformed(role), options_.group_size,
-                               [&](const Tensor& part, const AffineLimits& limits) {
-                                 parts.push_back(fake_affine(part, limits, rounding_).flatten(1));
-                               });
+  matrices_.at(role).each_part(
+      transformed(role), options_.group_size,
+      [&](const Tensor& part, const nn::AffineLimits& limits) {
+        parts.push_back(nn::fake_affine(part, limits, rounding_).flatten(1));
+      });
   return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
+}
+
+arch::ActivationRule activation_rule(const OmniquantOptions& options) {
+  arch::ActivationRule rule;
+  rule.rounding = arch::Rounding::kMinMax;
+  rule.bits = rule.kv_bits = options.activation_bits;
+  return rule;
 }
 
 void OmniquantBlock::install() {
   keep_scales_apart_from_zero();
   for (const auto& [role, matrix] : matrices_) {
-    model_.exchange(role, layer_,
-                    std::make_unique<QuantisedLinear>(quantised(role), options_.activation_bits));
+    model_.exchange(
+        role, layer_,
+        std::make_unique<nn::RuledLinear>(std::make_unique<nn::DenseLinear>(quantised(role)),
+                                          activation_rule(options_), model_.config().norm_eps));
   }
   for (const Role role : kNorms) model_.set_norm(role, layer_, transformed(role));
 }
@@ -271,8 +263,8 @@ arch::CodeValues OmniquantBlock::codes(Role role) const {
   std::vector<Tensor> scale;
   std::vector<Tensor> zero;
   matrix.each_part(transformed(role), options_.group_size,
-                   [&](const Tensor& part, const AffineLimits& limits) {
-                     const AffineCodes found = encode_affine(part, limits, rounding_);
+                   [&](const Tensor& part, const nn::AffineLimits& limits) {
+                     const nn::AffineCodes found = nn::encode_affine(part, limits, rounding_);
                      codes.push_back(found.codes.flatten(1));
                      scale.push_back(found.scale.flatten(1));
                      zero.push_back(found.zero.flatten(1));

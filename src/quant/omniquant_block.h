@@ -27,20 +27,23 @@
 #include <torch/types.h>
 
 #include "arch/code_matrix.h"
+#include "nn/affine_rounding.h"
 #include "nn/decoder.h"
-#include "quant/affine_rounding.h"
 #include "quant/omniquant_training.h"
 
 namespace onebit::quant {
 
 struct OmniquantOptions {
-  int bits = 4;              ///< of weights, 1 to 8
-  int activation_bits = 16;  ///< 16: as they are
+  int bits = 4;  ///< of weights, 1 to 8
+  int activation_bits = arch::ActivationRule::kExact;
   std::int64_t group_size =
       0;  ///< inputs that share a grid; 0: a whole row. The last may be partial
   OmniquantTraining training;
-  formats::DType scales = formats::DType::kF16;  ///< AffineOptions::scales
+  formats::DType scales = formats::DType::kF16;  ///< nn::AffineOptions::scales
 };
+
+/// What the quantised block does to activations.
+arch::ActivationRule activation_rule(const OmniquantOptions& options);
 
 /// The largest |x| of every channel that some matrices read, [in] each.
 using InputPeaks = std::map<arch::Role, torch::Tensor>;
@@ -98,7 +101,7 @@ class OmniquantBlock {
   nn::DecoderModel& model_;
   std::int64_t layer_;
   OmniquantOptions options_;
-  AffineOptions rounding_;
+  nn::AffineOptions rounding_;
   std::map<arch::Role, Matrix> matrices_;
   std::map<arch::Role, torch::Tensor> norms_;    ///< as in the full-precision model
   std::map<std::string, torch::Tensor> scales_;  ///< of the transformation; none without it

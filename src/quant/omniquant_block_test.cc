@@ -234,14 +234,14 @@ TEST(Omniquant, ALossThatIsNotFiniteIsAnError) {
 TEST(AffineRounding, LimitsOfAnySign) {
   const Tensor x =
       torch::tensor({{4.0, 5.0, 6.0, 7.0}, {-7.0, -6.0, -5.0, -4.0}, {0.0, 0.0, 0.0, 0.0}});
-  const AffineLimits limits = {x.amin(-1, true), x.amax(-1, true)};
-  const AffineCodes found = encode_affine(x, limits, {2});
+  const nn::AffineLimits limits = {x.amin(-1, true), x.amax(-1, true)};
+  const nn::AffineCodes found = nn::encode_affine(x, limits, {2});
   EXPECT_TRUE(
       found.codes.equal(torch::tensor({{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 0, 0, 0}}, torch::kUInt8)));
   EXPECT_TRUE(found.zero.flatten().equal(torch::tensor({-4.0, 7.0, 0.0})));
-  EXPECT_TRUE(fake_affine(x, limits, {2}).equal(x));
-  EXPECT_TRUE(fake_tokens(x, 2).equal(x));
-  EXPECT_TRUE(fake_tokens(x, 16).is_same(x));
+  EXPECT_TRUE(nn::fake_affine(x, limits, {2}).equal(x));
+  EXPECT_TRUE(nn::fake_tokens(x, 2).equal(x));
+  EXPECT_TRUE(nn::fake_tokens(x, 16).is_same(x));
 }
 
 // The gradients that the header states, by hand: two bits between -1 and 2, so s = z = 1.
@@ -250,7 +250,7 @@ TEST(AffineRounding, GradientsAreThoseOfTheEquation) {
       torch::tensor({-3.0, -1.0, 0.3, 1.4, 2.0, 2.6}, torch::kFloat64).requires_grad_();
   const Tensor low = torch::tensor({-1.0}, torch::kFloat64).requires_grad_();
   const Tensor high = torch::tensor({2.0}, torch::kFloat64).requires_grad_();
-  fake_affine(x, {low, high}, {2}).sum().backward();
+  nn::fake_affine(x, {low, high}, {2}).sum().backward();
   EXPECT_TRUE(x.grad().equal(torch::tensor({0.0, 1.0, 1.0, 1.0, 1.0, 0.0}, torch::kFloat64)));
   // Σ c - z - [within] x / s = -1 + 0 - 0.3 - 0.4 + 0 + 2, and ds = (dhigh - dlow) / 3.
   EXPECT_NEAR(high.grad().item<double>(), 0.1, 1e-15);
