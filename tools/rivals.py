@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Every method side by side on one model: makes each row of docs/results/rivals-MODEL.md and measures it.
 
-Usage: rivals.py smollm2|stories260k [ROW…] [-l]   (all rows when none is named; -l lists them)
+Usage: rivals.py smollm2|stories260k [ROW…] [-l] [--speed]   (all rows when none is named; -l lists them)
 
 Needs the built program and the shared data (DATA, default ../shared/data). What is done stays in build/rivals/MODEL:
 a step whose result is there is not done again, so that a run that was broken off goes on. Trained rows first try
 their rates on SEARCH steps and take the one with the least held-out divergence; all see the same text, in the same
-order, for the same number of tokens. The last line names the tables that `onebit compare` has written.
+order, for the same number of tokens. The last line names the tables of all rows that are there, those of `onebit
+compare` (report.html, its CSV files) among them.
 """
 import argparse
 import json
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import time
 
+import rivals_table
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ONEBIT = ROOT / os.environ.get("BUILD", "build/dev") / "bin/onebit"
 DATA = pathlib.Path(os.environ.get("DATA", ROOT / "../shared/data"))
@@ -26,14 +29,18 @@ CHARACTERS = 4_000_000  # of the novels: text to calibrate and to train on
 DOCUMENT = 8_000  # characters of a piece of them
 SEED = ("-s", "0")
 
-# Rates are tried in this order; the middle one is where the method's own default is, or near it.
+# Rates to try; the middle one is where the method's own default is, or near it.
 TRAINED = {
     "llm-qat 2 bits": (("--method", "llm-qat", "--bits", "2", "--act-bits", "16", "--kv-bits", "16"), (1e-4, 3e-4, 1e-3)),
+    "bitnet continued": (("--method", "bitnet"), (3e-4, 1e-3, 3e-3)),
     "bitnet158 continued": (("--method", "bitnet158"), (3e-4, 1e-3, 3e-3)),
     "lowrank distilled": (("--method", "lowrank", "--bits", "1"), (3e-4, 1e-3, 3e-3)),
     "onebit, paper": (("--recipe", "paper", "--warmup", "{warmup}"), (2e-4, 4e-4, 1e-3)),
     "onebit, best": (("--recipe", "best"), (3e-3, 6e-3, 1.2e-2)),
 }
+
+MOST_RATES, STEP_OF_RATES = 6, 3
+TURNS = 5
 
 
 def quantised(group):
@@ -44,25 +51,29 @@ def quantised(group):
     for name, flags in (("", ()), (", groups", ("--group-size", str(group)))):
         for method in ("rtn", "gptq", "omniquant"):
             rows[f"{method} 2 bits{name}"] = (method, "--bits", "2", *flags)
-    return rows | {"billm": ("billm",), "arb": ("arb",), "lowrank, by inputs": ("lowrank", "--bits", "1"),
+    return rows | {"billm": ("billm",), "arb": ("arb",), "arb, plain": ("arb", "--refine", "plain"),
+                   "arb, inputs": ("arb", "--refine", "inputs"), "lowrank, by inputs": ("lowrank", "--bits", "1"),
                    "onebit, start": ("onebit",)}
 
 
+# Rows whose tasks the main table leaves out: they are there for the order of methods alone.
+WITHOUT_TASKS = ("int8", "rtn 4 bits", "gptq 4 bits", "rtn 3 bits", "gptq 3 bits", "arb, plain", "arb, inputs",
+                 "lowrank, by inputs", "onebit, start")
 CALIBRATED = ("gptq", "omniquant", "arb", "billm", "lowrank")
 SETTINGS = {
     "smollm2": {
         "source": MODELS / "smollm2-135m-instruct.gguf",
         "quantised": quantised(64),
         "calib": ("--samples", "64", "--length", "512"),
+        "trained": [row for row in TRAINED if row != "bitnet continued"],
         "train": {"steps": 180, "search": 45, "batch": 4, "length": 256},
-        "wiki": ("-c", "2048"), "c4": ("-c", "2048"),
         "tasks": True},
     "stories260k": {
         "source": MODELS / "stories260k.gguf",
         "quantised": quantised(32),
         "calib": ("--samples", "64", "--length", "256"),
+        "trained": [*TRAINED],
         "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128},
-        "wiki": None, "c4": None,
         "tasks": False},
 }
 
@@ -93,6 +104,10 @@ def save(path, value):
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def results_of(folder):
+    return folder.with_name(folder.name + ".json")  # a rate has a dot in it
+
+
 class Rivals:
     def __init__(self, name):
         self.settings = SETTINGS[name]
@@ -110,10 +125,13 @@ class Rivals:
                 write(self.text, ("\n".join(rows) + "\n").encode())
 
     def rows(self):
-        return [*self.settings["quantised"], *TRAINED]
+        return [*self.settings["quantised"], *self.settings["trained"]]
+
+    def folder_of(self, row):
+        return self.folder / row.replace(",", "").replace(" ", "-")
 
     def make(self, row):
-        folder = self.folder / row.replace(",", "").replace(" ", "-")
+        folder = self.folder_of(row)
         folder.mkdir(exist_ok=True)
         model, made = folder / "model.gguf", folder / "made.json"
         if not made.exists():
@@ -133,17 +151,27 @@ class Rivals:
         words = [word.format(warmup=steps // 20) for word in flags]
         return run((ONEBIT, "distill", self.source, "-o", folder, "--data", self.text, "--steps", steps, "--batch",
                     t["batch"], "--length", t["length"], "--lr", rate, "--held-out", "0.02", *words, *SEED,
-                    "--eval-every", "0", "--json"), folder.with_suffix(".json"))
+                    "--eval-every", "0", "--json"), results_of(folder))
 
-    def train(self, row, folder, model):
-        search = {}
-        for rate in TRAINED[row][1]:
+    def search(self, row, folder):
+        """Held-out divergence by rate: of those given and, while the best is at an end of them, of one beyond it."""
+        rates, found = list(TRAINED[row][1]), {}
+        for rate in rates:  # grows on the way
             trial = folder / f"rate-{rate:g}"
-            if not trial.with_suffix(".json").exists():
+            if not results_of(trial).exists():
                 if trial.exists():
                     subprocess.run(["rm", "-r", trial], check=True)
                 self.distill(row, trial, self.settings["train"]["search"], rate)
-            search[rate] = json.loads(trial.with_suffix(".json").read_text())["end"]["kl"]
+            found[rate] = json.loads(results_of(trial).read_text())["end"]["kl"]
+            if rate == rates[-1] and len(rates) < MOST_RATES:
+                low, high = min(found), max(found)
+                best = min(found, key=found.get)
+                if best in (low, high):
+                    rates.append(float(f"{best * STEP_OF_RATES if best == high else best / STEP_OF_RATES:.2g}"))
+        return dict(sorted(found.items()))
+
+    def train(self, row, folder, model):
+        search = self.search(row, folder)
         rate = min(search, key=search.get)
         whole = folder / "run"
         if whole.exists():
@@ -152,52 +180,66 @@ class Rivals:
         (whole / "model.gguf").replace(model)
         return facts | {"search": search, "rate": rate}
 
+    def measurements(self, row):
+        """The command for each file of results; those of tasks write theirs by themselves."""
+        folder = self.folder_of(row)
+        model = folder / "model.gguf"
+        if not self.settings["tasks"]:
+            return {"stories.json": (ONEBIT, "perplexity", model, "-f", self.folder / "held_out.txt", "-c", "256",
+                                     "--kl-teacher", self.source, "--json")}
+        found = {"wiki.json": (ONEBIT, "perplexity", model, "-f", DATA / "wikitext2/wiki.test.raw", "-c", "2048",
+                               "--kl-teacher", self.source, "--kl-base", self.folder / "wiki.base", "--json"),
+                 "c4.json": (ONEBIT, "perplexity", model, "-f", DATA / "c4/c4_sample.jsonl", "-c", "2048", "--json")}
+        if row not in WITHOUT_TASKS:
+            for name, tasks in (("limited", ("hellaswag", "--limit", "2000")),
+                                ("whole", ("winogrande,piqa,boolq,arc_easy,arc_challenge",))):
+                file = f"tasks-{name}.json"
+                found[file] = (ONEBIT, "eval", model, "--data", DATA / "zeroshot", "-o", folder / file, "--tasks", *tasks)
+        return found
+
     def measure(self, row):
-        folder, model = self.make(row)
+        held_out = self.folder / "held_out.txt"
+        if not self.settings["tasks"] and not held_out.exists():
+            rows = self.folder / "held_out.jsonl"
+            run((ONEBIT, "synth", self.source, "-o", rows, "--samples", "200", "--length", "256", "-s", "1"))
+            write(held_out, "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines()).encode())
+        self.make(row)
+        for name, command in self.measurements(row).items():
+            file = self.folder_of(row) / name
+            if not file.exists():
+                run(command, None if "-o" in command else file)
 
-        def once(name, *command):
-            if not (folder / name).exists():
-                run(command, folder / name)
+    def measured(self):
+        return [row for row in self.rows()
+                if all((self.folder_of(row) / name).exists() for name in self.measurements(row))]
 
-        if self.settings["wiki"]:
-            once("wiki.json", ONEBIT, "perplexity", model, "-f", DATA / "wikitext2/wiki.test.raw", *self.settings["wiki"],
-                 "--kl-teacher", self.source, "--kl-base", self.folder / "wiki.base", "--json")
-            once("c4.json", ONEBIT, "perplexity", model, "-f", DATA / "c4/c4_sample.jsonl", *self.settings["c4"], "--json")
-        else:
-            held_out = self.folder / "held_out.txt"
-            if not held_out.exists():
-                rows = self.folder / "held_out.jsonl"
-                run((ONEBIT, "synth", self.source, "-o", rows, "--samples", "200", "--length", "256", "-s", "1"))
-                write(held_out, "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines()).encode())
-            once("stories.json", ONEBIT, "perplexity", model, "-f", held_out, "-c", "256", "--kl-teacher", self.source,
-                 "--json")
-        if self.settings["tasks"]:
-            for tasks, limit in (("hellaswag", ("--limit", "2000")), ("winogrande,piqa,boolq,arc_easy,arc_challenge", ())):
-                out = folder / f"tasks-{'limited' if limit else 'whole'}.json"
-                if not out.exists():
-                    run((ONEBIT, "eval", model, "--tasks", tasks, "--data", DATA / "zeroshot", *limit, "-o", out))
-        once("bench.json", ONEBIT, "bench", model, "-t", "2", "-o", "json")
+    def time(self):
+        """Speeds of all rows that are measured, in turns, so that what else the machine does is shared among them."""
+        for turn in range(TURNS):
+            for row in self.measured():
+                folder = self.folder_of(row)
+                run((ONEBIT, "bench", folder / "model.gguf", "-t", "2", "-r", "1", "-o", "json"),
+                    folder / f"speed-{turn}.json")
 
-    def table(self, rows):
+    def compare(self, rows, base, out):
         inputs = []
         for row in rows:
-            folder = self.folder / row.replace(",", "").replace(" ", "-")
-            files = [f for f in sorted(folder.glob("*.json")) if f.name in
-                     ("wiki.json", "c4.json", "stories.json", "tasks-limited.json", "tasks-whole.json", "bench.json",
-                      "quantize.json")]
-            for file in files:
-                inputs += [file, f"--label={file}={row}"]
-        out = self.folder / "report"
-        run((ONEBIT, "compare", *inputs, "-o", out.with_suffix(".html"), "--markdown", out.with_suffix(".md"), "--csv",
-             out))
-        lines = ["| method | quantised or trained in, s | peak memory, GiB | rates tried (held-out KL) |",
-                 "|---|---:|---:|---|"]
-        for row in rows:
-            made = json.loads((self.folder / row.replace(",", "").replace(" ", "-") / "made.json").read_text())
-            search = ", ".join(f"{float(rate):g} ({kl:.3f})" for rate, kl in made.get("search", {}).items())
-            lines.append(f"| {row} | {made['seconds']:.0f} | {made['peak_bytes'] / 2**30:.2f} | {search} |")
-        write(self.folder / "made.md", ("\n".join(lines) + "\n").encode())
-        print(out.with_suffix(".md"), self.folder / "made.md")
+            for file in (self.folder_of(row) / name for name in (*self.measurements(row), "quantize.json")):
+                if file.exists():
+                    inputs += [file, f"--label={file}={row}"]
+        run((ONEBIT, "compare", *inputs, "--base", base, "-o", out.with_suffix(".html"), "--csv", out))
+
+    def tables(self):
+        """Of the rows that are measured, whichever this run was asked for."""
+        rows = self.measured()
+        report, report_of_best = self.folder / "report", self.folder / "report-of-best"
+        self.compare(rows, rows[0], report)
+        if rivals_table.BEST in rows:
+            self.compare(rows, rivals_table.BEST, report_of_best)
+        out = self.folder / "tables.md"
+        write(out, "\n".join((rivals_table.quality(rows, self.folder_of, report, report_of_best),
+                              rivals_table.cost(rows, self.folder_of))).encode())
+        print(report.with_suffix(".html"), out)
 
 
 def main():
@@ -205,6 +247,7 @@ def main():
     parser.add_argument("model", choices=SETTINGS)
     parser.add_argument("row", nargs="*")
     parser.add_argument("-l", "--list", action="store_true")
+    parser.add_argument("--speed", action="store_true", help="afterwards time all rows there are, in turns")
     arguments = parser.parse_args()
     rivals = Rivals(arguments.model)
     if arguments.list:
@@ -215,7 +258,9 @@ def main():
         sys.exit(f"rivals.py: found the row '{unknown.pop()}', expected one of those that -l lists")
     for row in rows:
         rivals.measure(row)
-    rivals.table(rows)
+    if arguments.speed:
+        rivals.time()
+    rivals.tables()
 
 
 if __name__ == "__main__":
