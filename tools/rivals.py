@@ -140,8 +140,8 @@ class Rivals:
             else:
                 method, *flags = self.settings["quantised"][row]
                 calib = ("--calib", self.text, *self.settings["calib"]) if method in CALIBRATED else ()
-                facts = run((ONEBIT, "quantize", self.source, "-o", model, "--method", method, *flags, *calib, *SEED,
-                             "--json"), folder / "quantize.json")
+                facts = run((ONEBIT, "quantize", self.source, "-o", model, "--method", method, *flags, *calib,
+                             *(("--restart",) if calib else ()), *SEED, "--json"), folder / "quantize.json")
                 save(made, facts)
         return folder, model
 
@@ -149,6 +149,8 @@ class Rivals:
         flags, _ = TRAINED[row]
         t = self.settings["train"]
         words = [word.format(warmup=steps // 20) for word in flags]
+        if row == rivals_table.BEST:  # its block-wise stage takes 48 x 256 tokens
+            steps -= 48 * 256 // (t["batch"] * t["length"])
         return run((ONEBIT, "distill", self.source, "-o", folder, "--data", self.text, "--steps", steps, "--batch",
                     t["batch"], "--length", t["length"], "--lr", rate, "--held-out", "0.02", *words, *SEED,
                     "--eval-every", "0", "--json"), results_of(folder))

@@ -258,13 +258,25 @@ std::string Checkpoint::chat_template() const { return impl_->chat_template(); }
 
 std::string Checkpoint::sha256() const {
   constexpr std::size_t kChunk = std::size_t{16} << 20;  // bounds the memory that hashing holds
-  Sha256 hash;
-  for (const auto file : impl_->weight_files()) {
-    for (std::size_t begin = 0; begin < file.size(); begin += kChunk) {
-      const auto chunk = file.subspan(begin, std::min(kChunk, file.size() - begin));
-      hash.update(chunk);
-      impl_->release({formats::DType::kI8, {std::ssize(chunk)}, chunk});
+  std::call_once(impl_->sha256_once, [&] {
+    Sha256 hash;
+    for (const auto file : impl_->weight_files()) {
+      for (std::size_t begin = 0; begin < file.size(); begin += kChunk) {
+        const auto chunk = file.subspan(begin, std::min(kChunk, file.size() - begin));
+        hash.update(chunk);
+        impl_->release({formats::DType::kI8, {std::ssize(chunk)}, chunk});
+      }
     }
+    impl_->sha256 = hash.hex();
+  });
+  return impl_->sha256;
+}
+
+std::string Checkpoint::identity() const {
+  if (impl_->settings.empty()) return sha256();
+  Sha256 hash;
+  for (const std::string& part : {sha256(), impl_->settings}) {
+    hash.update(std::as_bytes(std::span(part)));
   }
   return hash.hex();
 }

@@ -139,6 +139,9 @@ class Checkpoint {
   /// SHA-256 over the weight file (GGUF) or over the safetensors files in name order.
   std::string sha256() const;
 
+  /// The same where that file says all that a model computes; of a folder also over config.json.
+  std::string identity() const;
+
   /// Bytes of the weight file(s).
   std::uint64_t file_bytes() const;
 

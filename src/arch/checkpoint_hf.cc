@@ -26,7 +26,8 @@ class HfCheckpoint final : public Checkpoint::Impl {
     // A trailing slash leaves filename() empty; "." and ".." name nothing.
     name = std::filesystem::weakly_canonical(folder).filename().string();
     const std::filesystem::path config_path = folder / "config.json";
-    config = parse_hf_config(read_file(config_path), config_path.string());
+    settings = read_file(config_path);
+    config = parse_hf_config(settings, config_path.string());
     weights_ = file::SafetensorsSet::open(folder);
     for (const TensorId& id : tensor_ids(config)) tensors.emplace(id, find_stored(id));
     check_no_others();

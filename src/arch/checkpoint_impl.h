@@ -54,6 +54,11 @@ struct Checkpoint::Impl {
   std::optional<Provenance> provenance;
   std::map<TensorId, StoredTensor> tensors;  ///< every tensor_ids(config)
 
+  std::string settings;  ///< config.json, where sizes and rates are not in the weight files
+
+  mutable std::once_flag sha256_once;
+  mutable std::string sha256;
+
   mutable std::once_flag tokenizer_once;
   mutable std::unique_ptr<text::Tokenizer> tokenizer;
   mutable std::vector<text::TokenId> unused;  ///< set with the tokenizer

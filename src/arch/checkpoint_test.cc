@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "arch/checkpoint_impl.h"
 #include "arch/test_models.h"
@@ -220,7 +221,19 @@ TEST_F(TinyCheckpoint, HashAndSizeAreTheWeightFiles) {
     const Checkpoint found = Checkpoint::open(path);
     EXPECT_EQ(found.sha256(), hash.hex());
     EXPECT_EQ(found.file_bytes(), bytes.size());
+    EXPECT_EQ(found.identity() == found.sha256(), path == dir_ / "m.gguf");
   }
+}
+
+TEST_F(TinyCheckpoint, IdentityIsOfSettingsToo) {
+  test_models::write_hf(model_, dir_ / "hf");
+  const Checkpoint before = Checkpoint::open(dir_ / "hf");
+  nlohmann::json config = nlohmann::json::parse(read_file(dir_ / "hf" / "config.json"));
+  config["rope_theta"] = config.value("rope_theta", 10000.0) * 2;
+  write_file(dir_ / "hf" / "config.json", config.dump());
+  const Checkpoint after = Checkpoint::open(dir_ / "hf");
+  EXPECT_EQ(after.sha256(), before.sha256());
+  EXPECT_NE(after.identity(), before.identity());
 }
 
 TEST_F(TinyCheckpoint, SaysWhatAPathIsNot) {

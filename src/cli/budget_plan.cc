@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
@@ -17,7 +18,46 @@ using Json = nlohmann::ordered_json;
 constexpr std::int64_t kTokens = 2048;
 constexpr std::int64_t kWindow = 512;
 
+constexpr std::string_view kFirstBlock = "blk.0.";
+constexpr std::string_view kEveryBlock = "blk.*.";
+
+std::uint64_t size_of(const BudgetRequest& request, const std::vector<quant::Override>& overrides,
+                      const arch::Checkpoint& source, const quant::QuantizeOptions& options) {
+  quant::QuantizeOptions tried = options;
+  tried.overrides = overrides;
+  return quant::planned_bytes(source, request.out, tried);
+}
+
+Error too_small(const BudgetRequest& request, std::uint64_t least) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("--budget: found {} bytes, expected at least {}, what the smallest of the "
+                      "measured settings give",
+                      request.bytes, least)};
+}
+
 }  // namespace
+
+void require_budget(const BudgetRequest& request, const std::vector<quant::Setting>& settings,
+                    const arch::Checkpoint& source, const quant::QuantizeOptions& options) {
+  std::vector<quant::Override> smallest;
+  for (const arch::TensorSpec& spec : source.config().arch->tensors) {
+    if (!spec.linear) continue;
+    // Matrices of a name have one shape, and so one setting that takes the least.
+    std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+    const std::string all = arch::gguf_name(spec, 0).replace(0, kFirstBlock.size(), kEveryBlock);
+    quant::Override best;
+    for (const quant::Setting& setting : settings) {
+      const quant::Override way = {all, setting.method, setting.options};
+      const std::uint64_t bytes = size_of(request, {way}, source, options);
+      if (bytes >= least) continue;
+      least = bytes;
+      best = way;
+    }
+    smallest.push_back(best);
+  }
+  const std::uint64_t least = size_of(request, smallest, source, options);
+  if (least > request.bytes) throw too_small(request, least);
+}
 
 Measurements read_measurements(const std::string& file, const arch::Checkpoint& source,
                                formats::DType scales) {
@@ -147,23 +187,15 @@ std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Mea
     }
     return overrides;
   };
-  const auto size = [&](const std::vector<quant::Override>& overrides) {
-    quant::QuantizeOptions tried = options;
-    tried.overrides = overrides;
-    return quant::planned_bytes(source, request.out, tried);
-  };
   // What is beside the matrices, and how much tensors' alignment adds, shows in the file's size.
   std::uint64_t matrices = request.bytes;
   while (true) {
     if (matrices < smallest) {
-      const std::uint64_t least = size(plan(quant::share_budget(choices, smallest)));
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("--budget: found {} bytes, expected at least {}, what the smallest "
-                              "of the measured settings give",
-                              request.bytes, least));
+      throw too_small(
+          request, size_of(request, plan(quant::share_budget(choices, smallest)), source, options));
     }
     std::vector<quant::Override> overrides = plan(quant::share_budget(choices, matrices));
-    const std::uint64_t bytes = size(overrides);
+    const std::uint64_t bytes = size_of(request, overrides, source, options);
     if (bytes <= request.bytes) return overrides;
     matrices -= std::min(matrices, bytes - request.bytes);
   }

@@ -49,6 +49,11 @@ struct BudgetRequest {
   std::filesystem::path out;  ///< beside which the file's size is tried
 };
 
+/// Before minutes of measuring: throws Error{kInvalidArgument} for a budget below the smallest file
+/// that the settings can give, and as quantize_model() for settings that no mixture can have.
+void require_budget(const BudgetRequest& request, const std::vector<quant::Setting>& settings,
+                    const arch::Checkpoint& source, const quant::QuantizeOptions& options);
+
 /// An override for each matrix, such that the file is no larger than the budget and the sum of the
 /// measured divergences as small as share_budget() makes it. Each matrix has its own measured
 /// settings to choose from. Throws Error{kInvalidArgument}: measurements that lack a matrix; a

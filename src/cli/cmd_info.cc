@@ -1,5 +1,6 @@
 // `onebit info`: what a model is, without running it.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "arch/packed_format.h"
@@ -30,6 +31,25 @@ std::string form_text(const arch::Provenance& made) {
   return fmt::format(
       ", form {}{}", word_of(made.form),
       made.group_size > 0 ? fmt::format(", groups of {}", made.group_size) : std::string());
+}
+
+bool is_exact(const arch::ActivationRule& rule) {
+  return !rule.changes_inputs() && rule.kv_bits == arch::ActivationRule::kExact;
+}
+
+/// What happens to activations, for a rule that is_exact() is not true of.
+std::string activations_text(const arch::ActivationRule& rule) {
+  std::vector<std::string> parts;
+  if (rule.norm != arch::InputNorm::kNone) {
+    parts.push_back(fmt::format("{} norm before each matrix", word_of(rule.norm)));
+  }
+  const auto bits = [&](int count, std::string_view of) {
+    if (count == arch::ActivationRule::kExact) return;
+    parts.push_back(fmt::format("{} bits of {} ({})", count, of, word_of(rule.rounding)));
+  };
+  bits(rule.bits, "inputs");
+  bits(rule.kv_bits, "keys and values");
+  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 Json tensors_json(const ModelSummary& summary) {
@@ -92,6 +112,9 @@ class Info final : public Command {
     if (const auto& made = checkpoint.provenance()) {
       row(console, "method",
           made->method + (has_one_bit(summary) ? form_text(*made) : std::string()));
+      if (!is_exact(made->activations)) {
+        row(console, "activations", activations_text(made->activations));
+      }
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));
       row(console, "made by", made->program);
     }
@@ -145,6 +168,12 @@ class Info final : public Command {
       if (has_one_bit(summary)) {
         object["packed"]["form"] = word_of(made->form);
         object["packed"]["group_size"] = made->group_size;
+      }
+      if (const arch::ActivationRule& rule = made->activations; !is_exact(rule)) {
+        object["packed"]["activations"] = {{"norm", word_of(rule.norm)},
+                                           {"rounding", word_of(rule.rounding)},
+                                           {"bits", rule.bits},
+                                           {"kv_bits", rule.kv_bits}};
       }
     }
     object["kernels"] = kernels.name;

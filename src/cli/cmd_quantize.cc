@@ -1,6 +1,8 @@
 // `onebit quantize`: a full-precision model through a method that needs no end-to-end training.
+#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -46,7 +48,7 @@ class Quantize final : public Command {
     define_number(app, "--bits", bits_, "of a weight, beside its scales; 0: the method's own", 0,
                   16);
     method_flags_.define(app);
-    method_flags_.define_training(app);
+    method_flags_.define_calibrated(app);
     app.add_option("--override", overrides_,
                    "another method for matrices of such names (repeatable; the first match wins)")
         ->allow_extra_args(false)
@@ -94,7 +96,7 @@ class Quantize final : public Command {
     }
 
     std::optional<std::filesystem::path> parts;
-    if (options_.calibration) {
+    if (keeps_blocks()) {
       options_.identity = identity(tokens).dump();
       parts = quant::parts_folder(out_);
       std::error_code ignored;
@@ -126,18 +128,47 @@ class Quantize final : public Command {
 
  private:
   quant::MethodOptions method_options(const quant::Method& method, int bits) const {
-    quant::MethodOptions options = method_flags_.options(quant::require_bits(method, bits));
+    const bool mixture = !overrides_.empty() || budget_ > 0;
+    quant::MethodOptions options =
+        method_flags_.options(method, quant::require_bits(method, bits), mixture);
     options.scales = formats::parse_dtype(pack_.scales);
     return options;
   }
 
   void require_used_flags() const {
-    if (restart_ && calib_.empty()) throw UsageError("--restart: expected --calib FILE beside it");
     if (!sensitivity_.empty()) return;  // that file names methods of its own
+    if (budget_ == 0 && !keeps_blocks()) {
+      const auto refuse = [&](bool given, const char* flag) {
+        if (!given) return;
+        throw UsageError(fmt::format("{}: found with method {}, expected one that calibrates: {}",
+                                     flag, options_.method->name,
+                                     fmt::join(calibrating_names(), ", ")));
+      };
+      refuse(!calib_.empty(), "--calib");
+      refuse(restart_, "--restart");
+    }
     std::set<std::string_view> methods = {options_.method->name};
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
     if (budget_ > 0) methods.insert("rtn");
     method_flags_.require_used(methods);
+  }
+
+  /// Whether any of the methods may calibrate: what its blocks become outlasts a stopped run.
+  bool keeps_blocks() const {
+    const auto keeps = [](const quant::Method& method) {
+      return method.calibrates != quant::Calibrates::kNo;
+    };
+    return keeps(*options_.method) ||
+           std::any_of(options_.overrides.begin(), options_.overrides.end(),
+                       [&](const quant::Override& o) { return keeps(*o.method); });
+  }
+
+  static std::vector<std::string_view> calibrating_names() {
+    std::vector<std::string_view> names;
+    for (const quant::Method* method : quant::all_methods()) {
+      if (method->calibrates != quant::Calibrates::kNo) names.push_back(method->name);
+    }
+    return names;
   }
 
   void require_budget_usage() const {
@@ -201,11 +232,13 @@ class Quantize final : public Command {
     if (!sensitivity_.empty()) {
       return read_measurements(sensitivity_, source, options_.method_options.scales);
     }
+    const std::vector<quant::Setting> settings =
+        budget_settings(*options_.method, options_.method_options);
+    require_budget({static_cast<std::uint64_t>(budget_), out_}, settings, source, options_);
     const auto progress = context.console.progress("measure", "blocks");
     return with_torch_errors(kNoMemory, [&] {
-      return measure(source, *options_.calibration,
-                     budget_settings(*options_.method, options_.method_options), threads_,
-                     *progress, context.interrupts.token());
+      return measure(source, *options_.calibration, settings, threads_, *progress,
+                     context.interrupts.token());
     });
   }
 

@@ -95,13 +95,14 @@ class SensitivityCommand final : public Command {
     define_choice(app, "--rows", rows_,
                   "what a row of the file is (auto: by the ending .raw or .jsonl, else the whole)");
     app.add_option("--method", methods_,
-                   fmt::format("how matrices are quantised: {}", fmt::join(method_names(), ", ")))
+                   fmt::format("how matrices are quantised: {}",
+                               fmt::join(method_names(/*calibrating=*/false), ", ")))
         ->delimiter(',')
         ->allow_extra_args(false)
         ->check(method_choice())
         ->type_name("NAME[:BITS]")
         ->default_str(methods_.front());
-    method_flags_.define(app);
+    method_flags_.define(app);  // none that only calibration has
     define_choice(app, "--scales", scales_, "type in which scales are stored", {"f32", "f16"});
     app.add_option("--matrices", patterns_, "only matrices of such names (repeatable)")
         ->allow_extra_args(false)
@@ -153,9 +154,11 @@ class SensitivityCommand final : public Command {
 
   std::vector<quant::Setting> settings() const {
     std::vector<quant::Setting> settings;
+    std::set<std::string_view> names;
     for (const std::string& word : methods_) {
       const quant::MethodChoice choice = quant::parse_method(word);
-      quant::Setting setting{choice.method, method_flags_.options(choice.bits)};
+      names.insert(choice.method->name);
+      quant::Setting setting{choice.method, method_flags_.options(*choice.method, choice.bits)};
       setting.options.scales = formats::parse_dtype(scales_);
       const bool known = std::any_of(settings.begin(), settings.end(), [&](const auto& other) {
         return to_json(other) == to_json(setting);
@@ -165,6 +168,7 @@ class SensitivityCommand final : public Command {
       }
       settings.push_back(setting);
     }
+    method_flags_.require_used(names);
     return settings;
   }
 
@@ -194,7 +198,7 @@ class SensitivityCommand final : public Command {
     Json list = Json::array();
     for (const quant::Setting& setting : settings) list.push_back(to_json(setting));
     return {{"program", arch::program_name()},
-            {"model_sha256", source.sha256()},
+            {"model_identity", source.identity()},
             {"file_sha256", digest.hex()},
             {"rows", word_of(rows_)},
             {"window", window_},

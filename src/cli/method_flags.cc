@@ -6,9 +6,13 @@
 
 namespace onebit::cli {
 
-std::vector<std::string_view> method_names() {
+std::vector<std::string_view> method_names(bool calibrating) {
   std::vector<std::string_view> names;
-  for (const quant::Method* method : quant::all_methods()) names.push_back(method->name);
+  for (const quant::Method* method : quant::all_methods()) {
+    if (calibrating || method->calibrates != quant::Calibrates::kAlways) {
+      names.push_back(method->name);
+    }
+  }
   return names;
 }
 
@@ -54,7 +58,8 @@ void MethodFlags::require_used(const std::set<std::string_view>& methods) const 
       {"--let-rate", omniquant},
       {"--let-alpha", omniquant}};
   for (const auto& [name, of] : flags) {
-    if (app_->count(name) == 0) continue;
+    const CLI::Option* option = app_->get_option_no_throw(name);
+    if (option == nullptr || option->count() == 0) continue;
     const auto used = [&](std::string_view method) { return methods.contains(method); };
     if (std::any_of(of.begin(), of.end(), used)) continue;
     throw UsageError(fmt::format("{}: found with method {}, expected one that has it: {}", name,
@@ -82,19 +87,19 @@ void MethodFlags::define(CLI::App& app) {
   app.add_flag("--per-tensor", options_.per_tensor, "int8: one scale for the whole matrix");
   define_number(app, "--clip", options_.clip, "int8: the part of the range that codes cover", 0.1,
                 1.0);
-  define_number(
-      app, "--damp", options_.damping,
-      "gptq, billm, arb, lowrank: added to the second moment's diagonal, as a part of its mean",
-      0.0, 1e6);
+}
+
+void MethodFlags::define_calibrated(CLI::App& app) {
+  damping_ = define_number(app, "--damp", options_.damping,
+                           "gptq, billm, arb, lowrank: added to the second moment's diagonal, as a "
+                           "part of its mean (lowrank: 1e-6, and as much more as it takes)",
+                           0.0, 1e6);
   app.add_flag("--act-order", options_.act_order, "gptq: inputs that are largest first");
   app.add_flag("--static-groups", options_.static_groups,
                "gptq: the grids of groups from the weights as they are");
   define_choice(app, "--refine", options_.refinement,
                 "arb: what is fitted by turns with signs: scales of rows and of columns (ARB-RC), "
                 "means and scales of rows (ARB), or these to the inputs too (ARB-X)");
-}
-
-void MethodFlags::define_training(CLI::App& app) {
   constexpr double kLeastRate = 1e-9;
   quant::OmniquantTraining& omniquant = options_.omniquant;
   app.add_option("--act-bits", options_.activation_bits,
@@ -118,10 +123,18 @@ void MethodFlags::define_training(CLI::App& app) {
                 1.0);
 }
 
-quant::MethodOptions MethodFlags::options(int bits) const {
+quant::MethodOptions MethodFlags::options(const quant::Method& method, int bits,
+                                          bool mixture) const {
   quant::MethodOptions options = options_;
   options.bits = bits;
-  if (options.group_size > 0 && form_->count() == 0) options.form = arch::Form::kFoldable;
+  if (damping_ == nullptr || damping_->count() == 0) options.damping = method.damping;
+  if (form_->count() == 0 && options.group_size > 0) {
+    if (mixture && method.name == "onebit") {
+      options.group_size = 0;
+    } else {
+      options.form = arch::Form::kFoldable;
+    }
+  }
   return options;
 }
 

@@ -12,8 +12,8 @@
 
 namespace onebit::cli {
 
-/// The names of all methods.
-std::vector<std::string_view> method_names();
+/// The names of all methods, or of those that need no calibration.
+std::vector<std::string_view> method_names(bool calibrating = true);
 
 /// What decides a calibrated matrix beside what to_json(quant::Setting) has: "damp", "act_order"
 /// and so on, by the flags' names.
@@ -21,24 +21,24 @@ nlohmann::ordered_json calibration_json(const quant::MethodOptions& options);
 
 class MethodFlags {
  public:
-  /// Those of every method: --form, --group-size, …, --refine.
+  /// Those of methods that need no calibration: --form, --group-size, …, --clip.
   void define(CLI::App& app);
 
-  /// --epochs, --batch, --lwc-rate, --let, --let-rate and --let-alpha, for a command that trains
-  /// blocks.
-  void define_training(CLI::App& app);
+  /// Those of the others, for a command that calibrates: --damp, …, --let-alpha.
+  void define_calibrated(CLI::App& app);
 
   /// Throws UsageError for a flag on the command line that none of these methods has.
   void require_used(const std::set<std::string_view>& methods) const;
 
   /// As the command line says, for `bits` of a weight. A group size without a form means the one
-  /// form that has groups.
-  quant::MethodOptions options(int bits) const;
+  /// form of 1-bit matrices that has groups; in a mixture with other methods it is theirs.
+  quant::MethodOptions options(const quant::Method& method, int bits, bool mixture = false) const;
 
  private:
   quant::MethodOptions options_;
   CLI::App* app_ = nullptr;
   CLI::Option* form_ = nullptr;
+  CLI::Option* damping_ = nullptr;
 };
 
 }  // namespace onebit::cli

@@ -140,6 +140,7 @@ quant::Setting setting_from_json(const Json& json) {
   setting.method = &quant::find_method(json.at("method").get<std::string>());
   quant::MethodOptions& options = setting.options;
   options.bits = quant::require_bits(*setting.method, json.at("nominal_bits").get<int>());
+  options.damping = setting.method->damping;
   word("form", options.form);
   options.group_size = json.at("group_size").get<std::int64_t>();
   word("init", options.svid.init);

@@ -9,16 +9,17 @@
 
 namespace onebit::distill {
 
-/// Bytes of one process. With P weights and s scales in the 1-bit matrices, c bytes a value of the
-/// compute type, p one of its product_type() (nn/fused.h), W processes, N = batch · length tokens
-/// of a micro-batch:
+/// Bytes of one process. With P weights of matrices, T numbers trained (of `onebit` P and the
+/// scales, of `lowrank` the factors, of others P; with train_ends embedding and head, E, too), c
+/// bytes a value of the compute type, p one of its product_type() (nn/fused.h), W processes, N =
+/// batch · length tokens of a micro-batch:
 struct MemoryEstimate {
   double frozen = 0;  ///< embedding, head, norms: 4 V·D each in f32, and p V·D twice for the heads
-  double teacher = 0;    ///< c P
-  double masters = 0;    ///< 4 (P + s): latent weights and scales
-  double signs = 0;      ///< p P, or one block's with gradient checkpointing
-  double gradients = 0;  ///< 4 (P + s)
-  double moments = 0;    ///< 8 (P + s) / W
+  double teacher = 0;    ///< c P; without one 0
+  double masters = 0;    ///< 4 T: latent weights and scales, or what there is in their place
+  double signs = 0;      ///< what is multiplied, p P, or one block's with gradient checkpointing
+  double gradients = 0;  ///< 4 T
+  double moments = 0;    ///< 8 T / W
   double states = 0;     ///< residual streams that the backward pass and the losses hold
   double block = 0;      ///< what the backward pass needs of the blocks, or of one block
   double logits = 0;     ///< of one chunk of tokens

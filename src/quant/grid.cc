@@ -2,14 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/half.h"
 
 namespace onebit::quant {
 
 double stored_scale(double scale, formats::DType type) {
-  if (type == formats::DType::kF64) return scale;
-  if (scale == 0 || type != formats::DType::kF16) return static_cast<float>(scale);
+  if (type == formats::DType::kF64 || scale == 0) return scale;
+  if (type != formats::DType::kF16) {
+    return static_cast<float>(
+        std::clamp(scale, static_cast<double>(std::numeric_limits<float>::denorm_min()),
+                   static_cast<double>(std::numeric_limits<float>::max())));
+  }
   constexpr double kSmallest = 0x1p-24;
   constexpr double kLargest = 65504;
   const auto within = static_cast<float>(std::clamp(scale, kSmallest, kLargest));

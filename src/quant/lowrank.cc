@@ -34,7 +34,7 @@ class LowRankQuantizer final : public Quantizer {
   }
 
   void restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
-                     const BlockPart& part, Calibration&) override {
+                     const BlockPart& part, Calibration*) override {
     for (const arch::Role role : matrices) {
       kept_[{role, layer}] = {part.floats(part_name(role, "a")), part.floats(part_name(role, "b"))};
     }
@@ -74,14 +74,27 @@ class LowRankQuantizer final : public Quantizer {
         torch::tensor(at::ArrayRef<float>(task.weights.data(), task.weights.size()))
             .view({task.out, task.in});
     const arch::LowRankSpec stored = spec(task.out, task.in);
-    const LowRankFactors factors = inputs_.defined()
-                                       ? low_rank_aware(w, stored.rank, inputs_, damping_)
-                                       : low_rank(w, stored.rank);
+    const LowRankFactors factors =
+        inputs_.defined() ? by_inputs(w, stored.rank) : low_rank(w, stored.rank);
     inputs_.reset();
     const auto rounded = [](const torch::Tensor& t) {
       return nn::values_of(t.to(torch::kFloat16));
     };
     return kept_.emplace(id, Factored{rounded(factors.a), rounded(factors.b)}).first->second;
+  }
+
+  /// With as little damping as makes the moment positive definite: outliers dominate its mean.
+  LowRankFactors by_inputs(const torch::Tensor& w, std::int64_t rank) const {
+    constexpr double kMost = 0.01;
+    double damping = damping_;
+    while (true) {
+      try {
+        return low_rank_aware(w, rank, inputs_, damping);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kNumeric || damping == 0 || damping * 10 > kMost) throw;
+      }
+      damping *= 10;
+    }
   }
 
   FakeQuantized meaning(const MatrixTask& task, const Factored& factored) const {
@@ -119,6 +132,7 @@ extern const Method method_lowrank = {
         "two factors as large as such weights, of inputs too where there is calibration text",
     .bits = kBits,
     .calibrates = Calibrates::kIfAsked,
+    .damping = 1e-6,
     .make = [](const arch::Checkpoint&, const MethodOptions& options, ThreadPool&)
         -> std::unique_ptr<Quantizer> { return std::make_unique<LowRankQuantizer>(options); },
 };

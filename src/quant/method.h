@@ -33,7 +33,7 @@ struct MethodOptions {
   bool affine = false;      ///< int8: with zero points
   bool per_tensor = false;  ///< int8: one scale for the whole matrix
   double clip = 1;          ///< int8: the part of a range that codes cover
-  double damping = 0.01;    ///< gptq, billm, arb: of the second moment's mean diagonal
+  double damping = 0.01;    ///< of the second moment's mean diagonal; Method::damping
   bool act_order = false;   ///< gptq: columns of the largest inputs first
   bool static_groups = false;  ///< gptq: grids of groups from the weights as they are
   Refinement refinement = Refinement::kRowsColumns;  ///< arb
@@ -117,11 +117,11 @@ class Quantizer {
 
   /// After begin_layer(), in place of the work: from here on fake_quantize(), add() and adjust() of
   /// these matrices of the layer give what was saved; a method without saves nothing, finds them
-  /// again, and may not need set_inputs() for it. `calibration` is at this block and gets the
-  /// norms. Throws Error{kCorrupt} for what save_block() does not write, here or when a matrix is
-  /// asked for.
+  /// again, and may not need set_inputs() for it. `calibration`, if there is one, is at this block
+  /// and gets the norms. Throws Error{kCorrupt} for what save_block() does not write, here or when
+  /// a matrix is asked for.
   virtual void restore_block(std::int64_t /*layer*/, std::span<const arch::Role> /*matrices*/,
-                             const BlockPart&, Calibration&) {}
+                             const BlockPart&, Calibration* /*calibration*/) {}
 
   /// Changes a tensor that stays dense, in place, before it is stored: a norm that takes scales.
   virtual void adjust(arch::Role, std::int64_t, std::span<float>) {}
@@ -141,6 +141,7 @@ struct Method {
   std::span<const int> bits;  ///< that a weight can have beside its scales; the default first
   Calibrates calibrates = Calibrates::kNo;
   bool trains_blocks = false;  ///< train_block() before each block; for all matrices or none
+  double damping = 0.01;       ///< MethodOptions::damping where a user has no wish
 
   /// All three outlive the result. Throws Error{kUnsupported} for a model or options that the
   /// method cannot take.

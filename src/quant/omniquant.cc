@@ -90,13 +90,14 @@ class OmniquantQuantizer final : public CodeQuantizer {
   }
 
   void restore_block(std::int64_t layer, std::span<const Role> matrices, const BlockPart& part,
-                     Calibration& calibration) override {
+                     Calibration* calibration) override {
+    ONEBIT_CHECK(calibration != nullptr);
     CodeQuantizer::restore_block(layer, matrices, part, calibration);
-    calibration.make_targets();
+    calibration->make_targets();
     layer_ = layer;
     matrices_.clear();
     norms_.clear();
-    nn::DecoderModel& block = calibration.block();
+    nn::DecoderModel& block = calibration->block();
     block.set_attention_hooks(nn::attention_hooks(activations()));
     for (const arch::TensorSpec& spec : block.config().arch->tensors) {
       std::vector<float> values = part.floats(part_name(spec.role));

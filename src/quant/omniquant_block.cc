@@ -42,6 +42,23 @@ std::vector<Tensor> group_parts(const Tensor& w, std::int64_t group_size) {
   return parts;
 }
 
+/// The least and the largest weight of each group. Where these are so close to each other and so
+/// far from 0 that affine_rounding.h has no such zero point, one of them becomes 0: the authors'
+/// grids lose such groups, a partial one of a single input among them. Zeros alone have the limits
+/// 0, 1.
+nn::AffineLimits extremes_of(const Tensor& part, int bits) {
+  constexpr double kMostSteps = 5e3;  // half of what there is: clipping may bring limits closer
+  const Tensor low = part.amin(-1, /*keepdim=*/true);
+  const Tensor high = part.amax(-1, /*keepdim=*/true);
+  const Tensor step = (high - low).detach() / ((1 << bits) - 1);
+  const Tensor far = torch::minimum(low.abs(), high.abs()).gt(kMostSteps * step);
+  const Tensor nothing = torch::zeros_like(low);
+  const Tensor zeros = low.eq(0).logical_and(high.eq(0));
+  return {torch::where(far.logical_and(low > 0), nothing, low),
+          torch::where(zeros, torch::ones_like(high),
+                       torch::where(far.logical_and(high < 0), nothing, high))};
+}
+
 /// Stands before a matrix and looks at what it reads.
 class PeakObserver final : public nn::Linear {
  public:
@@ -82,14 +99,14 @@ struct OmniquantBlock::Matrix {
 
   /// Groups of `w`, the matrix transformed, and the limits of each.
   template <class Visit>
-  void each_part(const Tensor& w, std::int64_t group_size, const Visit& visit) const {
+  void each_part(const Tensor& w, const OmniquantOptions& options, const Visit& visit) const {
     std::int64_t first = 0;
-    for (const Tensor& part : group_parts(w, group_size)) {
+    for (const Tensor& part : group_parts(w, options.group_size)) {
       const auto clipped = [&](const Tensor& clipping, const Tensor& extreme) {
         return clipping.narrow(1, first, part.size(1)).unsqueeze(2).sigmoid() * extreme;
       };
-      visit(part, nn::AffineLimits{clipped(beta, part.amin(-1, /*keepdim=*/true)),
-                                   clipped(gamma, part.amax(-1, /*keepdim=*/true))});
+      const nn::AffineLimits extremes = extremes_of(part, options.bits);
+      visit(part, nn::AffineLimits{clipped(beta, extremes.low), clipped(gamma, extremes.high)});
       first += part.size(1);
     }
   }
@@ -196,8 +213,7 @@ Tensor OmniquantBlock::transformed(Role role) const {
 Tensor OmniquantBlock::quantised(Role role) const {
   std::vector<Tensor> parts;
   matrices_.at(role).each_part(
-      transformed(role), options_.group_size,
-      [&](const Tensor& part, const nn::AffineLimits& limits) {
+      transformed(role), options_, [&](const Tensor& part, const nn::AffineLimits& limits) {
         parts.push_back(nn::fake_affine(part, limits, rounding_).flatten(1));
       });
   return parts.size() == 1 ? parts[0] : torch::cat(parts, 1);
@@ -262,7 +278,7 @@ arch::CodeValues OmniquantBlock::codes(Role role) const {
   std::vector<Tensor> codes;
   std::vector<Tensor> scale;
   std::vector<Tensor> zero;
-  matrix.each_part(transformed(role), options_.group_size,
+  matrix.each_part(transformed(role), options_,
                    [&](const Tensor& part, const nn::AffineLimits& limits) {
                      const nn::AffineCodes found = nn::encode_affine(part, limits, rounding_);
                      codes.push_back(found.codes.flatten(1));

@@ -11,7 +11,9 @@
 //   ffn_norm / s,  columns of ffn_up, ffn_gate · s            ffn_scale [D]
 //   rows of attn_v / s, columns of attn_output · s            out_scale [KV_DIM]
 //   rows of attn_q / s, rows of attn_k · s                    qk_scale [KV_DIM]
-// with the query heads of a key-value head sharing its channels. They start at SmoothQuant's
+// with the query heads of a key-value head sharing its channels. qk_scale changes what the block
+// computes where the two channels of a rotary pair differ in it; as in the official code nothing
+// ties them, and the loss sees it. Scales start at SmoothQuant's
 // max|x|^alpha / max|W|^(1 - alpha), qk_scale at 1; one of magnitude below 0.01 is set to that.
 // Activations, where they have fewer than 16 bits, are rounded per token: what each matrix reads,
 // and what attention's products do, a head at a time.

@@ -186,6 +186,23 @@ TEST(Omniquant, WeightsOfOneSignAndWeightsThatAreNotFinite) {
   run();
   EXPECT_EQ(arch::Checkpoint::open(dir / "out.gguf").codes(Role::kFfnUp, 1)->zero[0], 256);
 
+  // Of one input, groups keep it but for the clipping; zeros stay zeros.
+  std::vector<float>& value = tiny.weights.at({Role::kAttnV, 1});
+  std::fill(value.begin(), value.end(), 0.0F);
+  std::fill(up.begin(), up.end(), -0.5F);
+  arch::test_models::write_gguf(tiny, dir / "m.gguf");
+  options.method_options.bits = 2;
+  options.method_options.group_size = 41;
+  std::filesystem::remove(dir / "out.gguf");
+  run();
+  const arch::Checkpoint constant = arch::Checkpoint::open(dir / "out.gguf");
+  std::vector<float> stored(up.size());
+  arch::dequantize(*constant.codes(Role::kFfnUp, 1), stored);
+  for (const float weight : stored) EXPECT_NEAR(weight, -0.5 * clipped, 1e-3);
+  stored.resize(value.size());
+  arch::dequantize(*constant.codes(Role::kAttnV, 1), stored);
+  EXPECT_THAT(stored, ::testing::Each(0.0F));
+
   tiny.weights.at({Role::kAttnV, 1})[44] = std::numeric_limits<float>::infinity();
   arch::test_models::write_gguf(tiny, dir / "m.gguf");
   EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr(

@@ -28,9 +28,9 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
 class Assignment {
  public:
   Assignment(const arch::Checkpoint& source, const QuantizeOptions& options, ThreadPool& pool) {
-    add(source, *options.method, options.method_options, options, pool);
+    add(source, {"", options.method, options.method_options}, options, pool);
     std::vector<bool> used(options.overrides.size(), false);
-    for (const Override& o : options.overrides) add(source, *o.method, o.options, options, pool);
+    for (const Override& o : options.overrides) add(source, o, options, pool);
     for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
       const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, id.role);
       if (!spec.linear) continue;
@@ -58,13 +58,37 @@ class Assignment {
     return std::find(calibrates_.begin(), calibrates_.end(), true) != calibrates_.end();
   }
 
+  /// Whether a method takes long enough that its blocks are kept.
+  bool keeps_blocks() const {
+    return std::any_of(choices_.begin(), choices_.end(), [](const Override& choice) {
+      return choice.method->calibrates != Calibrates::kNo;
+    });
+  }
+
+  /// Of the 1-bit matrices, which have one form in a file; the default where there are none.
+  /// Throws Error{kUnsupported} for two forms.
+  MethodOptions one_bit_options() const {
+    const MethodOptions* found = nullptr;
+    for (const auto& [id, index] : matrices_) {
+      if (choices_[index].method->name != kOneBit) continue;
+      const MethodOptions& how = choices_[index].options;
+      if (found != nullptr && (how.form != found->form || how.group_size != found->group_size)) {
+        throw Error(ErrorCode::kUnsupported,
+                    fmt::format("found 1-bit matrices of the form {} and of the form {}, expected "
+                                "one form and group size in a file",
+                                word_of(found->form), word_of(how.form)));
+      }
+      found = &how;
+    }
+    return found == nullptr ? MethodOptions{} : *found;
+  }
+
   /// Of the methods that matrices have, "rtn" or "rtn+int8".
   std::string names() const {
     std::vector<std::string_view> used;
     for (const auto& [id, index] : matrices_) {
-      if (std::find(used.begin(), used.end(), names_[index]) == used.end()) {
-        used.push_back(names_[index]);
-      }
+      const std::string_view name = choices_[index].method->name;
+      if (std::find(used.begin(), used.end(), name) == used.end()) used.push_back(name);
     }
     return fmt::format("{}", fmt::join(used, "+"));
   }
@@ -81,7 +105,7 @@ class Assignment {
   }
 
   /// Each method takes its own matrices.
-  void restore_block(std::int64_t layer, const BlockPart& part, Calibration& calibration) const {
+  void restore_block(std::int64_t layer, const BlockPart& part, Calibration* calibration) const {
     for (std::size_t i = 0; i < quantizers_.size(); ++i) {
       std::vector<arch::Role> own;
       for (const auto& [id, index] : matrices_) {
@@ -92,34 +116,26 @@ class Assignment {
   }
 
  private:
-  void add(const arch::Checkpoint& source, const Method& method, const MethodOptions& how,
-           const QuantizeOptions& options, ThreadPool& pool) {
+  void add(const arch::Checkpoint& source, const Override& choice, const QuantizeOptions& options,
+           ThreadPool& pool) {
+    const Method& method = *choice.method;
     if (method.calibrates == Calibrates::kAlways && !options.calibration) {
       throw Error(
           ErrorCode::kInvalidArgument,
           fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
     }
-    quantizers_.push_back(method.make(source, how, pool));
+    quantizers_.push_back(method.make(source, choice.options, pool));
     calibrates_.push_back(method.calibrates != Calibrates::kNo && options.calibration);
-    names_.push_back(method.name);
+    choices_.push_back(choice);
   }
 
   std::size_t index_of(const arch::TensorId& id) const { return matrices_.at(id); }
 
   std::vector<std::unique_ptr<Quantizer>> quantizers_;
   std::vector<bool> calibrates_;
-  std::vector<std::string_view> names_;
+  std::vector<Override> choices_;                   ///< the main method's, then the overrides
   std::map<arch::TensorId, std::size_t> matrices_;  ///< index of each one's quantizer
 };
-
-/// Of the 1-bit matrices, which have one form in a file; the default where there are none.
-MethodOptions one_bit_options(const QuantizeOptions& options) {
-  if (options.method->name == kOneBit) return options.method_options;
-  for (const Override& o : options.overrides) {
-    if (o.method->name == kOneBit) return o.options;
-  }
-  return {};
-}
 
 /// Scales that fold into tensors before a matrix are shared by all that read these.
 void require_own_scales(const QuantizeOptions& options) {
@@ -129,9 +145,10 @@ void require_own_scales(const QuantizeOptions& options) {
   bool any = folds(*options.method, options.method_options);
   for (const Override& o : options.overrides) any = any || folds(*o.method, o.options);
   if (!any || options.overrides.empty()) return;
-  throw Error(ErrorCode::kUnsupported,
-              "--override: found 1-bit matrices of the form foldable, whose scales matrices share, "
-              "expected the form paper or free");
+  throw Error(
+      ErrorCode::kUnsupported,
+      "found 1-bit matrices of the form foldable, whose scales matrices share, among others "
+      "(--override, --budget), expected the form paper or free");
 }
 
 /// A method that trains whole blocks, their norms included.
@@ -151,7 +168,7 @@ void require_no_mixture(const QuantizeOptions& options) {
 arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOptions& options,
                                const Assignment& assignment) {
   arch::PackOptions pack;
-  const MethodOptions one_bit = one_bit_options(options);
+  const MethodOptions one_bit = assignment.one_bit_options();
   pack.provenance = {assignment.names(),
                      one_bit.form,
                      source.name(),
@@ -225,9 +242,9 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   }
 
   std::optional<BlockParts> parts;
-  if (calibration && !options.identity.empty()) {
-    parts.emplace(parts_folder(out),
-                  fmt::format("{} {} {}", arch::program_name(), source.sha256(), options.identity));
+  if (assignment.keeps_blocks() && !options.identity.empty()) {
+    parts.emplace(parts_folder(out), fmt::format("{} {} {}", arch::program_name(),
+                                                 source.identity(), options.identity));
   }
 
   const std::uint64_t total = writer.order().size();
@@ -265,7 +282,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
         if (const std::optional<BlockPart> part = parts->load(layer)) {
           restored = true;
           try {
-            assignment.restore_block(layer, *part, *calibration);
+            assignment.restore_block(layer, *part, calibration.get());
           } catch (const Error& error) {
             throw located(error, source, fmt::format("blk.{}", layer));
           }

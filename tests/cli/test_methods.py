@@ -64,7 +64,7 @@ class Methods(CliTest):
         self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
         self.assertLess(found[OMNIQUANT], 0.7 * found["rtn --bits 2 --group-size 16"])
 
-    def test_a_text_calibrates_the_same_whatever_the_threads(self):
+    def test_equal_commands_give_equal_files(self):
         for words in ("gptq --bits 4", "omniquant --bits 4 --epochs 2 --let"):
             with self.subTest(method=words):
                 first = self.quantize(words, "-t", "1")[0].read_bytes()
@@ -73,7 +73,8 @@ class Methods(CliTest):
 
     def test_blocks_that_are_done_are_not_calibrated_again(self):
         """A run that is stopped leaves its blocks, from which the same command makes the same file."""
-        for words in ("gptq --bits 3 --override blk.*.attn_q=lowrank:4 --override *.ffn_up=arb", OMNIQUANT + " --let"):
+        for words in ("gptq --bits 3 --override blk.*.attn_q=lowrank:4 --override *.ffn_up=arb", OMNIQUANT + " --let",
+                      "lowrank --bits 4"):
             with self.subTest(words):
                 out = self.dir / "out.gguf"
                 command = [ONEBIT, "quantize", STORIES, "-o", out, "--method", *words.split(),
@@ -91,7 +92,8 @@ class Methods(CliTest):
                 self.assertEqual(process.returncode, 130, said)
                 self.assertIn("out.gguf.part, the same command goes on", said)
                 self.assertEqual(self.files(), ["out.gguf.part", "text.txt"])
-                self.fails(*command[1:], "-s", "1", says=["out.gguf.part", "other settings", "--restart"])
+                other = ("--override", "*.attn_q=rtn") if words.startswith("lowrank") else ("-s", "1")
+                self.fails(*command[1:], *other, says=["out.gguf.part", "other settings", "--restart"])
                 self.onebit(*command[1:])
                 self.assertEqual(out.read_bytes(), whole)
                 self.assertEqual(self.files(), ["out.gguf", "text.txt"])
@@ -140,6 +142,23 @@ class Methods(CliTest):
         self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--matrices", "blk.0.*", "-o", few)
         wrong("--budget", "200000", "--sensitivity", few, says=[str(few), "no matrix blk.1.attn_q"])
 
+    def test_groups_of_a_mixture_are_of_codes(self):
+        """1-bit matrices among others have whole rows, whatever groups these have."""
+        out, said = self.quantize("rtn --bits 4 --group-size 16 --override blk.0.*=onebit")
+        bits = {m["name"]: m["bits_per_weight"] for m in said["matrices"]}
+        self.assertLess(bits["blk.0.attn_q"], 2)
+        self.assertGreater(bits["blk.1.attn_q"], 5)
+        packed = self.onebit("info", out, "--json").json()["packed"]
+        self.assertEqual((packed["form"], packed["group_size"]), ("free", 0))
+
+    def test_a_budget_keeps_the_form_that_was_measured(self):
+        costs = self.dir / "costs.json"
+        self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--method", "onebit", "--form", "paper", "-o",
+                    costs)
+        out = self.dir / "out.gguf"
+        self.onebit("quantize", STORIES, "-o", out, "--budget", 10**6, "--sensitivity", costs)
+        self.assertEqual(self.onebit("info", out, "--json").json()["packed"]["form"], "paper")
+
     def test_a_budget_measures_by_itself(self):
         """What it then chooses is the method's own; more bytes are less divergence."""
         out = self.dir / "out.gguf"
@@ -177,7 +196,12 @@ class Methods(CliTest):
         wrong("arb --bits 2", "bits of method arb", "'2'", "expected 1")
         wrong("rtn --act-order", "--act-order: found with method rtn, expected one that has it: gptq", expect=2)
         wrong("gptq --act-bits 8", "--act-bits", "omniquant", expect=2)
-        wrong("rtn --restart", "--restart: expected --calib FILE", expect=2)
+        wrong("rtn --restart", "--restart: found with method rtn", "gptq", expect=2)
+        wrong(f"rtn --calib {self.text}", "--calib: found with method rtn", "gptq", expect=2)
+        wrong(f"onebit --form foldable --budget 200000 --samples 1 --length 64 --calib {self.text}",
+              "form foldable", "--budget", "paper or free")
+        wrong(f"rtn --budget 5 --samples 1 --length 64 --calib {self.text}", "--budget: found 5 bytes",
+              "expected at least")
         wrong("omniquant --budget 200000 --calib x", "--budget: found method omniquant", expect=2)
         wrong(f"arb --budget 200000 --samples 1 --length 64 --calib {self.text}", "--budget: found method arb")
         wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8")

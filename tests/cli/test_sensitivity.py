@@ -5,8 +5,10 @@ Tokens of the tiny models are bytes. What the figures are is checked against tra
 (tools/golden/make_sensitivity.py) and, for SmolLM2, in tools/accept/sensitivity.py.
 """
 import copy
+import hashlib
 import json
 import math
+import pathlib
 import re
 import shutil
 import signal
@@ -226,7 +228,10 @@ class Files(Sensitivity):
         """A part file of this command with `lines` results, and what the whole command finds."""
         self.onebit(*self.command("-o", self.out, "--restart"))
         said = self.results()
-        header = {"program": said["program"], "model_sha256": said["model_info"]["sha256"],
+        weights = said["model_info"]["sha256"]
+        settings = pathlib.Path(said["model"], "config.json").read_text()  # as Checkpoint::identity()
+        header = {"program": said["program"],
+                  "model_identity": hashlib.sha256((weights + settings).encode()).hexdigest(),
                   "file_sha256": subprocess.run(["sha256sum", self.text], check=True, capture_output=True,
                                                 text=True).stdout.split()[0],
                   "rows": "auto", "window": said["window"], "windows": said["windows"],
@@ -266,7 +271,7 @@ class Files(Sensitivity):
         self.fails(*self.command("-o", self.out, window=16), says=["another run", "window 32, expected 16"])
         self.text = self.write("other.txt", PROSE + "!")
         self.fails(*self.command("-o", self.out), says=["another run", "file_sha256"])
-        self.fails(*self.command("-o", self.out, model=self.slow()), says=["another run", "model_sha256"])
+        self.fails(*self.command("-o", self.out, model=self.slow()), says=["another run", "model_identity"])
         self.assertEqual(self.files(), ["other.txt", "out.json.part", "text.txt"])
 
     def test_broken_part(self):
