@@ -56,9 +56,9 @@ def quantised(group):
                    "onebit, start": ("onebit",)}
 
 
-# Rows whose tasks the main table leaves out: they are there for the order of methods alone.
-WITHOUT_TASKS = ("int8", "rtn 4 bits", "gptq 4 bits", "rtn 3 bits", "gptq 3 bits", "arb, plain", "arb, inputs",
-                 "lowrank, by inputs", "onebit, start")
+# Rows of WikiText-2 alone: they are there for the order of methods.
+ORDER_ALONE = ("int8", "rtn 4 bits", "gptq 4 bits", "rtn 3 bits", "gptq 3 bits", "arb, plain", "arb, inputs",
+               "lowrank, by inputs", "onebit, start")
 CALIBRATED = ("gptq", "omniquant", "arb", "billm", "lowrank")
 SETTINGS = {
     "smollm2": {
@@ -190,9 +190,9 @@ class Rivals:
             return {"stories.json": (ONEBIT, "perplexity", model, "-f", self.folder / "held_out.txt", "-c", "256",
                                      "--kl-teacher", self.source, "--json")}
         found = {"wiki.json": (ONEBIT, "perplexity", model, "-f", DATA / "wikitext2/wiki.test.raw", "-c", "2048",
-                               "--kl-teacher", self.source, "--kl-base", self.folder / "wiki.base", "--json"),
-                 "c4.json": (ONEBIT, "perplexity", model, "-f", DATA / "c4/c4_sample.jsonl", "-c", "2048", "--json")}
-        if row not in WITHOUT_TASKS:
+                               "--kl-teacher", self.source, "--kl-base", self.folder / "wiki.base", "--json")}
+        if row not in ORDER_ALONE:
+            found["c4.json"] = (ONEBIT, "perplexity", model, "-f", DATA / "c4/c4_sample.jsonl", "-c", "2048", "--json")
             for name, tasks in (("limited", ("hellaswag", "--limit", "2000")),
                                 ("whole", ("winogrande,piqa,boolq,arc_easy,arc_challenge",))):
                 file = f"tasks-{name}.json"
