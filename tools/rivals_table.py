@@ -1,6 +1,7 @@
 """The tables of docs/results/rivals-MODEL.md: what rivals.py and `onebit compare` have measured, a row a method.
 
-Nothing is computed here but units: accuracies, averages and paired differences are those of compare's CSV files.
+Nothing is computed here but units and the medians of speeds: accuracies, averages and paired differences are those of
+compare's CSV files.
 """
 import csv
 import json

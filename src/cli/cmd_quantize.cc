@@ -1,5 +1,4 @@
 // `onebit quantize`: a full-precision model through a method that needs no end-to-end training.
-#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -96,7 +95,7 @@ class Quantize final : public Command {
     }
 
     std::optional<std::filesystem::path> parts;
-    if (keeps_blocks()) {
+    if (quant::keeps_blocks(options_)) {
       options_.identity = identity(tokens).dump();
       parts = quant::parts_folder(out_);
       std::error_code ignored;
@@ -137,7 +136,7 @@ class Quantize final : public Command {
 
   void require_used_flags() const {
     if (!sensitivity_.empty()) return;  // that file names methods of its own
-    if (budget_ == 0 && !keeps_blocks()) {
+    if (budget_ == 0 && !quant::keeps_blocks(options_)) {
       const auto refuse = [&](bool given, const char* flag) {
         if (!given) return;
         throw UsageError(fmt::format("{}: found with method {}, expected one that calibrates: {}",
@@ -151,16 +150,6 @@ class Quantize final : public Command {
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
     if (budget_ > 0) methods.insert("rtn");
     method_flags_.require_used(methods);
-  }
-
-  /// Whether any of the methods may calibrate: what its blocks become outlasts a stopped run.
-  bool keeps_blocks() const {
-    const auto keeps = [](const quant::Method& method) {
-      return method.calibrates != quant::Calibrates::kNo;
-    };
-    return keeps(*options_.method) ||
-           std::any_of(options_.overrides.begin(), options_.overrides.end(),
-                       [&](const quant::Override& o) { return keeps(*o.method); });
   }
 
   static std::vector<std::string_view> calibrating_names() {

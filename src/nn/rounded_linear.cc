@@ -49,7 +49,7 @@ Tensor row_steps(const Tensor& w, int bits) {
 }
 
 Tensor mean_magnitude(const Tensor& w) { return w.abs().mean(); }
-/// γ, never so small that a file's f16 does not hold it. Of zeros it is 1.
+/// γ with its authors' bound; of zeros 1, which a file's f16 holds and 1e-5 it does not.
 Tensor ternary_scale(const Tensor& w) {
   const Tensor mean = mean_magnitude(w);
   return torch::where(mean > 0, mean.clamp_min(1e-5), torch::ones_like(mean));

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <map>
 #include <torch/autograd.h>
 #include <torch/utils.h>
 
+#include "arch/test_models.h"
 #include "base/test_paths.h"
 #include "nn/test_golden.h"
 
@@ -47,6 +49,45 @@ TEST(RoundedLinear, BitNetsLayersAreTheReferences) {
       EXPECT_LT(largest(grads[0], get(fmt::format("{}/grad_x", name))), 1e-10);
       EXPECT_LT(largest(grads[1], get(fmt::format("{}/grad_weight", name))), 1e-12);
     }
+  }
+}
+
+// A matrix of zeros among them, whose scale f16 must hold too.
+TEST(RoundedLinear, FilesHoldWhatIsMultiplied) {
+  const testing::TempDir dir;
+  const auto tiny = arch::test_models::random_model(arch::test_models::tiny_config(), 5);
+  arch::test_models::write_gguf(tiny, dir / "m.gguf");
+  const auto source = arch::Checkpoint::open(dir / "m.gguf");
+  const RoundedOptions options = bitnet(WeightRounding::kTernary);
+  std::map<arch::TensorId, RoundedLinear> layers;
+  arch::PackOptions pack;
+  pack.provenance = arch::provenance_of(source, "bitnet158", arch::Form::kFree, 0);
+  pack.embedding = pack.head = formats::DType::kF32;
+  for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, id.role);
+    if (!spec.linear) continue;
+    const formats::Shape shape = arch::shape_of(source.config(), spec);
+    Tensor w = torch::tensor(at::ArrayRef<float>(tiny.weights.at(id))).view({shape[0], shape[1]});
+    if (id.role == arch::Role::kAttnOut) w.zero_();
+    layers.emplace(id, RoundedLinear(w, options));
+    pack.set(id, storage_of(options));
+  }
+  arch::PackedWriter writer(dir / "out.gguf", source, std::move(pack));
+  for (const arch::TensorId& id : writer.order()) {
+    if (const auto found = layers.find(id); found != layers.end()) {
+      found->second.add_to(writer, id.role, id.layer);
+    } else {
+      writer.add_dense(id.role, id.layer, tiny.weights.at(id));
+    }
+  }
+  writer.finish();
+  const auto packed = arch::Checkpoint::open(dir / "out.gguf");
+  for (auto& [id, layer] : layers) {
+    const Tensor expected = round_weights(layer.weight(), options);
+    std::vector<float> stored(static_cast<std::size_t>(expected.numel()));
+    arch::dequantize(*packed.codes(id.role, id.layer), stored);
+    const Tensor found = torch::tensor(at::ArrayRef<float>(stored)).view(expected.sizes());
+    EXPECT_TRUE(torch::allclose(found, expected, /*rtol=*/0x1p-11, /*atol=*/0));  // f16's rounding
   }
 }
 

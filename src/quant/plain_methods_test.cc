@@ -162,6 +162,8 @@ TEST(StoredScale, StaysFiniteAndNotZero) {
   EXPECT_EQ(stored_scale(0, formats::DType::kF16), 0);
   EXPECT_EQ(stored_scale(0.1, formats::DType::kF16), f16_to_f32(f32_to_f16(0.1F)));
   EXPECT_EQ(stored_scale(1e-12, formats::DType::kF32), 1e-12F);
+  EXPECT_EQ(stored_scale(1e-46, formats::DType::kF32), 0x1p-149);
+  EXPECT_EQ(stored_scale(1e39, formats::DType::kF32), std::numeric_limits<float>::max());
 }
 
 }  // namespace

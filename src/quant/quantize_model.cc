@@ -58,13 +58,6 @@ class Assignment {
     return std::find(calibrates_.begin(), calibrates_.end(), true) != calibrates_.end();
   }
 
-  /// Whether a method takes long enough that its blocks are kept.
-  bool keeps_blocks() const {
-    return std::any_of(choices_.begin(), choices_.end(), [](const Override& choice) {
-      return choice.method->calibrates != Calibrates::kNo;
-    });
-  }
-
   /// Of the 1-bit matrices, which have one form in a file; the default where there are none.
   /// Throws Error{kUnsupported} for two forms.
   MethodOptions one_bit_options() const {
@@ -190,6 +183,13 @@ arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOpt
 
 }  // namespace
 
+bool keeps_blocks(const QuantizeOptions& options) {
+  const auto calibrates = [](const Method& method) { return method.calibrates != Calibrates::kNo; };
+  return calibrates(*options.method) ||
+         std::any_of(options.overrides.begin(), options.overrides.end(),
+                     [&](const Override& o) { return calibrates(*o.method); });
+}
+
 std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
                             const QuantizeOptions& options) {
   require_own_scales(options);
@@ -242,7 +242,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   }
 
   std::optional<BlockParts> parts;
-  if (assignment.keeps_blocks() && !options.identity.empty()) {
+  if (keeps_blocks(options) && !options.identity.empty()) {
     parts.emplace(parts_folder(out), fmt::format("{} {} {}", arch::program_name(),
                                                  source.identity(), options.identity));
   }

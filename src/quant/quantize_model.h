@@ -35,10 +35,14 @@ struct QuantizeOptions {
   int threads = 0;  ///< 0: one per hardware thread
   /// What methods that calibrate read; whole windows, no longer than the model's context.
   std::optional<TokenWindows> calibration;
-  /// Names all that decides the result beside the source: where it is not empty, what calibrated
-  /// blocks become stays in OUT.part until the file is whole, and a run of the same name goes on.
+  /// Names all that decides the result beside the source: where it is not empty, and
+  /// keeps_blocks(), what blocks become stays in OUT.part until the file is whole, and a run of the
+  /// same name goes on.
   std::string identity;
 };
+
+/// Whether any of its methods may calibrate: those take long enough that OUT.part pays.
+bool keeps_blocks(const QuantizeOptions& options);
 
 struct QuantizeTotals {
   std::string method;  ///< or methods, as the file names them: "rtn+int8"
@@ -60,7 +64,7 @@ void require_full_precision(const arch::Checkpoint& source);
 std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesystem::path& out,
                             const QuantizeOptions& options);
 
-/// OUT.part, where an identified run keeps its calibrated blocks.
+/// OUT.part, where an identified run keeps its blocks.
 std::filesystem::path parts_folder(const std::filesystem::path& out);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
