@@ -73,7 +73,7 @@ struct Matrix {
 
 TEST_P(DecodeCodes, EveryWidthAndGrouping) {
   const std::vector<std::vector<std::int32_t>> groupings = {
-      {1}, {7}, {8}, {9}, {64}, {16, 32, 36}, {5, 6, 19, 67}, {128, 256, 384, 512, 576}};
+      {1}, {7}, {8}, {9}, {64}, {16, 32, 36}, {5, 6, 19, 67}, {60, 121}, {128, 256, 384, 512, 576}};
   for (int bits = 1; bits <= formats::kMaxCodeBits; ++bits) {
     for (const auto& ends : groupings) {
       Matrix matrix(5, ends, bits, 1);

@@ -112,7 +112,7 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
 //
-#include "kernels/codes_x86_inl.h"
+#include "kernels/codes_avx512_inl.h"
 //
 #include "kernels/codes_inl.h"
 //

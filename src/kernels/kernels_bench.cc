@@ -208,6 +208,39 @@ void bench_attention(benchmark::State& state, const KernelSet* k, KvType type,
                static_cast<double>(kBlocks * (layout.key_bytes() + layout.value_bytes())));
 }
 
+/// Weights a second from codes of so many bits in groups of 64.
+void bench_codes(benchmark::State& state, const KernelSet* k, int bits, bool tables) {
+  constexpr std::int64_t kRows = 64;
+  constexpr std::int64_t kCols = 1536;
+  constexpr std::int64_t kGroup = 64;
+  constexpr std::int64_t kGroups = kCols / kGroup;
+  Rng rng(1);
+  std::vector<std::byte> bytes(size(kRows * formats::codes_row_bytes(kCols, bits)));
+  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.below(256));
+  std::vector<std::int32_t> ends;
+  for (std::int64_t s = 1; s <= kGroups; ++s) {
+    ends.push_back(static_cast<std::int32_t>(s * kGroup));
+  }
+  const std::vector<float> scale = random_floats(rng, kRows * kGroups);
+  const std::vector<float> zero = random_floats(rng, kRows * kGroups);
+  const std::vector<float> levels = random_floats(rng, kRows * kGroups << bits);
+  const CodedRows w = {
+      {bytes.data(), kRows, kCols, bits}, ends.data(), kGroups, scale.data(), zero.data(),
+      tables ? levels.data() : nullptr};
+  std::vector<float> out(size(kRows * kCols + kDecodeRoom));
+  for (auto _ : state) {
+    k->decode_codes(w, out.data(), 0, kRows);
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  std::vector<float> want(out.size());
+  kernels_by_name("scalar").decode_codes(w, want.data(), 0, kRows);
+  if (!std::equal(want.begin(), want.end() - kDecodeRoom, out.begin())) {
+    state.SkipWithError("differs from the scalar kernel");
+  }
+  state.SetItemsProcessed(state.iterations() * kRows * kCols);
+}
+
 std::string bench_name(const KernelSet* k, const std::string& op, const Shape& shape) {
   return op + "/" + std::string(k->name) + "/" + std::to_string(shape.rows) + "x" +
          std::to_string(shape.cols) + "x" + std::to_string(shape.tokens);
@@ -231,6 +264,13 @@ void register_all() {
       add("q4_1", bench_dense<formats::BlockQ4_1, DenseType::kQ4_1>, &KernelSet::gemm_q4_1);
       add("q8_0_i8", bench_blocks_i8<formats::BlockQ8_0>, formats::DType::kQ8_0);
       add("q4_0_i8", bench_blocks_i8<formats::BlockQ4_0>, formats::DType::kQ4_0);
+    }
+    for (const int bits : {2, 3, 4, 8}) {
+      for (const bool tables : {false, true}) {
+        const std::string name = "codes" + std::to_string(bits) + (tables ? "_levels/" : "/");
+        benchmark::RegisterBenchmark((name + std::string(k->name)).c_str(), bench_codes, k, bits,
+                                     tables);
+      }
     }
     for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
       for (const std::int64_t tokens : {1, 16}) {

@@ -134,6 +134,8 @@ ONEBIT_INLINE void store_codes(std::uint64_t word, int bits, float* out) {
   for (int i = 0; i < 8; ++i) out[i] = static_cast<float>(word >> (i * bits) & mask);
 }
 
+#include "kernels/codes_words_inl.h"
+//
 #include "kernels/codes_inl.h"
 //
 #include "kernels/attention_inl.h"

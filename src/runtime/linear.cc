@@ -29,21 +29,42 @@ constexpr std::int64_t kTokenGrain = 48;
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 /// A product with many tokens as tasks of equal size: several for each thread, so that one that
-/// comes late leaves less to wait for. Tokens are divided before rows are, since a kernel's tables
-/// are made anew for every part of the rows.
+/// comes late leaves less to wait for.
 struct Tasks {
   std::int64_t token_part;
   std::int64_t token_parts;
   std::int64_t row_part;
   std::int64_t row_parts;
 
-  Tasks(std::int64_t rows, std::int64_t tokens, int threads) {
+  /// Tokens are divided before rows are: kernels' tables are made anew for every part of the rows.
+  static Tasks tokens_first(std::int64_t rows, std::int64_t tokens, int threads) {
     const std::int64_t wanted = std::int64_t{4} * threads;
-    token_part = std::min(2 * kTokenGrain, round_up((tokens + wanted - 1) / wanted, kTokenGrain));
-    token_parts = (tokens + token_part - 1) / token_part;
-    row_part =
-        round_up(std::min(rows, std::max(rows * token_parts / wanted, kRowGrain)), kRowGrain);
-    row_parts = (rows + row_part - 1) / row_part;
+    Tasks tasks = {};
+    tasks.divide_tokens(tokens, std::min(2 * kTokenGrain, parts(tokens, wanted)));
+    tasks.divide_rows(rows, std::min(rows, std::max(rows * tasks.token_parts / wanted, kRowGrain)));
+    return tasks;
+  }
+
+  /// Rows before tokens: rows are decoded anew for every part of the tokens.
+  static Tasks rows_first(std::int64_t rows, std::int64_t tokens, int threads) {
+    const std::int64_t wanted = std::int64_t{8} * threads;
+    Tasks tasks = {};
+    tasks.divide_rows(rows, std::max(rows / wanted / kRowGrain * kRowGrain, kRowGrain));
+    tasks.divide_tokens(tokens, parts(tokens, parts(wanted, tasks.row_parts)));
+    return tasks;
+  }
+
+ private:
+  static std::int64_t parts(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
+
+  void divide_tokens(std::int64_t tokens, std::int64_t part) {
+    token_part = round_up(part, kTokenGrain);
+    token_parts = parts(tokens, token_part);
+  }
+
+  void divide_rows(std::int64_t rows, std::int64_t part) {
+    row_part = round_up(part, kRowGrain);
+    row_parts = parts(rows, row_part);
   }
 };
 
@@ -282,7 +303,11 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
       multiply({0, tokens}, begin, end, part);
     });
   } else {
-    const Tasks tasks(rows, tokens, pool_.threads());
+    const bool decodes = std::any_of(jobs.begin(), jobs.end(), [](const LinearJob& job) {
+      return std::holds_alternative<CodeLayer>(*job.weight);
+    });
+    const Tasks tasks = decodes ? Tasks::rows_first(rows, tokens, pool_.threads())
+                                : Tasks::tokens_first(rows, tokens, pool_.threads());
     pool_.parallel_tasks(tasks.token_parts * tasks.row_parts, [&](std::int64_t task, int worker) {
       const std::int64_t token = task / tasks.row_parts * tasks.token_part;
       const std::int64_t row = task % tasks.row_parts * tasks.row_part;
