@@ -52,7 +52,7 @@ def quality(rows, folder_of, report, report_of_best):
     """Bits, perplexities, divergence and, where tasks were run, accuracies and their paired differences."""
     main = by_row(report / "main.csv", "model")
     bases = {rows[0]: by_row(report / "paired.csv", "model", "task"),
-             BEST: by_row(report_of_best / "paired.csv", "model", "task")}
+             BEST: by_row(report_of_best / "paired.csv", "model", "task") if BEST in rows else {}}
     with_tasks = any(bases.values())
     texts = {"WikiText-2": "wiki.json", "C4 sample": "c4.json", "own stories": "stories.json"}
     results = {row: {text: read(folder_of(row) / file) for text, file in texts.items()} for row in rows}
@@ -84,7 +84,9 @@ def speed(folder):
 def cost(rows, folder_of):
     """Bytes and bits of whole files, what making them took, and speed where it was measured."""
     header = ["method", "file, bytes", "bits, whole file", "made in, s", "peak memory, GiB"]
-    if any(speed(folder_of(row)) for row in rows):
+    speeds = {row: speed(folder_of(row)) for row in rows}
+    measured = any(speeds.values())
+    if measured:
         header += ["prompt, tokens/s", "generated, tokens/s"]
     header.append("rates tried (held-out KL after them)")
     lines = []
@@ -93,5 +95,5 @@ def cost(rows, folder_of):
         info = next(filter(None, (read(folder_of(row) / name) for name in ("wiki.json", "stories.json"))))["model_info"]
         search = ", ".join(f"{float(rate):g} ({kl:.3f})" for rate, kl in made.get("search", {}).items())
         lines.append([row, f"{info['file_bytes']:,}", f"{info['file_bits_per_weight']:.2f}", f"{made['seconds']:.0f}",
-                      f"{made['peak_bytes'] / 2**30:.2f}", *speed(folder_of(row)), search])
+                      f"{made['peak_bytes'] / 2**30:.2f}", *(speeds[row] or ["", ""] if measured else []), search])
     return markdown(header, lines)

@@ -52,7 +52,7 @@ void check_scale(std::span<const float> values, DType type, const std::string& n
   throw Error(
       ErrorCode::kNumeric,
       fmt::format("tensor {}: found {} as the largest scale, expected at least 2^-14, which "
-                  "f16 holds with full precision; choose f32",
+                  "f16 holds with full precision; choose f32 (--scales)",
                   name, largest));
 }
 
@@ -218,7 +218,7 @@ struct PackedWriter::Impl {
     if (!formats::byte_count(type, shape)) {
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("tensor {}: found rows of {} values, expected a multiple of {} for "
-                              "type {}; choose f16",
+                              "type {}; choose f16 (--embed, --head)",
                               name, shape.back(), formats::info(type).block_size,
                               formats::info(type).name));
     }

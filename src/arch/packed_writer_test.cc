@@ -291,7 +291,7 @@ TEST_F(PackedFile, RefusesTypesThatDoNotFit) {
   options.embedding = DType::kQ8_0;
   EXPECT_EQ(error(options),
             "tensor token_embd.weight: found rows of 42 values, expected a multiple of 32 for type "
-            "q8_0; choose f16");
+            "q8_0; choose f16 (--embed, --head)");
   options = tiny_options();
   options.head = DType::kQ4_1;
   EXPECT_THAT(error(options), AllOf(HasSubstr("output.weight"), HasSubstr("q4_1")));

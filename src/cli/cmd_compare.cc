@@ -100,6 +100,11 @@ class Compare final : public Command {
   }
 
   void check_paths() const {
+    if (!out_.empty() && std::filesystem::path(out_).lexically_normal() ==
+                             std::filesystem::path(markdown_).lexically_normal()) {
+      throw UsageError(fmt::format(
+          "--markdown: found {}, which -o writes to, expected another file", markdown_));
+    }
     for (auto input = inputs_.begin(); input != inputs_.end(); ++input) {
       if (std::find(input + 1, inputs_.end(), *input) != inputs_.end()) {
         throw UsageError(fmt::format("found {} twice, expected each input once", *input));

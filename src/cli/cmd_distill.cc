@@ -18,7 +18,8 @@ class Distill final : public Command {
     define_run(
         app, flags_,
         "JSONL or text to train on, also compressed (repeatable); none: the teacher writes a "
-        "text for each sequence of --steps");
+        "text for each sequence of --steps",
+        /*from_scratch=*/false);
     define_choice(
         app, "--recipe", recipe_,
         "what holds where nothing is said: our best, which is the default, or the paper's",

@@ -115,7 +115,7 @@ class Perplexity final : public Command {
     });
     Json object;
     if (context.console.json() || out) {
-      object = record(result, model->checkpoint(), teacher ? &*teacher : nullptr);
+      object = record(result, *model, teacher ? &*teacher : nullptr);
     }
     if (out) {
       out->write(object.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
@@ -144,22 +144,20 @@ class Perplexity final : public Command {
 
   /// No output takes an input's place.
   void require_inputs_stay() const {
-    if (!base_.empty()) require_other_files(base_, {file_});
-    if (!out_.empty()) require_other_files(out_, {file_, base_});
+    const std::string inputs[] = {file_, base_};
+    if (!base_.empty()) {
+      require_other_models(base_);
+      require_other_files(std::span(inputs).first(1), base_);
+    }
+    if (!out_.empty()) {
+      require_other_models(out_);
+      require_other_files(inputs, out_);
+    }
   }
 
-  void require_other_files(const std::string& output,
-                           std::initializer_list<std::string> inputs) const {
+  void require_other_models(const std::string& output) const {
     require_other_file(runtime_.model, output);
     if (!teacher_.empty()) require_other_file(teacher_, output);
-    for (const std::string& input : inputs) {
-      std::error_code absent;
-      if (input != output && !std::filesystem::equivalent(input, output, absent)) continue;
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: found another file of this command, expected another place to "
-                              "write to",
-                              output));
-    }
   }
 
   /// eval knows neither files nor flags: its errors get them here.
@@ -199,7 +197,7 @@ class Perplexity final : public Command {
         fmt::format("Final estimate: PPL = {:.4f} +/- {:.4f}\n", result.ppl, result.ppl_stderr));
   }
 
-  Json record(const eval::PerplexityResult& result, const arch::Checkpoint& checkpoint,
+  Json record(const eval::PerplexityResult& result, const ScorerSource& source,
               const KlTeacher* teacher) const {
     Json object = {{"ppl", result.ppl},         {"ppl_stderr", result.ppl_stderr},
                    {"tokens", result.tokens},   {"windows", result.windows},
@@ -208,7 +206,8 @@ class Perplexity final : public Command {
     if (options_.stride > 0) object["stride"] = options_.stride;
     object["model"] = runtime_.model;
     object["file"] = file_;
-    object["engine"] = word_of(scorer_.engine);
+    object["rows"] = word_of(rows_);
+    object.update(source.settings());
     if (teacher != nullptr) {
       object.update({{"kl_mean", result.kl_mean},
                      {"kl_stderr", result.kl_stderr},
@@ -231,7 +230,7 @@ class Perplexity final : public Command {
       }
       if (!base_.empty()) object["kl_base"] = base_;
     }
-    object["model_info"] = model_record(runtime_.model, checkpoint);
+    object["model_info"] = model_record(runtime_.model, source.checkpoint());
     object["program"] = arch::program_name();
     return object;
   }

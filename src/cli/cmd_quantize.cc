@@ -21,6 +21,7 @@
 #include "cli/torch_errors.h"
 #include "eval/perplexity.h"
 #include "eval/windows.h"
+#include "quant/block_parts.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {
@@ -41,6 +42,7 @@ constexpr const char* kNoMemory =
 class Quantize final : public Command {
  public:
   void define(CLI::App& app) override {
+    app_ = &app;
     define_model(app, source_);
     define_path(app, "-o,--output", out_, "the packed GGUF to write")->required();
     define_choice(app, "--method", method_, "how matrices are quantised", method_names());
@@ -76,9 +78,14 @@ class Quantize final : public Command {
   void run(Context& context) override {
     require_cpu(device_);
     require_other_file(source_, out_);
+    require_other_files(std::vector{calib_, sensitivity_}, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
     options_.method = &quant::find_method(method_);
-    options_.method_options = method_options(*options_.method, bits_);
+    try {
+      options_.method_options = method_options(*options_.method, bits_);
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
     for (const std::string& word : overrides_) options_.overrides.push_back(parse_override(word));
     require_budget_usage();
     require_used_flags();
@@ -98,19 +105,20 @@ class Quantize final : public Command {
     if (quant::keeps_blocks(options_)) {
       options_.identity = identity(tokens).dump();
       parts = quant::parts_folder(out_);
-      std::error_code ignored;
-      if (restart_) std::filesystem::remove_all(*parts, ignored);
+      if (restart_) quant::BlockParts::discard(*parts);
     }
 
     Console& console = context.console;
     console.outlive_stdout();
-    console.print(row("matrix", "shape", "rel. error", "bits/weight"));
     Json matrices = Json::array();
     const auto begin = std::chrono::steady_clock::now();
     const auto progress = console.progress("quantize", "tensors");
     const quant::QuantizeTotals totals = quantize(
         source, parts,
         [&](const quant::MatrixReport& report) {
+          if (matrices.empty()) {
+            console.print(row("matrix", "shape", "rel. error", "bits/weight"));
+          }
           console.print(row(report.name, formats::to_string(report.shape),
                             fmt::format("{:.6f}", report.relative_error),
                             fmt::format("{:.4f}", report.bits_per_weight())));
@@ -134,17 +142,29 @@ class Quantize final : public Command {
     return options;
   }
 
+  void refuse(std::initializer_list<const char*> flags, std::string_view why) const {
+    for (const char* flag : flags) {
+      if (app_->count(flag) > 0) throw UsageError(fmt::format("{}: {}", flag, why));
+    }
+  }
+
   void require_used_flags() const {
-    if (!sensitivity_.empty()) return;  // that file names methods of its own
+    if (!sensitivity_.empty()) {
+      constexpr std::string_view kWhy =
+          "found --sensitivity beside it, whose file names methods and their settings";
+      refuse({"--method", "--calib"}, kWhy);
+      method_flags_.require_none(kWhy);
+    }
+    if (calib_.empty()) {
+      refuse({"--samples", "--length", "--rows", "--seed", "--damp"},
+             "expected --calib FILE beside it");
+    }
+    if (budget_ > 0) refuse({"--bits"}, "found --budget beside it, which chooses them");
+    if (!sensitivity_.empty()) return;
     if (budget_ == 0 && !quant::keeps_blocks(options_)) {
-      const auto refuse = [&](bool given, const char* flag) {
-        if (!given) return;
-        throw UsageError(fmt::format("{}: found with method {}, expected one that calibrates: {}",
-                                     flag, options_.method->name,
-                                     fmt::join(calibrating_names(), ", ")));
-      };
-      refuse(!calib_.empty(), "--calib");
-      refuse(restart_, "--restart");
+      refuse({"--calib", "--restart"},
+             fmt::format("found with method {}, expected one that calibrates: {}",
+                         options_.method->name, fmt::join(calibrating_names(), ", ")));
     }
     std::set<std::string_view> methods = {options_.method->name};
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
@@ -236,7 +256,7 @@ class Quantize final : public Command {
     if (calib_.empty()) return {};
     const std::string text = eval::join_rows(calib_, read_file(calib_), rows_);
     try {
-      eval::require_context(length_, source.config().context, "the model");
+      require_length(source.config().context);
       const eval::ScoredText scored =
           eval::scored_text(source.tokenizer(), text, {.window = length_});
       const std::int64_t found = std::ssize(scored.windows);
@@ -250,6 +270,14 @@ class Quantize final : public Command {
     } catch (const Error& error) {
       throw Error(error.code(), fmt::format("--calib {}: {}", calib_, error.what()));
     }
+  }
+
+  void require_length(std::int64_t context) const {
+    if (length_ <= context) return;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("found windows of {} tokens (--length), expected at most {}, the "
+                            "context of the model",
+                            length_, context));
   }
 
   quant::Override parse_override(const std::string& word) const {
@@ -290,34 +318,37 @@ class Quantize final : public Command {
   Json calibration_record() const {
     if (!options_.calibration) return nullptr;
     Json record = {{"file", calib_}, {"samples", samples_}, {"length", length_}, {"seed", seed_}};
-    record.update(calibration_json(options_.method_options));
+    record.update(own_calibration(*options_.method, options_.method_options));
     return record;
   }
 
   void print_json(Console& console, const quant::QuantizeTotals& totals, Json matrices,
                   double seconds) const {
-    console.print_json({{"model", source_},
-                        {"output", out_},
-                        {"method", totals.method},
-                        {"bits", options_.method_options.bits},
-                        {"overrides", overrides_},
-                        {"init", word_of(options_.method_options.svid.init)},
-                        {"split", word_of(options_.method_options.svid.split)},
-                        {"form", word_of(options_.method_options.form)},
-                        {"group_size", options_.method_options.group_size},
-                        {"calibration", calibration_record()},
-                        {"matrices", std::move(matrices)},
-                        {"totals",
-                         {{"matrices", totals.matrices},
-                          {"weights", totals.weights},
-                          {"relative_error", totals.relative_error},
-                          {"bits_per_weight", bits(totals.matrix_bytes, totals.weights)},
-                          {"parameters", totals.parameters},
-                          {"file_bytes", totals.file_bytes},
-                          {"file_bits_per_weight", bits(totals.file_bytes, totals.parameters)}}},
-                        {"seconds", seconds}});
+    Json object = {{"model", source_},
+                   {"output", out_},
+                   {"method", totals.method},
+                   {"bits", options_.method_options.bits},
+                   {"overrides", overrides_}};
+    if (budget_ > 0) {
+      object["budget"] = budget_;
+    } else {
+      object.update(own_settings(*options_.method, options_.method_options));
+    }
+    object.update({{"calibration", calibration_record()},
+                   {"matrices", std::move(matrices)},
+                   {"totals",
+                    {{"matrices", totals.matrices},
+                     {"weights", totals.weights},
+                     {"relative_error", totals.relative_error},
+                     {"bits_per_weight", bits(totals.matrix_bytes, totals.weights)},
+                     {"parameters", totals.parameters},
+                     {"file_bytes", totals.file_bytes},
+                     {"file_bits_per_weight", bits(totals.file_bytes, totals.parameters)}}},
+                   {"seconds", seconds}});
+    console.print_json(object);
   }
 
+  CLI::App* app_ = nullptr;
   std::string source_;
   std::string out_;
   std::string method_ = "onebit";

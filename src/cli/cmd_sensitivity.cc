@@ -142,6 +142,9 @@ class SensitivityCommand final : public Command {
  private:
   /// Before minutes of work: what would fail at its end.
   void require_outputs() const {
+    const std::string inputs[] = {file_, out_};
+    if (!heat_map_.empty()) require_other_files(inputs, heat_map_);
+    if (!out_.empty()) require_other_files(std::span(inputs).first(1), out_);
     if (!heat_map_.empty()) {
       picture_terminal(heat_map_);
       require_gnuplot();
@@ -152,11 +155,19 @@ class SensitivityCommand final : public Command {
     require_writable(out_);
   }
 
+  static quant::MethodChoice parse(const std::string& word) {
+    try {
+      return quant::parse_method(word);
+    } catch (const Error& error) {
+      throw UsageError(fmt::format("--method '{}': {}", word, error.what()));
+    }
+  }
+
   std::vector<quant::Setting> settings() const {
     std::vector<quant::Setting> settings;
     std::set<std::string_view> names;
     for (const std::string& word : methods_) {
-      const quant::MethodChoice choice = quant::parse_method(word);
+      const quant::MethodChoice choice = parse(word);
       names.insert(choice.method->name);
       quant::Setting setting{choice.method, method_flags_.options(*choice.method, choice.bits)};
       setting.options.scales = formats::parse_dtype(scales_);

@@ -33,7 +33,8 @@ class Train final : public Command {
     size("--context", config_.context, "longest sequence");
     app.add_flag("--tied-head,!--no-tied-head", config_.tied_head,
                  "the output matrix is the embedding");
-    define_run(app, flags_, "JSONL or text to train on, also compressed (repeatable)");
+    define_run(app, flags_, "JSONL or text to train on, also compressed (repeatable)",
+               /*from_scratch=*/true);
     app_ = &app;
   }
 
@@ -47,12 +48,6 @@ class Train final : public Command {
     }
     seed_ = actual_seed(flags_.seed);
     const StudentMethod method = flags_.settings.method().value_or(StudentMethod::kBitNet158);
-    if (method != StudentMethod::kBitNet && method != StudentMethod::kBitNet158) {
-      throw UsageError(
-          fmt::format("--method: found {}, expected bitnet or bitnet158: others begin "
-                      "with a trained model (onebit distill)",
-                      word_of(method)));
-    }
     RunPlan plan;
     plan.teacher = (std::filesystem::path(flags_.out) / kStartFile).string();
     plan.from_scratch = true;
@@ -83,11 +78,7 @@ class Train final : public Command {
  private:
   /// Settings of what there is not, and sizes of a model that there is.
   void require_no_teacher() const {
-    for (const char* flag : {"--alpha", "--beta", "--gamma", "--block-steps"}) {
-      if (app_->count(flag) == 0) continue;
-      throw UsageError(
-          fmt::format("{}: found with onebit train, which has no teacher to learn from", flag));
-    }
+    flags_.settings.require_no_teacher();
     if (!flags_.resume) return;
     for (const char* flag : {"--arch", "--tokenizer", "--dim", "--layers", "--heads", "--kv-heads",
                              "--ffn", "--context", "--tied-head"}) {

@@ -95,6 +95,18 @@ void require_other_file(const std::filesystem::path& model, const std::filesyste
                           out.string()));
 }
 
+void require_other_files(std::span<const std::string> inputs, const std::filesystem::path& out) {
+  for (const std::string& input : inputs) {
+    if (input.empty()) continue;
+    std::error_code absent;
+    if (input != out && !std::filesystem::equivalent(input, out, absent)) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: found another file of this command, expected another place to "
+                            "write to",
+                            out.string()));
+  }
+}
+
 CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations) {
   return define_choice(
       app, "--activations", activations,

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -120,6 +121,9 @@ void require_cpu(const std::string& device);
 
 /// Error{kInvalidArgument} when writing `out` would overwrite the model or a file of its folder.
 void require_other_file(const std::filesystem::path& model, const std::filesystem::path& out);
+
+/// The same for the other files that a command reads; empty names are none.
+void require_other_files(std::span<const std::string> inputs, const std::filesystem::path& out);
 
 CLI::Option* define_activations(CLI::App& app, runtime::Activations& activations);
 

@@ -3,8 +3,72 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <span>
 
 namespace onebit::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using quant::MethodOptions;
+
+/// A setting that some methods have.
+struct Flag {
+  const char* name;
+  std::vector<std::string_view> methods;
+  Json (*value)(const MethodOptions& options);
+};
+
+const std::vector<std::string_view> kOmniquant = {"omniquant"};
+
+const Flag kPlain[] = {
+    {"form", {"onebit"}, [](const MethodOptions& o) -> Json { return word_of(o.form); }},
+    {"init", {"onebit"}, [](const MethodOptions& o) -> Json { return word_of(o.svid.init); }},
+    {"split", {"onebit"}, [](const MethodOptions& o) -> Json { return word_of(o.svid.split); }},
+    {"group-size",
+     {"onebit", "rtn", "int8", "gptq", "billm", "arb", "omniquant"},
+     [](const MethodOptions& o) -> Json { return o.group_size; }},
+    {"symmetric", {"rtn", "gptq"}, [](const MethodOptions& o) -> Json { return o.symmetric; }},
+    {"affine", {"int8"}, [](const MethodOptions& o) -> Json { return o.affine; }},
+    {"per-tensor", {"int8"}, [](const MethodOptions& o) -> Json { return o.per_tensor; }},
+    {"clip", {"int8"}, [](const MethodOptions& o) -> Json { return o.clip; }}};
+
+const Flag kCalibrated[] = {
+    {"damp",
+     {"gptq", "billm", "arb", "lowrank"},
+     [](const MethodOptions& o) -> Json { return o.damping; }},
+    {"act-order", {"gptq"}, [](const MethodOptions& o) -> Json { return o.act_order; }},
+    {"static-groups", {"gptq"}, [](const MethodOptions& o) -> Json { return o.static_groups; }},
+    {"refine", {"arb"}, [](const MethodOptions& o) -> Json { return word_of(o.refinement); }},
+    {"epochs", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.epochs; }},
+    {"batch", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.batch; }},
+    {"lwc-rate", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.lwc_rate; }},
+    {"let", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.let; }},
+    {"let-rate", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.let_rate; }},
+    {"let-alpha", kOmniquant, [](const MethodOptions& o) -> Json { return o.omniquant.let_alpha; }},
+    {"act-bits", kOmniquant, [](const MethodOptions& o) -> Json { return o.activation_bits; }}};
+
+/// Of the file, but no matrix of the other methods has any.
+const Flag kScales = {"scales",
+                      {"onebit", "rtn", "int8", "gptq", "billm", "arb", "omniquant"},
+                      [](const MethodOptions& o) -> Json { return formats::info(o.scales).name; }};
+
+std::string key_of(const Flag& flag) {
+  std::string key = flag.name;
+  std::replace(key.begin(), key.end(), '-', '_');
+  return key;
+}
+
+Json own(std::span<const Flag> flags, const quant::Method& method, const MethodOptions& options) {
+  Json json = Json::object();
+  for (const Flag& flag : flags) {
+    if (std::find(flag.methods.begin(), flag.methods.end(), method.name) != flag.methods.end()) {
+      json[key_of(flag)] = flag.value(options);
+    }
+  }
+  return json;
+}
+
+}  // namespace
 
 std::vector<std::string_view> method_names(bool calibrating) {
   std::vector<std::string_view> names;
@@ -17,54 +81,53 @@ std::vector<std::string_view> method_names(bool calibrating) {
 }
 
 nlohmann::ordered_json calibration_json(const quant::MethodOptions& options) {
-  const quant::OmniquantTraining& training = options.omniquant;
-  return {{"damp", options.damping},
-          {"act_order", options.act_order},
-          {"static_groups", options.static_groups},
-          {"refine", word_of(options.refinement)},
-          {"epochs", training.epochs},
-          {"batch", training.batch},
-          {"lwc_rate", training.lwc_rate},
-          {"let", training.let},
-          {"let_rate", training.let_rate},
-          {"let_alpha", training.let_alpha},
-          {"act_bits", options.activation_bits}};
+  nlohmann::ordered_json json;
+  for (const Flag& flag : kCalibrated) json[key_of(flag)] = flag.value(options);
+  return json;
+}
+
+nlohmann::ordered_json own_settings(const quant::Method& method,
+                                    const quant::MethodOptions& options) {
+  Json json = own(kPlain, method, options);
+  json.update(own({&kScales, 1}, method, options));
+  return json;
+}
+
+nlohmann::ordered_json own_calibration(const quant::Method& method,
+                                       const quant::MethodOptions& options) {
+  return own(kCalibrated, method, options);
 }
 
 void MethodFlags::require_used(const std::set<std::string_view>& methods) const {
-  struct Flag {
-    const char* name;
-    std::vector<std::string_view> of;
-  };
-  const std::vector<std::string_view> omniquant = {"omniquant"};
-  const Flag flags[] = {
-      {"--form", {"onebit"}},
-      {"--init", {"onebit"}},
-      {"--split", {"onebit"}},
-      {"--group-size", {"onebit", "rtn", "int8", "gptq", "billm", "arb", "omniquant"}},
-      {"--symmetric", {"rtn", "gptq"}},
-      {"--affine", {"int8"}},
-      {"--per-tensor", {"int8"}},
-      {"--clip", {"int8"}},
-      {"--damp", {"gptq", "billm", "arb", "lowrank"}},
-      {"--act-order", {"gptq"}},
-      {"--static-groups", {"gptq"}},
-      {"--refine", {"arb"}},
-      {"--act-bits", omniquant},
-      {"--epochs", omniquant},
-      {"--batch", omniquant},
-      {"--lwc-rate", omniquant},
-      {"--let", omniquant},
-      {"--let-rate", omniquant},
-      {"--let-alpha", omniquant}};
-  for (const auto& [name, of] : flags) {
-    const CLI::Option* option = app_->get_option_no_throw(name);
-    if (option == nullptr || option->count() == 0) continue;
+  const auto require = [&](const Flag& flag) {
     const auto used = [&](std::string_view method) { return methods.contains(method); };
-    if (std::any_of(of.begin(), of.end(), used)) continue;
-    throw UsageError(fmt::format("{}: found with method {}, expected one that has it: {}", name,
-                                 fmt::join(methods, ", "), fmt::join(of, ", ")));
+    if (std::any_of(flag.methods.begin(), flag.methods.end(), used)) return;
+    throw UsageError(fmt::format("--{}: found with method {}, expected one that has it: {}",
+                                 flag.name, fmt::join(methods, ", "),
+                                 fmt::join(flag.methods, ", ")));
+  };
+  for_each_given(require);
+  if (given(kScales.name)) require(kScales);
+}
+
+void MethodFlags::require_none(std::string_view why) const {
+  for_each_given(
+      [&](const Flag& flag) { throw UsageError(fmt::format("--{}: {}", flag.name, why)); });
+}
+
+template <class Work>
+void MethodFlags::for_each_given(const Work& work) const {
+  for (const std::span<const Flag> flags :
+       {std::span<const Flag>(kPlain), std::span<const Flag>(kCalibrated)}) {
+    for (const Flag& flag : flags) {
+      if (given(flag.name)) work(flag);
+    }
   }
+}
+
+bool MethodFlags::given(const char* flag) const {
+  const CLI::Option* option = app_->get_option_no_throw(fmt::format("--{}", flag));
+  return option != nullptr && option->count() > 0;
 }
 
 void MethodFlags::define(CLI::App& app) {
@@ -128,8 +191,8 @@ quant::MethodOptions MethodFlags::options(const quant::Method& method, int bits,
   quant::MethodOptions options = options_;
   options.bits = bits;
   if (damping_ == nullptr || damping_->count() == 0) options.damping = method.damping;
-  if (form_->count() == 0 && options.group_size > 0) {
-    if (mixture && method.name == "onebit") {
+  if (method.name == "onebit" && form_->count() == 0 && options.group_size > 0) {
+    if (mixture) {
       options.group_size = 0;
     } else {
       options.form = arch::Form::kFoldable;

@@ -19,6 +19,13 @@ std::vector<std::string_view> method_names(bool calibrating = true);
 /// and so on, by the flags' names.
 nlohmann::ordered_json calibration_json(const quant::MethodOptions& options);
 
+/// The settings that this method has, by the flags' names: "group_size", "symmetric" and so on …
+nlohmann::ordered_json own_settings(const quant::Method& method,
+                                    const quant::MethodOptions& options);
+/// … and of its calibration, "damp" and so on.
+nlohmann::ordered_json own_calibration(const quant::Method& method,
+                                       const quant::MethodOptions& options);
+
 class MethodFlags {
  public:
   /// Those of methods that need no calibration: --form, --group-size, …, --clip.
@@ -30,11 +37,18 @@ class MethodFlags {
   /// Throws UsageError for a flag on the command line that none of these methods has.
   void require_used(const std::set<std::string_view>& methods) const;
 
+  /// Throws UsageError for any of these flags on the command line.
+  void require_none(std::string_view why) const;
+
   /// As the command line says, for `bits` of a weight. A group size without a form means the one
   /// form of 1-bit matrices that has groups; in a mixture with other methods it is theirs.
   quant::MethodOptions options(const quant::Method& method, int bits, bool mixture = false) const;
 
  private:
+  template <class Work>
+  void for_each_given(const Work& work) const;
+  bool given(const char* flag) const;
+
   quant::MethodOptions options_;
   CLI::App* app_ = nullptr;
   CLI::Option* form_ = nullptr;

@@ -15,6 +15,33 @@ namespace {
 /// The word for the type that a new run takes on this CPU, and a resumed one began with.
 constexpr std::string_view kAutoType = "auto";
 
+/// Settings of what a teacher teaches …
+constexpr std::string_view kOfTeacher[] = {
+    "block_steps", "block_segments", "block_batch", "block_lr",    "block_scale_rate",
+    "alpha",       "logit_scale",    "logit_term",  "temperature", "logit_reduction",
+    "beta",        "gamma",          "hidden_last"};
+/// … and of methods that begin with a trained model.
+constexpr std::string_view kOfTrained[] = {
+    "bits",  "act_bits", "kv_bits",      "form",          "group_size", "init",
+    "split", "latent",   "latent_scale", "sign_gradient", "scale_rate", "scale_decay"};
+
+template <std::size_t n>
+bool is_one_of(std::string_view name, const std::string_view (&names)[n]) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+/// The words of an enumeration that a run may say.
+template <class T>
+std::vector<std::string_view> words_of(bool from_scratch) {
+  if constexpr (std::is_same_v<T, distill::StudentMethod>) {
+    if (from_scratch) {
+      return {word_of(distill::StudentMethod::kBitNet),
+              word_of(distill::StudentMethod::kBitNet158)};
+    }
+  }
+  return all_words<T>();
+}
+
 std::string flag_of(std::string name) {
   std::replace(name.begin(), name.end(), '_', '-');
   return name;
@@ -22,7 +49,7 @@ std::string flag_of(std::string name) {
 
 }  // namespace
 
-void RecipeFlags::define(CLI::App& app) {
+void RecipeFlags::define(CLI::App& app, bool from_scratch) {
   const distill::Recipe any{};
   for_each_setting(any, [&]<class T>(const distill::Setting& setting, const T&) {
     const std::string name = setting.name;
@@ -38,7 +65,7 @@ void RecipeFlags::define(CLI::App& app) {
     } else if constexpr (std::is_enum_v<T>) {
       define_choice(
           app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
-          setting.about, all_words<T>());
+          setting.about, words_of<T>(from_scratch));
     } else if constexpr (std::is_same_v<T, bool>) {
       app.add_flag_callback(
           flag, [this, name] { given_[name] = true; }, setting.about);
@@ -50,7 +77,19 @@ void RecipeFlags::define(CLI::App& app) {
           ->transform(number_within(static_cast<T>(setting.low), static_cast<T>(setting.high)))
           ->type_name("N");
     }
+    if (!from_scratch || !(is_one_of(name, kOfTeacher) || is_one_of(name, kOfTrained))) return;
+    app.get_option(flag)->group("");
+    if constexpr (std::is_same_v<T, bool>) app.get_option("--no-" + flag_of(name))->group("");
   });
+}
+
+void RecipeFlags::require_no_teacher() const {
+  for (const std::string_view name : kOfTeacher) {
+    if (!has(name.data())) continue;
+    throw UsageError(
+        fmt::format("--{}: found with onebit train, which has no teacher to learn from",
+                    flag_of(std::string(name))));
+  }
 }
 
 std::optional<distill::StudentMethod> RecipeFlags::method() const {
@@ -69,8 +108,14 @@ void RecipeFlags::require_of(const distill::Recipe& recipe) const {
                                    flag_of(setting), word_of(recipe.method)));
     }
   };
-  require({"form", "group_size", "init", "split", "latent", "latent_scale", "sign_gradient"},
+  require({"form", "group_size", "init", "split", "latent", "latent_scale", "sign_gradient",
+           "scale_rate", "scale_decay", "block_scale_rate"},
           {StudentMethod::kOneBit});
+  for (const char* setting : {"block_segments", "block_batch", "block_lr", "block_scale_rate"}) {
+    if (recipe.block.steps > 0 || has("block_steps") || !has(setting)) continue;
+    throw UsageError(fmt::format("--{}: found without --block-steps, expected a stage that has it",
+                                 flag_of(setting)));
+  }
   require({"bits"}, {StudentMethod::kLlmQat, StudentMethod::kLowRank});
   require({"act_bits", "kv_bits"}, {StudentMethod::kLlmQat});
   const auto require_bits = [&](const char* flag, std::int64_t bits, std::int64_t low, bool exact) {

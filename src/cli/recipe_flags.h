@@ -11,8 +11,12 @@ namespace onebit::cli {
 
 class RecipeFlags {
  public:
-  /// --name for every setting but the seed, which is one of the common flags. Outlives `app`.
-  void define(CLI::App& app);
+  /// --name for every setting but the seed, which is one of the common flags; the help of a run
+  /// `from_scratch` leaves out what only a teacher or a trained model gives. Outlives `app`.
+  void define(CLI::App& app, bool from_scratch);
+
+  /// Throws UsageError for a setting of what a teacher teaches.
+  void require_no_teacher() const;
 
   /// Whether the command line names a setting.
   bool has(const char* setting) const { return given_.contains(setting); }

@@ -82,7 +82,7 @@ class TrainingRun {
     // One voice is enough; what ends a process all of them tell.
     if (!group.is_first()) console.set_verbosity(Verbosity::kError);
     const std::filesystem::path folder = f.out;
-    require_other_file(plan_.teacher, folder / "model.gguf");
+    require_inputs_stay(folder);
     if (plan_.from_scratch) require_state(folder, group);
     if (plan_.prepare) group.first_does([&] { plan_.prepare(folder); });
     const arch::Checkpoint teacher = arch::Checkpoint::open(plan_.teacher);
@@ -238,6 +238,20 @@ class TrainingRun {
                             tokens, kMost));
   }
 
+  /// No file of the run takes an input's place.
+  void require_inputs_stay(const std::filesystem::path& folder) const {
+    require_other_file(plan_.teacher, folder / "model.gguf");
+    std::vector<std::string> inputs = flags_.data;
+    inputs.push_back(flags_.eval_file);
+    inputs.push_back(plan_.start);
+    for (const char* file : {"model.gguf", "recipe.json", "metrics.jsonl", "state.safetensors"}) {
+      require_other_files(inputs, folder / file);
+    }
+    for (const auto& file : {train_file(folder), held_out_file(folder)}) {
+      require_other_files(inputs, file);
+    }
+  }
+
   /// As the first process sees it: the others' view of the folder may be late.
   void require_state(const std::filesystem::path& folder, distill::ProcessGroup& group) const {
     const bool begun = group.of_first(distill::holds_run(folder) ? 1 : 0) != 0;
@@ -388,13 +402,13 @@ class TrainingRun {
 
 }  // namespace
 
-void define_run(CLI::App& app, RunFlags& f, const char* about_data) {
+void define_run(CLI::App& app, RunFlags& f, const char* about_data, bool from_scratch) {
   define_path(app, "-o,--output", f.out,
               "the run's folder: checkpoints, metrics (JSONL, TensorBoard), model.gguf")
       ->required();
   app.add_option("--data", f.data, about_data)->type_name("PATH")->allow_extra_args(false);
   app.add_flag("--resume", f.resume, "go on from the folder's last checkpoint");
-  f.settings.define(app);
+  f.settings.define(app, from_scratch);
   app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
       ->transform(number_within(1e-6, 1e6))
       ->type_name("N")

@@ -38,8 +38,8 @@ struct RunFlags {
   PackFlags pack;
 };
 
-/// All of them. `about_data`: the help of --data. Outlives `app`.
-void define_run(CLI::App& app, RunFlags& flags, const char* about_data);
+/// All of them. `about_data`: the help of --data; `from_scratch`: as of a plan. Outlives `app`.
+void define_run(CLI::App& app, RunFlags& flags, const char* about_data, bool from_scratch);
 
 /// What the two commands do differently.
 struct RunPlan {

@@ -103,6 +103,21 @@ class SavedRun {
     }
   }
 
+  /// Of the packed student that the run began with, empty for none; `otherwise` in files of
+  /// programs that did not say.
+  std::string start(const std::string& otherwise) const {
+    const auto found = file_.metadata().find(kStart);
+    return found == file_.metadata().end() ? otherwise : found->second;
+  }
+
+  void require_start(const std::string& sha256) const {
+    const std::string saved = start(sha256);
+    if (saved == sha256) return;
+    fail(ErrorCode::kInvalidArgument,
+         fmt::format("the saved run began {}; resume with the same --start",
+                     saved.empty() ? "without a packed student" : "with another packed student"));
+  }
+
   void read(const std::string& name, const Tensor& into) const {
     const file::SafeTensor* found = file_.find(name);
     if (found == nullptr) fail(ErrorCode::kCorrupt, fmt::format("found no tensor {}", name));
@@ -132,6 +147,7 @@ void set_identity(file::SafetensorsWriter& writer, const RunIdentity& identity, 
   writer.set_metadata(kProcesses, std::to_string(processes));
   writer.set_metadata(kTeacher, identity.teacher_sha256);
   writer.set_metadata(kData, identity.data_sha256);
+  writer.set_metadata(kStart, identity.start_sha256);
 }
 
 void write(file::SafetensorsWriter& writer, const std::string& name, const Tensor& tensor) {
@@ -222,10 +238,12 @@ void save_state(const std::filesystem::path& path, const Adam& optimizer, double
   if (writer) writer->finish();
 }
 
-double load_state(const std::filesystem::path& path, Adam& optimizer, const RunIdentity& identity) {
+double load_state(const std::filesystem::path& path, Adam& optimizer, RunIdentity& identity) {
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity, optimizer.group().size());
+  if (identity.start_sha256.empty()) identity.start_sha256 = saved.start("");
+  saved.require_start(identity.start_sha256);
   const auto steps = saved.number<std::int64_t>(kStep);
   const auto rate_scale = saved.number<double>(kRateScale);
   for_each_tensor(optimizer,
@@ -246,7 +264,6 @@ void save_block(const std::filesystem::path& path, const std::vector<nn::Paramet
   }
   file::SafetensorsWriter writer(path);
   set_identity(writer, identity, processes);
-  writer.set_metadata(kStart, identity.start_sha256);
   for (const nn::Parameter& p : parameters) {
     writer.declare(p.name, dtype_of(p.value), p.value.sizes().vec());
   }
@@ -259,12 +276,7 @@ void load_block(const std::filesystem::path& path, const std::vector<nn::Paramet
   const torch::NoGradGuard no_grad;
   const SavedRun saved(path);
   saved.check(identity, processes);
-  if (saved.metadata(kStart) != identity.start_sha256) {
-    saved.fail(ErrorCode::kInvalidArgument,
-               fmt::format("the saved run began {}; resume with the same --start",
-                           saved.metadata(kStart).empty() ? "without a packed student"
-                                                          : "with another packed student"));
-  }
+  saved.require_start(identity.start_sha256);
   for (const nn::Parameter& p : parameters) saved.read(p.name, p.value);
 }
 

@@ -5,7 +5,7 @@
 //   NAME.adam.first      Adam's first moments
 //   NAME.adam.second     Adam's second moments
 //   metadata             onebit.step, onebit.rate_scale, onebit.recipe (JSON), onebit.processes,
-//                        onebit.teacher and onebit.data (SHA-256)
+//                        onebit.teacher, onebit.data and onebit.start (SHA-256; empty: no start)
 //
 // Until the block-wise stage is over there is a file for each fitted block in its place, with the
 // block's parameters and the same metadata but for the first two.
@@ -58,9 +58,10 @@ Recipe saved_recipe(const std::filesystem::path& folder);
 /// Reads them back in place; every process of the group reads what it holds. Throws
 /// Error{kNotFound, kIo, kCorrupt} naming the tensor, and Error{kInvalidArgument} naming the first
 /// setting, or the number of processes, the teacher or the data, in which the saved run differs
-/// from this one. Returns the factor of the schedule's rates, which is below 1 after steps that
-/// went wrong.
-double load_state(const std::filesystem::path& path, Adam& optimizer, const RunIdentity& identity);
+/// from this one. A state needs its run's start no more: an empty one in `identity` becomes the
+/// saved one, another is an error too. Returns the factor of the schedule's rates, which is below 1
+/// after steps that went wrong.
+double load_state(const std::filesystem::path& path, Adam& optimizer, RunIdentity& identity);
 
 /// The parameters of one block, as save_state and load_state treat all; one process writes. The
 /// next blocks need the run's start, so load_block wants the same one (onebit.start); a state does

@@ -353,6 +353,9 @@ TrainResult train(const TrainJob& job) {
                                      job.recipe.block.steps == 0 && job.start == nullptr));
   require_teacher(job.teacher, job.recipe);
   if (job.start != nullptr) require_start(*job.start, job.teacher, job.recipe);
+  // Hours before the first save: types that the model cannot be stored in.
+  job.group.first_does(
+      [&] { arch::PackedWriter(job.folder / "model.gguf", job.teacher, packing_of(job)); });
   Record record(job);
   const bool stage = job.recipe.block.steps > 0 &&
                      !(job.options.resume && std::filesystem::exists(state_file(job.folder)));

@@ -14,6 +14,7 @@ namespace {
 using formats::DType;
 
 constexpr const char* kIdentityKey = "onebit.run";
+constexpr const char* kEnding = ".safetensors";
 
 }  // namespace
 
@@ -58,11 +59,19 @@ std::vector<std::int32_t> BlockPart::integers(const std::string& name) const {
 
 BlockParts::BlockParts(std::filesystem::path folder, std::string identity)
     : folder_(std::move(folder)), identity_(std::move(identity)) {
+  std::error_code ignored;
+  const std::filesystem::file_status there = std::filesystem::status(folder_, ignored);
+  if (std::filesystem::exists(there) && !std::filesystem::is_directory(there)) {
+    throw Error(ErrorCode::kIo,
+                fmt::format("{}: found a file, expected nothing or a folder: blocks "
+                            "that are done are kept there",
+                            folder_.string()));
+  }
   load(0);
 }
 
 std::filesystem::path BlockParts::file(std::int64_t layer) const {
-  return folder_ / fmt::format("{}.safetensors", layer);
+  return folder_ / fmt::format("{}{}", layer, kEnding);
 }
 
 std::optional<BlockPart> BlockParts::load(std::int64_t layer) const {
@@ -101,9 +110,20 @@ void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
   writer.finish();
 }
 
-void BlockParts::remove() const {
+void BlockParts::discard(const std::filesystem::path& folder) {
   std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
+  if (!std::filesystem::is_directory(folder, ignored)) return;
+  std::vector<std::filesystem::path> parts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t digits = name.find_first_not_of("0123456789");
+    // Those of a writer that was killed among them.
+    if (digits != 0 && digits != std::string::npos && name.substr(digits).starts_with(kEnding)) {
+      parts.push_back(entry.path());
+    }
+  }
+  for (const std::filesystem::path& part : parts) std::filesystem::remove(part, ignored);
+  std::filesystem::remove(folder, ignored);
 }
 
 }  // namespace onebit::quant

@@ -43,7 +43,7 @@ class BlockPart {
 class BlockParts {
  public:
   /// `identity`: all that decides what blocks become. Throws Error{kInvalidArgument} when the
-  /// folder holds parts of another run.
+  /// folder holds parts of another run, Error{kIo} when it is a file.
   BlockParts(std::filesystem::path folder, std::string identity);
 
   /// What an earlier run has left of the block, if anything. Throws Error{kCorrupt} naming the
@@ -54,7 +54,10 @@ class BlockParts {
   void save(std::int64_t layer, const BlockPart& part) const;
 
   /// The run is complete.
-  void remove() const;
+  void remove() const { discard(folder_); }
+
+  /// Removes the parts in a folder, and the folder if it holds nothing else.
+  static void discard(const std::filesystem::path& folder);
 
  private:
   std::filesystem::path file(std::int64_t layer) const;

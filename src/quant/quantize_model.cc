@@ -49,13 +49,21 @@ class Assignment {
                               "blk.0.attn_q",
                               source.path().string(), options.overrides[i].pattern));
     }
+    for (const auto& [id, index] : matrices_) {
+      const Method& method = *choices_[index].method;
+      if (method.calibrates != Calibrates::kAlways || options.calibration) continue;
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
+    }
   }
 
   Quantizer& of(const arch::TensorId& id) const { return *quantizers_[index_of(id)]; }
 
   bool calibrates(const arch::TensorId& id) const { return calibrates_[index_of(id)]; }
   bool any_calibrates() const {
-    return std::find(calibrates_.begin(), calibrates_.end(), true) != calibrates_.end();
+    return std::any_of(matrices_.begin(), matrices_.end(),
+                       [&](const auto& matrix) { return calibrates_[matrix.second]; });
   }
 
   /// Of the 1-bit matrices, which have one form in a file; the default where there are none.
@@ -112,11 +120,6 @@ class Assignment {
   void add(const arch::Checkpoint& source, const Override& choice, const QuantizeOptions& options,
            ThreadPool& pool) {
     const Method& method = *choice.method;
-    if (method.calibrates == Calibrates::kAlways && !options.calibration) {
-      throw Error(
-          ErrorCode::kInvalidArgument,
-          fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
-    }
     quantizers_.push_back(method.make(source, choice.options, pool));
     calibrates_.push_back(method.calibrates != Calibrates::kNo && options.calibration);
     choices_.push_back(choice);

@@ -225,10 +225,17 @@ class Comparison::Joiner {
   }
 
   void add_record(const PerplexityRecord& record, ModelEntry& entry) {
-    for (const PerplexityRecord* other : entry.perplexities) {
+    for (const PerplexityRecord*& other : entry.perplexities) {
       if (other->text != record.text) continue;
       if (!same_score(other->ppl, record.ppl) || other->settings != record.settings) {
         fail_twice("the perplexity of " + record.text, other->origin.file, record.origin.file,
+                   entry);
+      }
+      if (!other->kl) {
+        other = &record;
+      } else if (record.kl && (record.kl->teacher != other->kl->teacher ||
+                               !same_score(record.kl->mean, other->kl->mean))) {
+        fail_twice("the divergence on " + record.text, other->origin.file, record.origin.file,
                    entry);
       }
       return;
@@ -262,7 +269,13 @@ class Comparison::Joiner {
   void add_record(const SensitivityRecord& record, ModelEntry& entry) {
     entry.sensitivities.push_back(&record);
   }
-  void add_record(const QuantizeRecord& record, ModelEntry& entry) { entry.quantize = &record; }
+  void add_record(const QuantizeRecord& record, ModelEntry& entry) {
+    if (entry.quantize != nullptr && (entry.quantize->settings != record.settings ||
+                                      entry.quantize->relative_error != record.relative_error)) {
+      fail_twice("its matrices' errors", entry.quantize->origin.file, record.origin.file, entry);
+    }
+    entry.quantize = &record;
+  }
   void add_record(const TrainingRun&, ModelEntry&) {}
 
   /// Samples of another run than the results' would make wrong differences.

@@ -95,6 +95,18 @@ TEST(Comparison, WhatHasNoLabelJoinsTheOneRowOfItsModel) {
   EXPECT_EQ(comparison.models()[0].tasks.size(), 1U);
 }
 
+TEST(Comparison, OneMeasurementWithAndWithoutATeacher) {
+  Json with = perplexity_json(model_info('a'));
+  with.update({{"kl_mean", 0.5}, {"kl_stderr", 0.01}, {"teacher", "t.gguf"}});
+  const Json without = perplexity_json(model_info('a'));
+  for (const std::vector<Json>& files : {std::vector{with, without}, std::vector{without, with}}) {
+    const Comparison comparison(records(files), {});
+    ASSERT_EQ(comparison.models()[0].perplexities.size(), 1U);
+    ASSERT_TRUE(comparison.models()[0].perplexities[0]->kl);
+    EXPECT_EQ(comparison.models()[0].perplexities[0]->kl->teacher, "t.gguf");
+  }
+}
+
 TEST(Comparison, Contradictions) {
   EXPECT_THAT(
       says({perplexity_json(model_info('a'), 20), perplexity_json(model_info('a'), 21)}),
@@ -102,6 +114,23 @@ TEST(Comparison, Contradictions) {
             HasSubstr("--label")));
   EXPECT_EQ(says({perplexity_json(model_info('a')), perplexity_json(model_info('a'))}),
             "");  // the same twice
+  const auto diverges = [](const std::string& teacher, double kl) {
+    Json json = perplexity_json(model_info('a'));
+    json.update({{"kl_mean", kl}, {"kl_stderr", 0.01}, {"teacher", teacher}});
+    return json;
+  };
+  EXPECT_THAT(says({diverges("t.gguf", 0.5), diverges("u.gguf", 0.6)}),
+              HasSubstr("1.json and 2.json: found two results of the divergence on a/wiki.raw"));
+  const auto quantized = [](double error) {
+    return Json{{"model", "full.gguf"},
+                {"output", "models/x.gguf"},
+                {"method", "rtn"},
+                {"matrices", Json::array()},
+                {"totals", {{"relative_error", error}}}};
+  };
+  EXPECT_THAT(says({quantized(0.1), quantized(0.2)}),
+              HasSubstr("1.json and 2.json: found two results of its matrices' errors"));
+  EXPECT_EQ(says({quantized(0.1), quantized(0.1)}), "");
   EXPECT_THAT(says({eval_json(model_info('a'), {{"piqa", task_json(0.5)}}),
                     eval_json(model_info('a'), {{"piqa", task_json(0.6)}})}),
               HasSubstr("1.json and 2.json: found two results of piqa"));

@@ -13,8 +13,8 @@ PerplexityRecord parse_perplexity(const Fields& fields, const Origin& origin) {
                            .same_top = fields.maybe_number("same_top"),
                            .teacher = fields.text_or("teacher", "")};
   }
-  for (const char* key :
-       {"protocol", "window", "stride", "windows", "tokens", "rows", "activations", "kv_type"}) {
+  for (const char* key : {"protocol", "window", "stride", "windows", "tokens", "rows", "engine",
+                          "activations", "kv_type"}) {
     add_setting(fields, key, key, record.settings);
   }
   return record;

@@ -29,8 +29,17 @@ QuantizeRecord parse_quantize(const Fields& fields, const Origin& origin) {
     std::tie(entry.layer, entry.role) = layer_and_role(entry.matrix);
     record.matrices.push_back(std::move(entry));
   }
-  for (const char* key : {"method", "init", "split", "form", "group_size"}) {
+  for (const char* key : {"method", "bits", "budget", "init", "split", "form", "group_size",
+                          "scales", "symmetric", "affine", "per_tensor", "clip"}) {
     add_setting(fields, key, key, record.settings);
+  }
+  const Json* calibration = fields.find("calibration");
+  if (calibration == nullptr || calibration->is_null()) return record;
+  const Fields calibrated = fields.object("calibration");
+  for (const char* key :
+       {"samples", "length", "seed", "damp", "act_order", "static_groups", "refine", "epochs",
+        "batch", "lwc_rate", "let", "let_rate", "let_alpha", "act_bits"}) {
+    add_setting(calibrated, key, key, record.settings);
   }
   return record;
 }

@@ -201,6 +201,11 @@ class Joining(CompareTest):
         self.assertEqual(len(said["models"]), 2)
         self.assertEqual(len(self.rows("speed")), 2)
         self.assertEqual(len(self.rows("matrices")), 14)
+        rounded = self.write("i8.json", self.onebit("perplexity", student, "-f", text, "-c", "32", "--json",
+                                                    "--activations", "i8", "--kv-type", "q8_0").out)
+        exact = inputs[2]
+        page, _ = self.compare(exact, rounded, "--label", f"{rounded}=rounded", "--label", f"{exact}=exact")
+        self.assertIn("kv_type", page.text)
 
 
 class Refused(CompareTest):
@@ -258,6 +263,8 @@ class Refused(CompareTest):
         self.fails("compare", one, "-o", one, says=["one.json", "found an input"])
         self.fails("compare", one, "-o", self.dir / "r.html", "--markdown", one, says="found an input")
         self.assertEqual(one.read_bytes(), before)
+        self.fails("compare", one, "-o", self.dir / "r.html", "--markdown", self.dir / "r.html", expect=2,
+                   says=["--markdown", "r.html", "another file"])
         self.fails("compare", one, "-o", self.dir / "no" / "r.html", says="no/r.html")
         self.fails("compare", one, "-o", self.dir / "r.html", "--csv", one, says=["one.json", "folder"])
         self.assertEqual(self.files(), ["one.json"])

@@ -130,7 +130,18 @@ class Distill(CliTest):
         write_tiny(other, layers=3)
         self.fails("distill", other, "-o", self.dir / "c", "--start", first, *quiet,
                    says=["model.gguf", "found 2 layers, expected 3", "other"])
+        before = first.read_bytes()
+        for flags in (("--start", first, "--data", self.data), ("--data", first.parent / "recipe.json")):
+            self.fails("distill", tiny(), "-o", first.parent, *flags, *quick(),
+                       says="found another file of this command")
+        self.assertEqual(first.read_bytes(), before)
         # Between two blocks the start is still needed; after them no more.
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--start", self.run_dir / "model.gguf",
+                   says="found another file of this command")
+        copy = self.dir / "copy.gguf"
+        copy.write_bytes((self.run_dir / "model.gguf").read_bytes())
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--start", copy,
+                   "--log-level", "error", says="the saved run began with another packed student")
         self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
         self.run_dir = self.dir / "blocks"
         self.distill("--start", first, steps=0)

@@ -103,7 +103,37 @@ class Methods(CliTest):
                 self.onebit(*command[1:], "--restart")
                 self.assertEqual(out.read_bytes(), whole)
 
+    def test_what_is_there_stays(self):
+        """No output takes an input's place, and beside it only this command's parts are removed."""
+        gptq = ("--method", "gptq", *self.calibration("gptq"))
+        self.fails("quantize", STORIES, "-o", self.text, *gptq, says="text.txt: found another file of this command")
+        self.assertEqual(self.text.read_text(), TEXT)
+        part, out = self.dir / "out.gguf.part", self.dir / "out.gguf"
+        part.write_text("mine")
+        for restart in ((), ("--restart",)):
+            self.fails("quantize", STORIES, "-o", out, *gptq, *restart, says="out.gguf.part: found a file")
+        self.assertEqual(part.read_text(), "mine")
+        part.unlink()
+        part.mkdir()
+        (part / "notes.txt").write_text("mine")
+        for restart in ((), ("--restart",)):
+            self.onebit("quantize", STORIES, "-o", out, *gptq, *restart)
+            self.assertEqual([path.name for path in part.iterdir()], ["notes.txt"])
+
+    def test_settings_are_the_methods_own(self):
+        _, said = self.quantize("rtn --bits 2 --group-size 16")
+        self.assertEqual([said[key] for key in ("bits", "group_size", "scales", "symmetric")], [2, 16, "f16", False])
+        self.assertFalse({"form", "init", "split", "clip"} & said.keys())
+        self.assertIsNone(said["calibration"])
+        _, said = self.quantize("gptq --bits 3 --act-order")
+        self.assertEqual(said["calibration"] | {"file": "", "seed": 0},
+                         {"file": "", "samples": 4, "length": 64, "seed": 0, "damp": 0.01, "act_order": True,
+                          "static_groups": False})
+        _, said = self.quantize("onebit --group-size 16")
+        self.assertEqual((said["form"], said["init"], said["split"]), ("foldable", "nmf", "rms"))
+
     def test_overrides(self):
+        self.onebit("quantize", STORIES, "-o", self.dir / "out.gguf", "--method", "gptq", "--override", "*=rtn:3")
         _, said = self.quantize("rtn", "--override", "blk.0.*=int8", "--override", "*.ffn_down=gptq:3",
                                 *self.calibration("gptq"))
         bits = {m["name"]: m["bits_per_weight"] for m in said["matrices"]}
@@ -193,7 +223,7 @@ class Methods(CliTest):
         wrong("gptq", "method gptq", "no calibration text", "--calib")
         wrong("arb", "method arb", "no calibration text", "--calib")
         wrong("arb --refine columns", "--refine", "columns", "rows-columns", "plain", "inputs", expect=2)
-        wrong("arb --bits 2", "bits of method arb", "'2'", "expected 1")
+        wrong("arb --bits 2", "bits of method arb", "'2'", "expected 1", expect=2)
         wrong("rtn --act-order", "--act-order: found with method rtn, expected one that has it: gptq", expect=2)
         wrong("gptq --act-bits 8", "--act-bits", "omniquant", expect=2)
         wrong("rtn --restart", "--restart: found with method rtn", "gptq", expect=2)
@@ -204,8 +234,8 @@ class Methods(CliTest):
               "expected at least")
         wrong("omniquant --budget 200000 --calib x", "--budget: found method omniquant", expect=2)
         wrong(f"arb --budget 200000 --samples 1 --length 64 --calib {self.text}", "--budget: found method arb")
-        wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8")
-        wrong("int8 --bits 4", "bits of method int8", "'4'", "expected 8")
+        wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8", expect=2)
+        wrong("int8 --bits 4", "bits of method int8", "'4'", "expected 8", expect=2)
         wrong("int8 --per-tensor --group-size 16", "--per-tensor", "groups of 16")
         wrong("rtn --override blk.9.attn_q=int8", "--override", "blk.9.attn_q", "blk.0.attn_q")
         wrong("rtn --override *.attn_q", "'*.attn_q'", "PATTERN=METHOD", expect=2)
@@ -213,10 +243,15 @@ class Methods(CliTest):
         wrong("onebit --form foldable --override *.attn_q=int8", "foldable", "form paper or free")
         wrong(f"gptq --calib {self.text} --samples 900 --length 64", str(self.text), "windows of 64 tokens",
               "expected 900")
-        wrong(f"gptq --calib {self.text} --length 4096", "window: found 4096", "512")
+        wrong(f"gptq --calib {self.text} --length 4096", "found windows of 4096 tokens (--length)", "512")
         wrong(f"gptq --calib {self.dir}/absent.txt", "absent.txt")
         wrong("omniquant", "method omniquant", "no calibration text", "--calib")
-        wrong("omniquant --bits 1", "bits of method omniquant", "'1'", "2, 3, 4, 5, 6, 7, 8")
+        wrong("omniquant --bits 1", "bits of method omniquant", "'1'", "2, 3, 4, 5, 6, 7, 8", expect=2)
+        wrong("lowrank --damp 0.5", "--damp: expected --calib", expect=2)
+        wrong("rtn --samples 10", "--samples: expected --calib", expect=2)
+        wrong("lowrank --scales f32", "--scales: found with method lowrank", "rtn", expect=2)
+        wrong(f"rtn --bits 3 --budget 200000 --calib {self.text}", "--bits: found --budget beside it", expect=2)
+        wrong("rtn --budget 200000 --sensitivity x", "--method: found --sensitivity beside it", expect=2)
         for flag in ("--lwc-rate", "--let-rate"):
             for rate in ("0", "-0.1", "nan"):
                 wrong(f"omniquant {flag}={rate}", flag, f"'{rate}'", "expected a number from", expect=2)

@@ -263,6 +263,9 @@ class Files(Sensitivity):
         self.onebit(*self.command("-o", self.out, "--restart"))
         self.assertEqual(self.results(), said)
         self.fails(*self.command("--restart"), expect=2, says=["--restart", "-o FILE"])
+        text = self.text.read_bytes()
+        self.fails(*self.command("-o", self.text), says="found another file of this command")
+        self.assertEqual(self.text.read_bytes(), text)
 
     def test_part_of_another_run(self):
         self.part()

@@ -111,13 +111,16 @@ class Students(CliTest):
         self.fails(*train, *text, expect=2, says="--tokenizer: found none")
         self.fails(*train, "--tokenizer", tiny(), expect=2, says="--data: found none")
         self.fails(*train, *text, "--tokenizer", tiny(), "--method", "lowrank", expect=2,
-                   says="--method: found lowrank, expected bitnet or bitnet158")
+                   says="--method: found 'lowrank', expected one of bitnet, bitnet158")
         self.fails(*train, *text, "--tokenizer", tiny(), "--dim", "50", "--heads", "4", expect=2,
                    says="--heads: found 4, expected a divisor of --dim 50")
         self.fails(*train, *text, "--tokenizer", tiny(), "--heads", "4", "--kv-heads", "3", expect=2,
                    says=["--dim, --heads, --kv-heads", "key/value heads", "found 4"])
-        for flag in ("--alpha", "--beta", "--block-steps"):
+        for flag in ("--alpha", "--beta", "--block-steps", "--temperature", "--block-batch"):
             self.fails(*train, *text, "--tokenizer", tiny(), flag, "1", expect=2, says=f"{flag}: found with onebit train")
+        self.fails(*train, *text, "--tokenizer", tiny(), "--dim", "20", "--heads", "5", "--length", "32",
+                   says=["token_embd.weight", "found rows of 20", "choose f16 (--embed, --head)"])
+        self.assertFalse((self.run_dir / "state.safetensors").exists())
         self.fails(*train, *text, "--tokenizer", tiny(), "--length", "1024", says="1024")
         self.fails(*train, "--data", self.dir / "none.txt", "--tokenizer", tiny(), "--length", "32", says="none.txt")
         self.fails(*train, "--resume", says="no state.safetensors")
