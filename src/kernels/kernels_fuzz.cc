@@ -105,6 +105,34 @@ void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
   }
 }
 
+/// Codes of every width, in groups of any size: weights are equal.
+void fuzz_codes(Bytes& bytes, const Case& c) {
+  const int bits = 1 + static_cast<int>(bytes.below(formats::kMaxCodeBits));
+  std::vector<std::byte> codes(size(c.rows * formats::codes_row_bytes(c.cols, bits)));
+  bytes.fill(codes.data(), codes.size());
+  std::vector<std::int32_t> ends;
+  while (ends.empty() || ends.back() < c.cols) {
+    const std::int64_t begin = ends.empty() ? 0 : ends.back();
+    ends.push_back(static_cast<std::int32_t>(std::min(c.cols, begin + 1 + bytes.below(200))));
+  }
+  const std::int64_t groups = std::ssize(ends);
+  const std::vector<float> scale = floats(bytes, c.rows * groups);
+  const std::vector<float> zero = floats(bytes, c.rows * groups);
+  std::vector<float> levels;
+  if (bytes.below(2) == 0) levels = floats(bytes, c.rows * groups << bits);
+  const CodedRows w = {
+      {codes.data(), c.rows, c.cols, bits},    ends.data(), groups, scale.data(), zero.data(),
+      levels.empty() ? nullptr : levels.data()};
+  const std::int64_t weights = (c.end - c.begin) * c.cols;
+  std::vector<float> want;
+  for (const KernelSet* k : available_kernels()) {
+    std::vector<float> out(size(weights + kDecodeRoom));
+    k->decode_codes(w, out.data(), c.begin, c.end);
+    if (want.empty()) want = out;
+    require(std::equal(out.begin(), out.begin() + weights, want.begin()));
+  }
+}
+
 template <class Block>
 void fuzz_blocks_i8(Bytes& bytes, const Case& c, formats::DType type) {
   Rng rng(static_cast<std::uint64_t>(bytes.below(65536)));
@@ -370,7 +398,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
   using namespace onebit::kernels;  // NOLINT(google-build-using-namespace): a C entry point
   namespace formats = onebit::formats;
   Bytes bytes(data, n);
-  const std::int64_t op = bytes.below(13);
+  const std::int64_t op = bytes.below(14);
   Case c{};
   c.rows = 1 + bytes.below(40);
   c.cols = 1 + bytes.below(op == 0 ? 9000 : 1700);
@@ -416,6 +444,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t n) {
       break;
     case 11:
       fuzz_to_f16(bytes, c.cols);
+      break;
+    case 12:
+      fuzz_codes(bytes, c);
       break;
     default:
       fuzz_quantize(bytes, c.cols);
