@@ -156,8 +156,7 @@ class Quantize final : public Command {
       method_flags_.require_none(kWhy);
     }
     if (calib_.empty()) {
-      refuse({"--samples", "--length", "--rows", "--seed", "--damp"},
-             "expected --calib FILE beside it");
+      refuse({"--samples", "--length", "--rows", "--damp"}, "expected --calib FILE beside it");
     }
     if (budget_ > 0) refuse({"--bits"}, "found --budget beside it, which chooses them");
     if (!sensitivity_.empty()) return;
