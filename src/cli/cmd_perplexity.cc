@@ -54,7 +54,9 @@ constexpr const char* kNotes =
     "\n"
     "The last line is 'Final estimate: PPL = 24.1512 +/- 0.1834', the standard error being\n"
     "that of the mean over predicted tokens. --json and -o: ppl, ppl_stderr, tokens,\n"
-    "windows, scored, mean_nll; with a teacher kl_mean, kl_stderr, kl_median, kl_p99,\n"
+    "windows, scored, mean_nll, and how they were made: protocol, window, stride, rows,\n"
+    "engine, activations, kv_type, threads, kernels; with a teacher kl_mean, kl_stderr, kl_median, "
+    "kl_p99,\n"
     "kl_p999, kl_max (nats), same_top, same_top_stderr (a share), of the probability of the\n"
     "token that follows, the model's less the teacher's, delta_p_mean, delta_p_stderr,\n"
     "delta_p_rms, delta_p_rms_stderr, and teacher_ppl, log_ppl_ratio, log_ppl_ratio_stderr.\n";

@@ -255,28 +255,22 @@ class Quantize final : public Command {
     if (calib_.empty()) return {};
     const std::string text = eval::join_rows(calib_, read_file(calib_), rows_);
     try {
-      require_length(source.config().context);
+      eval::require_context(length_, source.config().context, "the model");
       const eval::ScoredText scored =
           eval::scored_text(source.tokenizer(), text, {.window = length_});
       const std::int64_t found = std::ssize(scored.windows);
       if (found < samples_) {
         throw Error(ErrorCode::kInvalidArgument,
-                    fmt::format("found {} windows of {} tokens, expected {} (--samples, --length)",
-                                found, length_, samples_));
+                    fmt::format("found {} windows of {} tokens, expected {} (--samples)", found,
+                                length_, samples_));
       }
       return quant::draw_windows({scored.tokens, length_}, samples_,
                                  static_cast<std::uint64_t>(seed_));
     } catch (const Error& error) {
-      throw Error(error.code(), fmt::format("--calib {}: {}", calib_, error.what()));
+      const std::string_view hint =
+          error.code() == ErrorCode::kInvalidArgument ? " (--length gives a window's tokens)" : "";
+      throw Error(error.code(), fmt::format("--calib {}: {}{}", calib_, error.what(), hint));
     }
-  }
-
-  void require_length(std::int64_t context) const {
-    if (length_ <= context) return;
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("found windows of {} tokens (--length), expected at most {}, the "
-                            "context of the model",
-                            length_, context));
   }
 
   quant::Override parse_override(const std::string& word) const {

@@ -85,7 +85,7 @@ void RecipeFlags::define(CLI::App& app, bool from_scratch) {
 
 void RecipeFlags::require_no_teacher() const {
   for (const std::string_view name : kOfTeacher) {
-    if (!has(name.data())) continue;
+    if (!has(name)) continue;
     throw UsageError(
         fmt::format("--{}: found with onebit train, which has no teacher to learn from",
                     flag_of(std::string(name))));

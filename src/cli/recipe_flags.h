@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 
 #include "cli/flags.h"
 #include "distill/recipe.h"
@@ -19,7 +20,7 @@ class RecipeFlags {
   void require_no_teacher() const;
 
   /// Whether the command line names a setting.
-  bool has(const char* setting) const { return given_.contains(setting); }
+  bool has(std::string_view setting) const { return given_.contains(setting); }
 
   /// The method that it names, if any.
   std::optional<distill::StudentMethod> method() const;

@@ -33,13 +33,12 @@ QuantizeRecord parse_quantize(const Fields& fields, const Origin& origin) {
                           "scales", "symmetric", "affine", "per_tensor", "clip"}) {
     add_setting(fields, key, key, record.settings);
   }
-  const Json* calibration = fields.find("calibration");
-  if (calibration == nullptr || calibration->is_null()) return record;
-  const Fields calibrated = fields.object("calibration");
+  const auto calibrated = fields.maybe_object("calibration");
+  if (!calibrated) return record;
   for (const char* key :
        {"samples", "length", "seed", "damp", "act_order", "static_groups", "refine", "epochs",
         "batch", "lwc_rate", "let", "let_rate", "let_alpha", "act_bits"}) {
-    add_setting(calibrated, key, key, record.settings);
+    add_setting(*calibrated, key, key, record.settings);
   }
   return record;
 }

@@ -243,7 +243,7 @@ class Methods(CliTest):
         wrong("onebit --form foldable --override *.attn_q=int8", "foldable", "form paper or free")
         wrong(f"gptq --calib {self.text} --samples 900 --length 64", str(self.text), "windows of 64 tokens",
               "expected 900")
-        wrong(f"gptq --calib {self.text} --length 4096", "found windows of 4096 tokens (--length)", "512")
+        wrong(f"gptq --calib {self.text} --length 4096", "window: found 4096", "512", "--length")
         wrong(f"gptq --calib {self.dir}/absent.txt", "absent.txt")
         wrong("omniquant", "method omniquant", "no calibration text", "--calib")
         wrong("omniquant --bits 1", "bits of method omniquant", "'1'", "2, 3, 4, 5, 6, 7, 8", expect=2)
