@@ -43,20 +43,18 @@ void check_values(std::span<const float> values, DType type, const std::string& 
   }
 }
 
-/// See add_one_bit().
-void check_scale(std::span<const float> values, DType type, const std::string& name) {
+}  // namespace
+
+void require_precise_scales(std::span<const float> values, DType type, std::string_view name) {
   constexpr float kSmallestNormalF16 = 0x1p-14F;
   float largest = 0;
   for (const float value : values) largest = std::max(largest, std::abs(value));
   if (type != DType::kF16 || largest == 0 || largest >= kSmallestNormalF16) return;
-  throw Error(
-      ErrorCode::kNumeric,
-      fmt::format("tensor {}: found {} as the largest scale, expected at least 2^-14, which "
-                  "f16 holds with full precision; choose f32 (--scales)",
-                  name, largest));
+  throw Error(ErrorCode::kNumeric,
+              fmt::format("{}: found {} as the largest scale, expected at least 2^-14, which f16 "
+                          "holds with full precision; choose f32 (--scales)",
+                          name, largest));
 }
-
-}  // namespace
 
 std::map<TensorId, DType> all_linear(const ModelConfig& config, DType type) {
   std::map<TensorId, DType> result;
@@ -271,7 +269,7 @@ struct PackedWriter::Impl {
   }
 
   void write_scale(const std::string& name, std::span<const float> values) {
-    check_scale(values, options.scales, name);
+    require_precise_scales(values, options.scales, fmt::format("tensor {}", name));
     write_values(name, options.scales, values);
   }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -54,6 +55,11 @@ struct PackOptions {
 /// Every linear matrix with one type, for PackOptions::dense: a model without 1-bit matrices.
 std::map<TensorId, formats::DType> all_linear(const ModelConfig& config, formats::DType type);
 
+/// Throws Error{kNumeric}, its message beginning with `name`, for scales that f16 would rob of
+/// precision or all they are: not all zero, and none as large as 2^-14. Other types hold any.
+void require_precise_scales(std::span<const float> values, formats::DType type,
+                            std::string_view name);
+
 /// "onebit 0.1.0"
 std::string program_name();
 
@@ -83,8 +89,8 @@ class PackedWriter {
   /// Adds one 1-bit matrix: words as Sign1View lays them out, g [in] (empty in the form foldable,
   /// where it must be folded by now) and h [out, groups]. Throws Error{kNumeric} naming the
   /// tensor for non-finite g or h, and when scales are f16 for a value above binary16 or a vector
-  /// that is all below it: not zero, and none as large as 2^-14, so that precision or all is lost.
-  /// A small value beside larger ones is rounded as binary16 rounds it, by at most 2^-25.
+  /// that is all below it, by require_precise_scales(). A small value beside larger ones is rounded
+  /// as binary16 rounds it, by at most 2^-25.
   void add_one_bit(Role role, std::int64_t layer, std::span<const std::uint64_t> words,
                    std::span<const float> g, std::span<const float> h);
 

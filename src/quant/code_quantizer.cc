@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -53,6 +54,18 @@ void for_each_array(Values& values, const Visit& visit) {
 
 constexpr const char* kKinds = "kinds";
 
+/// That no scale was limited to what its type holds: weights would be limited with it.
+void require_held(std::span<const float> scales, formats::DType type) {
+  const float limit = static_cast<float>(stored_scale(std::numeric_limits<double>::max(), type));
+  const auto above = std::find_if(scales.begin(), scales.end(),
+                                  [&](float scale) { return !(std::abs(scale) < limit); });
+  if (above == scales.end()) return;
+  throw Error(ErrorCode::kNumeric,
+              fmt::format("scales: found one of {} or more, expected less, which {} holds{}", limit,
+                          formats::info(type).name,
+                          type == formats::DType::kF16 ? "; choose f32 (--scales)" : ""));
+}
+
 /// That what an earlier run has left are values of the spec.
 void require_fit(const arch::CodeSpec& spec, const arch::CodeValues& values, std::int64_t out,
                  std::int64_t in) {
@@ -81,6 +94,16 @@ void require_fit(const arch::CodeSpec& spec, const arch::CodeValues& values, std
 
 }  // namespace
 
+arch::CodeValues CodeQuantizer::found(const MatrixTask& task) {
+  require_finite(task);
+  arch::CodeValues values = quantize(task);
+  require_held(values.scale, scales_);
+  for (const auto* scales : {&values.scale, &values.levels, &values.row_scale, &values.in_scale}) {
+    arch::require_precise_scales(*scales, scales_, "scales");
+  }
+  return values;
+}
+
 FakeQuantized CodeQuantizer::meaning(const MatrixTask& task, const arch::CodeValues& values) {
   const formats::Shape shape = {task.out, task.in};
   const arch::CodeSpec how = spec({task.role, task.layer}, shape);
@@ -102,19 +125,17 @@ MatrixReport CodeQuantizer::add(const MatrixTask& task, arch::PackedWriter& writ
     writer.add_codes(task.role, task.layer, found->second.values);
     return meaning(task, found->second.values).report;
   }
-  require_finite(task);
-  const arch::CodeValues values = quantize(task);
+  const arch::CodeValues values = found(task);
   writer.add_codes(task.role, task.layer, values);
   return meaning(task, values).report;
 }
 
 FakeQuantized CodeQuantizer::fake_quantize(const MatrixTask& task) {
-  require_finite(task);
   Kept& kept = kept_[{task.role, task.layer}];
   if (kept.restored) {
     require_fit(spec({task.role, task.layer}, {task.out, task.in}), kept.values, task.out, task.in);
   } else {
-    kept.values = quantize(task);
+    kept.values = found(task);
     inputs_.reset();  // a budget has a quantizer for each matrix of the model
   }
   return meaning(task, kept.values);

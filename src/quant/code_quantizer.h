@@ -39,8 +39,7 @@ class CodeQuantizer : public Quantizer {
   /// How a matrix of this shape is stored.
   virtual arch::CodeSpec spec(const arch::TensorId& id, const formats::Shape& shape) const = 0;
 
-  /// Codes of a matrix of finite weights, by its spec. Scales must be such that the file's type
-  /// holds them.
+  /// Codes of a matrix of finite weights, by its spec.
   virtual arch::CodeValues quantize(const MatrixTask& task) = 0;
 
   /// What the codes stand for and errors are measured by: not the task's weights where a method has
@@ -52,6 +51,9 @@ class CodeQuantizer : public Quantizer {
     arch::CodeValues values;
     bool restored = false;  ///< from a part: fake_quantize() need not find it
   };
+
+  /// quantize() of weights that are finite, with scales that a file holds, or kNumeric.
+  arch::CodeValues found(const MatrixTask& task);
 
   /// What codes stand for, and how far that is from the weights.
   FakeQuantized meaning(const MatrixTask& task, const arch::CodeValues& values);

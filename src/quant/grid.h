@@ -23,7 +23,8 @@ struct GridOptions {
   int bits = 4;  ///< 1 to 8
   bool symmetric = false;
   /// The scale is rounded to this type (f16, f32; f64 in tests) before zero and codes follow from
-  /// it; what would become 0 or infinite there is the smallest or largest number of the type.
+  /// it; what would become 0 or infinite there is the smallest or largest number of the type
+  /// (CodeQuantizer refuses the latter).
   formats::DType scales = formats::DType::kF16;
 };
 

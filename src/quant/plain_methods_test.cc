@@ -144,6 +144,33 @@ TEST_F(PlainMethods, WhatATypeCannotHoldIsNamed) {
   }
 }
 
+TEST_F(PlainMethods, ScalesThatAFileCannotHoldAreRefused) {
+  const auto message = [&](const char* method, float value, formats::DType scales) -> std::string {
+    MethodOptions options;
+    options.bits = 8;
+    options.scales = scales;
+    try {
+      run(method, options, torch::full({3, 4}, value));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kNumeric);
+      return error.what();
+    }
+    return "no error";
+  };
+  for (const char* method : {"rtn", "int8"}) {
+    SCOPED_TRACE(method);
+    EXPECT_EQ(message(method, 8e6F, formats::DType::kF16), "no error");
+    EXPECT_EQ(message(method, 2e7F, formats::DType::kF16),
+              "scales: found one of 65504 or more, expected less, which f16 holds; choose f32 "
+              "(--scales)");
+    EXPECT_EQ(message(method, 2e7F, formats::DType::kF32), "no error");
+    EXPECT_EQ(message(method, 0, formats::DType::kF16), "no error");
+    EXPECT_THAT(message(method, 1e-4F, formats::DType::kF16),
+                HasSubstr("as the largest scale, expected at least 2^-14"));
+    EXPECT_EQ(message(method, 1e-4F, formats::DType::kF32), "no error");
+  }
+}
+
 TEST_F(PlainMethods, OptionsThatContradictAreRefused) {
   MethodOptions options;
   options.per_tensor = true;
