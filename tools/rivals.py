@@ -104,6 +104,10 @@ def save(path, value):
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def folder_name(row):
+    return row.replace(",", "").replace(" ", "-")
+
+
 def results_of(folder):
     return folder.with_name(folder.name + ".json")  # a rate has a dot in it
 
@@ -128,7 +132,7 @@ class Rivals:
         return [*self.settings["quantised"], *self.settings["trained"]]
 
     def folder_of(self, row):
-        return self.folder / row.replace(",", "").replace(" ", "-")
+        return self.folder / folder_name(row)
 
     def make(self, row):
         folder = self.folder_of(row)
@@ -149,8 +153,8 @@ class Rivals:
         flags, _ = TRAINED[row]
         t = self.settings["train"]
         words = [word.format(warmup=steps // 20) for word in flags]
-        if row == rivals_table.BEST:  # its block-wise stage takes 48 x 256 tokens
-            steps -= 48 * 256 // (t["batch"] * t["length"])
+        if row == rivals_table.BEST:  # its block-wise stage takes 48 sequences
+            steps -= 48 // t["batch"]
         return run((ONEBIT, "distill", self.source, "-o", folder, "--data", self.text, "--steps", steps, "--batch",
                     t["batch"], "--length", t["length"], "--lr", rate, "--held-out", "0.02", *words, *SEED,
                     "--eval-every", "0", "--json"), results_of(folder))

@@ -1,12 +1,14 @@
 #include "base/atomic_file.h"
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -14,6 +16,7 @@
 namespace onebit {
 namespace {
 
+constexpr std::string_view kTemporary = ".tmp-";            // and the process's number
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;  // few system calls, little memory
 
 [[noreturn]] void throw_io(const char* what, const std::filesystem::path& path, int error) {
@@ -33,7 +36,7 @@ AtomicFile::AtomicFile(std::filesystem::path destination) : destination_(std::mo
                             std::filesystem::is_directory(there) ? "folder" : "device or pipe"));
   }
   temporary_ = destination_;
-  temporary_ += fmt::format(".tmp-{}", ::getpid());
+  temporary_ += fmt::format("{}{}", kTemporary, ::getpid());
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) throw_io("create", destination_, errno);
   buffer_.reserve(kBufferBytes);
@@ -91,6 +94,29 @@ void AtomicFile::commit() {
     throw_io("rename to", destination_, error);
   }
 }
+
+void remove_abandoned(const std::filesystem::path& destination) {
+  const std::string beginning = destination.filename().string() + std::string(kTemporary);
+  std::error_code ignored;
+  std::vector<std::filesystem::path> abandoned;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(destination.parent_path(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(beginning)) continue;
+    pid_t process = 0;
+    const char* const end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + beginning.size(), end, process);
+    if (error != std::errc() || stop != end || process <= 0) continue;
+    const std::filesystem::path processes("/proc");
+    if (std::filesystem::exists(processes / "self", ignored) &&
+        !std::filesystem::exists(processes / std::to_string(process), ignored)) {
+      abandoned.push_back(entry.path());
+    }
+  }
+  for (const auto& file : abandoned) std::filesystem::remove(file, ignored);
+}
+
+void require_writable(const std::filesystem::path& path) { const AtomicFile tried(path); }
 
 void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);

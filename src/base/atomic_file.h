@@ -40,6 +40,13 @@ class AtomicFile {
   std::string buffer_;
 };
 
+/// Removes what processes of this machine that are no more have left under temporary names of
+/// `destination`.
+void remove_abandoned(const std::filesystem::path& destination);
+
+/// Before long work: throws as an AtomicFile of that name would.
+void require_writable(const std::filesystem::path& path);
+
 /// Whole-file convenience: write `text` to `path` atomically.
 void write_file(const std::filesystem::path& path, std::string_view text);
 

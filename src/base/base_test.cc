@@ -4,6 +4,7 @@
 #include <numeric>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/atomic_file.h"
@@ -102,6 +103,22 @@ TEST(AtomicFile, FullDiskIsAnErrorAndLeavesNothing) {
     EXPECT_THROW(file.commit(), Error);
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(AtomicFile, WhatDeadProcessesHaveLeftIsRemoved) {
+  const testing::TempDir dir;
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  const std::string of_dead = "out.tmp-" + std::to_string(dead);
+  const std::string of_living = "out.tmp-" + std::to_string(::getpid());
+  const std::vector<std::string> others = {
+      "out", of_living, "out.tmp-", "out.tmp-1x", "out.tmp-0", "other.tmp-" + std::to_string(dead)};
+  for (const std::string& name : others) write_file(dir / name, "a");
+  write_file(dir / of_dead, "a");
+  remove_abandoned(dir / "out");
+  EXPECT_FALSE(std::filesystem::exists(dir / of_dead));
+  for (const std::string& name : others) EXPECT_TRUE(std::filesystem::exists(dir / name)) << name;
 }
 
 TEST(MappedFile, EmptyAbsentAndFolder) {

@@ -100,15 +100,16 @@ Measurements read_measurements(const std::string& file, const arch::Checkpoint& 
 }
 
 std::vector<quant::Setting> budget_settings(const quant::Method& method,
-                                            const quant::MethodOptions& options) {
+                                            const quant::MethodOptions& options,
+                                            const quant::MethodOptions& of_rtn) {
   std::vector<quant::Setting> settings;
-  const auto add = [&](const quant::Method& chosen, int bits) {
-    settings.push_back({&chosen, options});
+  const auto add = [&](const quant::Method& chosen, const quant::MethodOptions& how, int bits) {
+    settings.push_back({&chosen, how});
     settings.back().options.bits = bits;
   };
-  for (const int bits : {2, 3, 4, 8}) {
+  for (const int bits : kMeasuredBits) {
     if (std::find(method.bits.begin(), method.bits.end(), bits) != method.bits.end()) {
-      add(method, bits);
+      add(method, options, bits);
     }
   }
   if (settings.size() > 1) return settings;
@@ -120,9 +121,8 @@ std::vector<quant::Setting> budget_settings(const quant::Method& method,
                     method.name));
   }
   settings.clear();
-  add(method, method.bits.front());
-  const quant::Method& rtn = quant::find_method("rtn");
-  for (const int bits : {2, 3, 4, 8}) add(rtn, bits);
+  add(method, options, method.bits.front());
+  for (const int bits : kMeasuredBits) add(quant::find_method("rtn"), of_rtn, bits);
   return settings;
 }
 

@@ -2,6 +2,7 @@
 // `onebit sensitivity` before, or here.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -31,12 +32,17 @@ struct Measurements {
 Measurements read_measurements(const std::string& file, const arch::Checkpoint& source,
                                formats::DType scales);
 
-/// What a budget for `method` measures where no file says anything: its bits of 2, 3, 4 and 8, with
-/// `options`; of a method with no such choice itself beside rtn's. A method that calibrates is
-/// measured as rtn of the same bits, which costs no calibration; what is quantised then is its own.
-/// Throws Error{kUnsupported} for one that has no such bits: nothing then says what it costs.
+/// Bits of a weight that are tried.
+inline constexpr std::array kMeasuredBits = {2, 3, 4, 8};
+
+/// What a budget for `method` measures where no file says anything: its bits of kMeasuredBits, with
+/// `options`; of a method with no such choice itself beside rtn's, with `of_rtn`. A method that
+/// calibrates is measured as rtn of the same bits, which costs no calibration; what is quantised
+/// then is its own. Throws Error{kUnsupported} for one that has no such bits: nothing then says
+/// what it costs.
 std::vector<quant::Setting> budget_settings(const quant::Method& method,
-                                            const quant::MethodOptions& options);
+                                            const quant::MethodOptions& options,
+                                            const quant::MethodOptions& of_rtn);
 
 /// Measures every matrix by every one of them on the first 2,048 tokens of `calibration`. Throws as
 /// measure_sensitivity().

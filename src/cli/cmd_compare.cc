@@ -110,13 +110,18 @@ class Compare final : public Command {
         throw UsageError(fmt::format("found {} twice, expected each input once", *input));
       }
       for (const std::string& out : {out_, markdown_}) {
-        std::error_code absent;
-        if (std::filesystem::equivalent(*input, out, absent)) {
+        for (const char* file : {"", "metrics.jsonl", "recipe.json"}) {  // of a run's folder
+          std::error_code absent;
+          const std::filesystem::path path(*input);
+          if (!std::filesystem::equivalent(*file == '\0' ? path : path / file, out, absent))
+            continue;
           throw Error(ErrorCode::kInvalidArgument,
                       fmt::format("{}: found an input, expected another file to write", out));
         }
       }
     }
+    require_writable(out_);
+    if (!markdown_.empty()) require_writable(markdown_);
   }
 
   std::size_t base_index(const report::Comparison& comparison) const {

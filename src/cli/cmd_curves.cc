@@ -1,6 +1,7 @@
 // `onebit curves`: what runs have measured while they trained, as a picture.
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -19,10 +20,13 @@ class Curves final : public Command {
   void define(CLI::App& app) override {
     app.add_option("RUN_DIR", runs_, "folders of runs")->required()->type_name("PATH");
     define_path(app, "-o,--output", out_, "the picture: .svg or .png")->required();
-    std::vector<std::string> keys;
+    std::vector<std::string_view> keys;
     for (const report::CurvePanel& panel : report::kCurvePanels) keys.emplace_back(panel.key);
-    app.add_option("--show", shown_, "which curves (repeatable); none: all that vary")
-        ->check(CLI::IsMember(keys))
+    app.add_option("--show", shown_,
+                   fmt::format("which curves (repeatable), all that vary where it is not said: {}",
+                               fmt::join(keys, ", ")))
+        ->check(one_of(keys))
+        ->allow_extra_args(false)
         ->type_name("NAME");
     define_number(app, "--smooth", smooth_,
                   "training curves: each point is the mean of the last N steps", std::int64_t{1},

@@ -27,6 +27,7 @@ class Distill final : public Command {
     define_path(
         app, "--start", start_,
         "a packed student of the same teacher to begin with, in its form; Adam begins anew");
+    app.footer("Defaults are those of --recipe best and --method onebit.\n");
   }
 
   void run(Context& context) override {

@@ -58,6 +58,24 @@ std::string list_of_tasks() {
   return text;
 }
 
+ordered_json json_of_tasks() {
+  ordered_json tasks = ordered_json::array();
+  for (const eval::Task& task : eval::all_tasks()) {
+    ordered_json files = ordered_json::array();
+    for (const eval::Split& split : task.splits) files.push_back(split.files.front());
+    tasks.push_back({{"task", task.name},
+                     {"shots", task.shots},
+                     {"set", task.set},
+                     {"subset", task.subset},
+                     {"files", std::move(files)}});
+  }
+  ordered_json groups = ordered_json::array();
+  for (const eval::Group& group : eval::all_groups()) {
+    groups.push_back({{"group", group.name}, {"members", group.members}});
+  }
+  return {{"tasks", std::move(tasks)}, {"groups", std::move(groups)}};
+}
+
 /// The words between commas, none of them empty.
 std::vector<std::string> words_of(const std::string& list) {
   std::vector<std::string> words;
@@ -136,8 +154,10 @@ class Eval final : public Command {
   void run(Context& context) override {
     if (tasks_ == kList) {
       context.console.print(list_of_tasks());
+      context.console.print_json(json_of_tasks());
       return;
     }
+    if (restart_ && out_.empty()) throw UsageError("--restart: expected -o FILE beside it");
     const eval::Selection selection = select(tasks_);
     if (runtime_.model.empty()) throw UsageError("MODEL is required");
     if (data_.empty()) throw UsageError("--data: found none, expected the folder of the sets");
@@ -146,6 +166,8 @@ class Eval final : public Command {
     seed_used_ = actual_seed(seed_);
     if (!out_.empty()) {
       require_other_file(runtime_.model, out_);
+      require_writable(out_);
+      require_writable(samples_path(out_));
       context.console.outlive_stdout();
     }
 
@@ -154,6 +176,7 @@ class Eval final : public Command {
     for (const eval::Task* task : selection.tasks) {
       work.push_back({.plan = {.data = folder.load(*task, options_)}});
     }
+    if (!out_.empty()) require_sets_stay(folder);
     const std::unique_ptr<ScorerSource> engine = open_scorer(context, scorer_);
     window_ = window(engine->scorer().context());
     ThreadPool pool(runtime_.threads);
@@ -170,13 +193,22 @@ class Eval final : public Command {
       resume(context.console, *samples, work);
     }
     score(context, work, engine->scorer(), pool, samples ? &*samples : nullptr);
-    if (samples) samples->commit();
     record["threads"] = threads;
-    report(context, work, selection, record);
+    report(context, work, selection, record, samples ? &*samples : nullptr);
   }
 
  private:
   static constexpr int kMaxShots = 1000;
+
+  /// No file of the results takes the place of a set that was read.
+  void require_sets_stay(const eval::DataFolder& folder) const {
+    std::vector<std::string> sets;
+    for (const auto& [file, hash] : folder.hashes()) {
+      sets.push_back((std::filesystem::path(data_) / file).string());
+    }
+    require_other_files(sets, out_);
+    require_other_files(sets, samples_path(out_));
+  }
 
   /// Tokens of a sequence at most.
   std::int64_t window(std::int64_t model_context) const {
@@ -308,8 +340,9 @@ class Eval final : public Command {
         grouped(static_cast<std::int64_t>(count)), file->part().string());
   }
 
+  /// Until the results are written, an interrupted run's scores keep their place.
   void report(Context& context, const std::vector<Work>& work, const eval::Selection& selection,
-              const ordered_json& record) const {
+              const ordered_json& record, SamplesFile* samples) const {
     std::vector<TaskReport> reports;
     std::vector<eval::TaskResult> results;
     ordered_json splits = ordered_json::object();
@@ -356,7 +389,10 @@ class Eval final : public Command {
     if (!out_.empty()) own["samples"] = samples_path(out_).string();
     own["split"] = std::move(splits);
     own["truncated"] = std::move(truncated);
-    if (!out_.empty()) write_file(out_, json.dump(2) + '\n');
+    if (samples != nullptr) {
+      write_file(out_, json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + '\n');
+      samples->commit();
+    }
     context.console.print(results_table(json));
     context.console.print_json(json);
   }

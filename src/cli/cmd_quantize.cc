@@ -67,7 +67,7 @@ class Quantize final : public Command {
     define_number(app, "--length", length_, "tokens of a window", std::int64_t{2}, kMaxCount);
     define_choice(app, "--rows", rows_,
                   "what a row of the text is (auto: by the ending .raw or .jsonl, else the whole)");
-    define_number(app, "-s,--seed", seed_, "of the choice of windows", std::int64_t{0}, kMaxCount);
+    define_seed(app, seed_)->description("of the choice of windows; -1: another every time");
     app.add_flag("--restart", restart_, "calibrate anew what OUT.part has of an earlier run");
     define_pack(app, pack_);
     define_device(app, device_);
@@ -80,13 +80,9 @@ class Quantize final : public Command {
     require_other_file(source_, out_);
     require_other_files(std::vector{calib_, sensitivity_}, out_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
+    seed_used_ = actual_seed(seed_);
     options_.method = &quant::find_method(method_);
-    try {
-      options_.method_options = method_options(*options_.method, bits_);
-    } catch (const Error& error) {
-      throw UsageError(error.what());
-    }
-    for (const std::string& word : overrides_) options_.overrides.push_back(parse_override(word));
+    take_methods();
     require_budget_usage();
     require_used_flags();
     options_.embedding = formats::parse_dtype(pack_.embedding);
@@ -134,10 +130,38 @@ class Quantize final : public Command {
   }
 
  private:
-  quant::MethodOptions method_options(const quant::Method& method, int bits) const {
-    const bool mixture = !overrides_.empty() || budget_ > 0;
+  /// The methods that the command line names, with their settings.
+  void take_methods() {
+    bool others_group = budget_ > 0;  // it chooses among rtn's settings too
+    const auto see = [&](const quant::Method& method) {
+      others_group = others_group || (method.name != "onebit" && has_groups(method));
+    };
+    see(*options_.method);
+    std::vector<quant::MethodChoice> choices;
+    for (const std::string& word : overrides_) {
+      choices.push_back(override_choice(word));
+      see(*choices.back().method);
+    }
+    try {
+      options_.method_options = method_options(*options_.method, bits_, others_group);
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+      const auto& [method, bits] = choices[i];
+      try {
+        options_.overrides.push_back({overrides_[i].substr(0, overrides_[i].find('=')), method,
+                                      method_options(*method, bits, others_group)});
+      } catch (const Error& error) {
+        throw UsageError(fmt::format("--override '{}': {}", overrides_[i], error.what()));
+      }
+    }
+  }
+
+  quant::MethodOptions method_options(const quant::Method& method, int bits,
+                                      bool others_group) const {
     quant::MethodOptions options =
-        method_flags_.options(method, quant::require_bits(method, bits), mixture);
+        method_flags_.options(method, quant::require_bits(method, bits), others_group);
     options.scales = formats::parse_dtype(pack_.scales);
     return options;
   }
@@ -160,10 +184,12 @@ class Quantize final : public Command {
     }
     if (budget_ > 0) refuse({"--bits"}, "found --budget beside it, which chooses them");
     if (!sensitivity_.empty()) return;
-    if (budget_ == 0 && !quant::keeps_blocks(options_)) {
-      refuse({"--calib", "--restart"},
-             fmt::format("found with method {}, expected one that calibrates: {}",
-                         options_.method->name, fmt::join(calibrating_names(), ", ")));
+    if (!quant::keeps_blocks(options_)) {
+      const std::string why =
+          fmt::format("found with method {}, expected one that calibrates: {}",
+                      options_.method->name, fmt::join(calibrating_names(), ", "));
+      if (budget_ == 0) refuse({"--calib"}, why);
+      refuse({"--restart"}, why);
     }
     std::set<std::string_view> methods = {options_.method->name};
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
@@ -240,8 +266,9 @@ class Quantize final : public Command {
     if (!sensitivity_.empty()) {
       return read_measurements(sensitivity_, source, options_.method_options.scales);
     }
-    const std::vector<quant::Setting> settings =
-        budget_settings(*options_.method, options_.method_options);
+    const std::vector<quant::Setting> settings = budget_settings(
+        *options_.method, options_.method_options,
+        method_options(quant::find_method("rtn"), kMeasuredBits.front(), /*others_group=*/true));
     require_budget({static_cast<std::uint64_t>(budget_), out_}, settings, source, options_);
     const auto progress = context.console.progress("measure", "blocks");
     return with_torch_errors(kNoMemory, [&] {
@@ -264,8 +291,7 @@ class Quantize final : public Command {
                     fmt::format("found {} windows of {} tokens, expected {} (--samples)", found,
                                 length_, samples_));
       }
-      return quant::draw_windows({scored.tokens, length_}, samples_,
-                                 static_cast<std::uint64_t>(seed_));
+      return quant::draw_windows({scored.tokens, length_}, samples_, seed_used_);
     } catch (const Error& error) {
       const std::string_view hint =
           error.code() == ErrorCode::kInvalidArgument ? " (--length gives a window's tokens)" : "";
@@ -273,15 +299,14 @@ class Quantize final : public Command {
     }
   }
 
-  quant::Override parse_override(const std::string& word) const {
+  /// Of PATTERN=METHOD[:BITS].
+  static quant::MethodChoice override_choice(const std::string& word) {
     const std::size_t equals = word.find('=');
     if (equals == std::string::npos || equals == 0) {
       throw UsageError(fmt::format("--override: found '{}', expected PATTERN=METHOD[:BITS]", word));
     }
     try {
-      const quant::MethodChoice choice =
-          quant::parse_method(std::string_view(word).substr(equals + 1));
-      return {word.substr(0, equals), choice.method, method_options(*choice.method, choice.bits)};
+      return quant::parse_method(std::string_view(word).substr(equals + 1));
     } catch (const Error& error) {
       throw UsageError(fmt::format("--override '{}': {}", word, error.what()));
     }
@@ -310,7 +335,8 @@ class Quantize final : public Command {
   /// What was calibrated on and how; null: nothing.
   Json calibration_record() const {
     if (!options_.calibration) return nullptr;
-    Json record = {{"file", calib_}, {"samples", samples_}, {"length", length_}, {"seed", seed_}};
+    Json record = {
+        {"file", calib_}, {"samples", samples_}, {"length", length_}, {"seed", seed_used_}};
     record.update(own_calibration(*options_.method, options_.method_options));
     return record;
   }
@@ -320,10 +346,11 @@ class Quantize final : public Command {
     Json object = {{"model", source_},
                    {"output", out_},
                    {"method", totals.method},
-                   {"bits", options_.method_options.bits},
+                   {"bits", budget_ > 0 ? Json() : Json(options_.method_options.bits)},
                    {"overrides", overrides_}};
     if (budget_ > 0) {
       object["budget"] = budget_;
+      object["sensitivity"] = sensitivity_.empty() ? Json() : Json(sensitivity_);
     } else {
       object.update(own_settings(*options_.method, options_.method_options));
     }
@@ -356,6 +383,7 @@ class Quantize final : public Command {
   std::int64_t length_ = 2048;
   eval::Rows rows_ = eval::Rows::kAuto;
   std::int64_t seed_ = 0;
+  std::uint64_t seed_used_ = 0;
   bool restart_ = false;
   PackFlags pack_;
   std::string device_ = "cpu";

@@ -81,9 +81,6 @@ CLI::Validator method_choice() {
           ""};
 }
 
-/// Throws as an output file would when it is written.
-void require_writable(const std::string& path) { const AtomicFile tried(path); }
-
 class SensitivityCommand final : public Command {
  public:
   void define(CLI::App& app) override {
@@ -121,6 +118,7 @@ class SensitivityCommand final : public Command {
     require_cpu(device_);
     if (restart_ && out_.empty()) throw UsageError("--restart: expected -o FILE beside it");
     require_outputs();
+    if (!out_.empty() || !heat_map_.empty()) context.console.outlive_stdout();
     const std::string text = read_file(file_);
     const arch::Checkpoint source = arch::Checkpoint::open(source_);
     quant::require_full_precision(source);
@@ -164,18 +162,26 @@ class SensitivityCommand final : public Command {
   }
 
   std::vector<quant::Setting> settings() const {
-    std::vector<quant::Setting> settings;
+    std::vector<quant::MethodChoice> choices;
     std::set<std::string_view> names;
+    bool others_group = false;
     for (const std::string& word : methods_) {
-      const quant::MethodChoice choice = parse(word);
-      names.insert(choice.method->name);
-      quant::Setting setting{choice.method, method_flags_.options(*choice.method, choice.bits)};
+      choices.push_back(parse(word));
+      const quant::Method& method = *choices.back().method;
+      names.insert(method.name);
+      others_group = others_group || (method.name != "onebit" && has_groups(method));
+    }
+    std::vector<quant::Setting> settings;
+    for (const quant::MethodChoice& choice : choices) {
+      quant::Setting setting{choice.method,
+                             method_flags_.options(*choice.method, choice.bits, others_group)};
       setting.options.scales = formats::parse_dtype(scales_);
       const bool known = std::any_of(settings.begin(), settings.end(), [&](const auto& other) {
         return to_json(other) == to_json(setting);
       });
       if (known) {
-        throw UsageError(fmt::format("--method: found {} twice, expected each once", word));
+        throw UsageError(fmt::format("--method: found {}:{} twice, expected each once",
+                                     choice.method->name, choice.bits));
       }
       settings.push_back(setting);
     }

@@ -35,6 +35,7 @@ class Train final : public Command {
                  "the output matrix is the embedding");
     define_run(app, flags_, "JSONL or text to train on, also compressed (repeatable)",
                /*from_scratch=*/true);
+    app.footer("Defaults are those of --method bitnet158.\n");
     app_ = &app;
   }
 
@@ -51,6 +52,7 @@ class Train final : public Command {
     RunPlan plan;
     plan.teacher = (std::filesystem::path(flags_.out) / kStartFile).string();
     plan.from_scratch = true;
+    plan.tokenizer = tokenizer_;
     plan.recipe = [&](torch::Device device, const std::filesystem::path& folder) {
       if (flags_.resume) return distill::saved_recipe(folder);
       distill::Recipe recipe = distill::scratch_recipe(method);

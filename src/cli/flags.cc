@@ -19,6 +19,16 @@ CLI::Validator not_empty(const char* what) {
           ""};
 }
 
+CLI::Validator one_of(const std::vector<std::string_view>& choices) {
+  return {[choices](std::string& word) {
+            const bool known = std::find(choices.begin(), choices.end(), word) != choices.end();
+            return known ? std::string()
+                         : fmt::format("found '{}', expected one of {}", word,
+                                       fmt::join(choices, ", "));
+          },
+          ""};
+}
+
 void define_model(CLI::App& app, std::string& model, const char* name) {
   app.add_option(name, model, "a GGUF file or a Hugging Face folder")
       ->required()
@@ -30,16 +40,10 @@ CLI::Option* define_choice(CLI::App& app, const char* flags,
                            const std::function<void(const std::string&)>& take,
                            const std::string& description,
                            const std::vector<std::string_view>& choices) {
-  const std::string list = fmt::format("{}", fmt::join(choices, ", "));
   return app
-      .add_option_function<std::string>(flags, take, fmt::format("{}: {}", description, list))
-      ->check(CLI::Validator(
-          [choices, list](std::string& word) {
-            const bool known = std::find(choices.begin(), choices.end(), word) != choices.end();
-            return known ? std::string()
-                         : fmt::format("found '{}', expected one of {}", word, list);
-          },
-          ""))
+      .add_option_function<std::string>(
+          flags, take, fmt::format("{}: {}", description, fmt::join(choices, ", ")))
+      ->check(one_of(choices))
       ->type_name("NAME");
 }
 

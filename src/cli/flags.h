@@ -23,6 +23,12 @@ namespace onebit::cli {
 /// Refuses an empty word; `what` is what was expected.
 CLI::Validator not_empty(const char* what);
 
+/// The group of options that the help does not show.
+inline constexpr const char* kHiddenGroup = "hidden";
+
+/// Accepts one of a few words.
+CLI::Validator one_of(const std::vector<std::string_view>& choices);
+
 /// MODEL (or TEACHER), a positional. An empty name is wrong usage, here and in define_path().
 void define_model(CLI::App& app, std::string& model, const char* name = "MODEL");
 
@@ -74,7 +80,8 @@ CLI::Validator number_within(Number low, Number high) {
           return {};
         }
         if constexpr (std::integral<Number>) {
-          if (high >= kMaxCount) {
+          const bool beyond = error == std::errc::result_out_of_range || (whole && value > high);
+          if (high >= kMaxCount && !beyond) {
             return fmt::format("found '{}', expected a whole number of at least {}", word, low);
           }
           return fmt::format("found '{}', expected a whole number from {} to {}", word, low, high);

@@ -14,6 +14,9 @@
 namespace onebit::cli {
 namespace {
 
+/// Signals this close together say one thing.
+constexpr std::chrono::milliseconds kSameWish(500);
+
 void signal_event(int fd) {
   const std::uint64_t one = 1;
   const ssize_t written = ::write(fd, &one, sizeof(one));
@@ -70,7 +73,12 @@ void Interrupts::wait_for_signals() {
     std::stop_source source;
     {
       const std::lock_guard lock(mutex_);
-      if (source_.stop_requested()) ::_exit(kExitInterrupted);
+      const auto now = std::chrono::steady_clock::now();
+      if (source_.stop_requested()) {
+        if (now - stopped_at_ < kSameWish) continue;
+        ::_exit(kExitInterrupted);
+      }
+      stopped_at_ = now;
       terminated_ = terminated_ || info.ssi_signo != SIGINT;
       source = source_;
       signal_event(wake_fd_);

@@ -2,7 +2,7 @@
 // runs in a signal handler and library calls are never cut short.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <mutex>
 #include <stop_token>
@@ -20,7 +20,8 @@ class Interrupts {
   Interrupts& operator=(const Interrupts&) = delete;
 
   /// Stops at the next signal. The signal after that, if nothing has reacted, ends the program at
-  /// once with exit code 130.
+  /// once with exit code 130; not one that comes within half a second, as `timeout` sends the same
+  /// signal to the program and to its group.
   std::stop_token token() const;
 
   /// Readable (poll) from a signal on, until rearm().
@@ -36,6 +37,7 @@ class Interrupts {
   mutable std::mutex mutex_;
   std::stop_source source_;
   bool terminated_ = false;
+  std::chrono::steady_clock::time_point stopped_at_;  ///< of the last signal that stops
   int signal_fd_ = -1;
   int wake_fd_ = -1;
   int quit_fd_ = -1;

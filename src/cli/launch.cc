@@ -75,6 +75,7 @@ distill::Launch launch_from(const Environment& environment) {
   distill::Launch launch;
   if (names == nullptr) return launch;
   launch.size = reader.number(names->size, 1, kMostProcesses);
+  if (launch.size == 1 && !reader.has(names->rank)) return launch;
   launch.rank = reader.number(names->rank, 0, launch.size - 1);
   launch.local_rank = reader.number_or(names->local_rank, launch.rank, 0, kMostProcesses);
   launch.local_size = reader.number_or(names->local_size, 1, 1, kMostProcesses);

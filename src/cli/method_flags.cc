@@ -70,6 +70,13 @@ Json own(std::span<const Flag> flags, const quant::Method& method, const MethodO
 
 }  // namespace
 
+bool has_groups(const quant::Method& method) {
+  const auto* const flag = std::find_if(std::begin(kPlain), std::end(kPlain), [](const Flag& one) {
+    return one.name == std::string_view("group-size");
+  });
+  return std::find(flag->methods.begin(), flag->methods.end(), method.name) != flag->methods.end();
+}
+
 std::vector<std::string_view> method_names(bool calibrating) {
   std::vector<std::string_view> names;
   for (const quant::Method* method : quant::all_methods()) {
@@ -108,6 +115,13 @@ void MethodFlags::require_used(const std::set<std::string_view>& methods) const 
   };
   for_each_given(require);
   if (given(kScales.name)) require(kScales);
+  for (const char* flag : {"let-rate", "let-alpha"}) {
+    if (!given(flag) || options_.omniquant.let) continue;
+    throw UsageError(fmt::format("--{}: found without --let, expected it beside this", flag));
+  }
+  if (options_.static_groups && options_.group_size == 0) {
+    throw UsageError("--static-groups: found without --group-size, expected groups");
+  }
 }
 
 void MethodFlags::require_none(std::string_view why) const {
@@ -187,12 +201,12 @@ void MethodFlags::define_calibrated(CLI::App& app) {
 }
 
 quant::MethodOptions MethodFlags::options(const quant::Method& method, int bits,
-                                          bool mixture) const {
+                                          bool others_group) const {
   quant::MethodOptions options = options_;
   options.bits = bits;
   if (damping_ == nullptr || damping_->count() == 0) options.damping = method.damping;
   if (method.name == "onebit" && form_->count() == 0 && options.group_size > 0) {
-    if (mixture) {
+    if (others_group) {
       options.group_size = 0;
     } else {
       options.form = arch::Form::kFoldable;

@@ -15,6 +15,9 @@ namespace onebit::cli {
 /// The names of all methods, or of those that need no calibration.
 std::vector<std::string_view> method_names(bool calibrating = true);
 
+/// Whether --group-size is a setting of the method.
+bool has_groups(const quant::Method& method);
+
 /// What decides a calibrated matrix beside what to_json(quant::Setting) has: "damp", "act_order"
 /// and so on, by the flags' names.
 nlohmann::ordered_json calibration_json(const quant::MethodOptions& options);
@@ -41,8 +44,10 @@ class MethodFlags {
   void require_none(std::string_view why) const;
 
   /// As the command line says, for `bits` of a weight. A group size without a form means the one
-  /// form of 1-bit matrices that has groups; in a mixture with other methods it is theirs.
-  quant::MethodOptions options(const quant::Method& method, int bits, bool mixture = false) const;
+  /// form of 1-bit matrices that has groups; where `others_group`, in a mixture with methods that
+  /// have groups too, it is theirs alone.
+  quant::MethodOptions options(const quant::Method& method, int bits,
+                               bool others_group = false) const;
 
  private:
   template <class Work>

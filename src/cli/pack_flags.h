@@ -1,6 +1,7 @@
 // The flags of commands that make a packed model: the types of what it stores.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,13 +15,26 @@ struct PackFlags {
   std::string embedding = "q8_0";
   std::string head = "q8_0";
   std::string scales = "f16";
+
+  struct Entry {
+    const char* name;  ///< of the flag, and of a run's record of it
+    std::string PackFlags::*type;
+    const char* about;
+    std::vector<std::string_view> types;
+  };
+  static std::array<Entry, 3> entries() {
+    const std::vector<std::string_view> dense = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+    return {{{"embed", &PackFlags::embedding, "type of the embedding (a tied head too)", dense},
+             {"head", &PackFlags::head, "type of the output matrix", dense},
+             {"scales", &PackFlags::scales, "type of the scales", {"f32", "f16"}}}};
+  }
 };
 
 inline void define_pack(CLI::App& app, PackFlags& flags) {
-  const std::vector<std::string_view> dense = {"f32", "f16", "bf16", "q8_0", "q4_0"};
-  define_choice(app, "--embed", flags.embedding, "type of the embedding (a tied head too)", dense);
-  define_choice(app, "--head", flags.head, "type of the output matrix", dense);
-  define_choice(app, "--scales", flags.scales, "type of the scales", {"f32", "f16"});
+  for (const PackFlags::Entry& entry : PackFlags::entries()) {
+    define_choice(app, fmt::format("--{}", entry.name).c_str(), flags.*entry.type, entry.about,
+                  entry.types);
+  }
 }
 
 }  // namespace onebit::cli

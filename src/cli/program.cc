@@ -45,12 +45,14 @@ class UnusedFlags {
       if (app.get_option_no_throw(name) != nullptr) return;
       options_.push_back(
           app.add_option(flags, number_)->transform(number_within(kLeast, kMaxCount)));
-      options_.back()->group("");  // not in the help
+      options_.back()->group(kHiddenGroup);
     };
     add("--threads", "-t,--threads");
     add("--ctx-size", "-c,--ctx-size");
     add("--seed", "-s,--seed");
-    if (app.get_option_no_throw("--device") == nullptr) define_device(app, device_)->group("");
+    if (app.get_option_no_throw("--device") == nullptr) {
+      define_device(app, device_)->group(kHiddenGroup);
+    }
   }
 
   void report(Console& console) const {
@@ -84,6 +86,14 @@ struct Parser {
   CommonFlags common;
   UnusedFlags unused;
 };
+
+/// Of a parser that parses no more: CLI11 has no name for an option without a group.
+std::string help_of(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_group() == kHiddenGroup) option->group("");
+  }
+  return app.help();
+}
 
 int usage_error(Console& console, std::string_view message, std::string_view help) {
   console.error(fmt::format("{} (see '{}')", message, help));
@@ -140,7 +150,7 @@ int run_command(const Program& program, const CommandEntry& entry, int argc, cha
   try {
     parser.app.parse(argc - 1, argv + 1);
   } catch (const CLI::CallForHelp&) {
-    console.print(parser.app.help());
+    console.print(help_of(parser.app));
     return kExitDone;
   } catch (const CLI::ExtrasError&) {
     return usage_error(console, unexpected_word(parser.app), help);
@@ -257,7 +267,7 @@ std::string docs_markdown(const Program& program) {
   for (const CommandEntry& entry : program.commands) {
     if (entry.make == nullptr) continue;
     Parser parser(entry);
-    text += fmt::format("\n## onebit {}\n\n```\n{}```\n", entry.name, parser.app.help());
+    text += fmt::format("\n## onebit {}\n\n```\n{}```\n", entry.name, help_of(parser.app));
   }
   return text;
 }

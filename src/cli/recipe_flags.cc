@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "distill/settings.h"
+#include "distill/student_method.h"
 
 namespace onebit::cli {
 namespace {
@@ -50,36 +51,48 @@ std::string flag_of(std::string name) {
 }  // namespace
 
 void RecipeFlags::define(CLI::App& app, bool from_scratch) {
-  const distill::Recipe any{};
-  for_each_setting(any, [&]<class T>(const distill::Setting& setting, const T&) {
+  const distill::Recipe base = from_scratch
+                                   ? distill::scratch_recipe(distill::StudentMethod::kBitNet158)
+                                   : distill::best_recipe();
+  for_each_setting(base, [&]<class T>(const distill::Setting& setting, const T& value) {
     const std::string name = setting.name;
     const std::string flag = "--" + flag_of(name);
     if (name == "seed") return;
+    // Nothing is said where it follows from others.
+    const bool follows = name == "steps" || name == "bits" || (name == "lr" && !from_scratch);
+    std::string about = setting.about;
+    if (name == "lr" && follows) {
+      about += "; of best, 1-bit layers: 0.003 times the root of --steps / 45, at most 0.02";
+    }
     if constexpr (std::is_same_v<T, torch::ScalarType>) {
       std::vector<std::string_view> types = all_words<T>();
       types.insert(types.begin(), kAutoType);
       define_choice(
           app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
-          std::string(setting.about) + "; auto: what the device multiplies fastest", types)
+          about + "; auto: what the device multiplies fastest", types)
           ->default_str(std::string(kAutoType));
     } else if constexpr (std::is_enum_v<T>) {
       define_choice(
-          app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; },
-          setting.about, words_of<T>(from_scratch));
+          app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; }, about,
+          words_of<T>(from_scratch))
+          ->default_str(std::string(word_of(value)));
     } else if constexpr (std::is_same_v<T, bool>) {
       app.add_flag_callback(
-          flag, [this, name] { given_[name] = true; }, setting.about);
+          flag, [this, name] { given_[name] = true; }, about);
       app.add_flag_callback(
           "--no-" + flag_of(name), [this, name] { given_[name] = false; }, "not so");
     } else {
       app.add_option_function<T>(
-             flag, [this, name](const T& value) { given_[name] = value; }, setting.about)
+             flag, [this, name](const T& given) { given_[name] = given; }, about)
           ->transform(number_within(static_cast<T>(setting.low), static_cast<T>(setting.high)))
-          ->type_name("N");
+          ->type_name("N")
+          ->default_str(follows ? "" : fmt::format("{}", value));
     }
     if (!from_scratch || !(is_one_of(name, kOfTeacher) || is_one_of(name, kOfTrained))) return;
-    app.get_option(flag)->group("");
-    if constexpr (std::is_same_v<T, bool>) app.get_option("--no-" + flag_of(name))->group("");
+    app.get_option(flag)->group(kHiddenGroup);
+    if constexpr (std::is_same_v<T, bool>) {
+      app.get_option("--no-" + flag_of(name))->group(kHiddenGroup);
+    }
   });
 }
 

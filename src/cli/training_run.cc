@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -82,6 +83,7 @@ class TrainingRun {
     // One voice is enough; what ends a process all of them tell.
     if (!group.is_first()) console.set_verbosity(Verbosity::kError);
     const std::filesystem::path folder = f.out;
+    require_own_settings();
     require_inputs_stay(folder);
     if (plan_.from_scratch) require_state(folder, group);
     if (plan_.prepare) group.first_does([&] { plan_.prepare(folder); });
@@ -90,9 +92,13 @@ class TrainingRun {
     std::optional<arch::Checkpoint> start;
     if (!plan_.start.empty()) start = arch::Checkpoint::open(plan_.start);
     distill::Recipe recipe = choose_recipe(teacher, start, device, folder, group);
+    const bool by_text = f.epochs || (!f.resume && !f.settings.has("steps"));
+    if (!by_text && recipe.steps == 0 && recipe.block.steps == 0) {
+      throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
+    }
     group.first_does([&] { prepare_folder(context, teacher, recipe, folder, group); });
     const auto [train, held_out] = open_text(recipe, folder);
-    if (f.epochs || (!f.resume && !f.settings.has("steps"))) {
+    if (by_text) {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
       require_countable(recipe, group);
     }
@@ -100,13 +106,11 @@ class TrainingRun {
         recipe.steps > 0) {
       recipe.learning_rate = distill::best_learning_rate(recipe.steps);
     }
-    if (recipe.steps == 0 && recipe.block.steps == 0) {
-      throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
-    }
     const Json settings = distill::to_json(recipe);
     if (!f.resume && group.is_first()) {
       write_file(folder / "recipe.json", settings.dump(2) + "\n");
     }
+    const PackFlags pack = choose_pack(folder, group);
     announce(console, teacher.config(), recipe, train, held_out, group, device);
     distill::TrainOptions options{.device = device,
                                   .save_every = f.save_every,
@@ -116,9 +120,9 @@ class TrainingRun {
                                   .gradient_checkpointing = f.gradient_checkpointing,
                                   .pack = {},
                                   .threads = f.threads};
-    options.pack.embedding = formats::parse_dtype(f.pack.embedding);
-    options.pack.head = formats::parse_dtype(f.pack.head);
-    options.pack.scales = formats::parse_dtype(f.pack.scales);
+    options.pack.embedding = formats::parse_dtype(pack.embedding);
+    options.pack.head = formats::parse_dtype(pack.head);
+    options.pack.scales = formats::parse_dtype(pack.scales);
     Narrator narrator(console);
     const std::string no_memory = fmt::format(
         "not enough memory for {} x {} tokens at a time; a smaller --batch or "
@@ -168,7 +172,7 @@ class TrainingRun {
                                 const std::filesystem::path& folder,
                                 distill::ProcessGroup& group) const {
     distill::Recipe recipe = flags_.settings.applied_to(plan_.recipe(device, folder));
-    if (flags_.seed_option->count() > 0 && flags_.seed >= 0) {
+    if (flags_.given("--seed") && flags_.seed >= 0) {
       recipe.seed = static_cast<std::uint64_t>(flags_.seed);
     }
     // Seeds may be drawn, and machines may differ in what is fastest.
@@ -238,15 +242,67 @@ class TrainingRun {
                             tokens, kMost));
   }
 
+  /// Settings beside others that leave nothing to them.
+  void require_own_settings() const {
+    if (!flags_.eval_file.empty() && flags_.given("--held-out") && flags_.held_out > 0) {
+      throw UsageError("--held-out: found with --eval-file, which is all of the evaluations' text");
+    }
+    if (plan_.start.empty()) return;
+    for (const char* name : {"init", "split"}) {
+      if (!flags_.settings.has(name)) continue;
+      throw UsageError(fmt::format("--{}: found with --start, whose scales begin the run", name));
+    }
+  }
+
+  /// Of model.gguf: what the command line says, and where that is silent what the run began with.
+  PackFlags choose_pack(const std::filesystem::path& folder, distill::ProcessGroup& group) const {
+    const std::filesystem::path file = folder / "pack.json";
+    PackFlags pack = flags_.pack;
+    if (flags_.resume && std::filesystem::exists(file)) {
+      try {
+        const Json saved = Json::parse(read_file(file));
+        for (const PackFlags::Entry& entry : PackFlags::entries()) {
+          const auto type = saved.at(entry.name).get<std::string>();
+          if (std::find(entry.types.begin(), entry.types.end(), type) == entry.types.end()) {
+            throw Error(ErrorCode::kCorrupt,
+                        fmt::format("{}: {}: found '{}', expected one of {}", file.string(),
+                                    entry.name, type, fmt::join(entry.types, ", ")));
+          }
+          if (!flags_.given(fmt::format("--{}", entry.name).c_str())) pack.*entry.type = type;
+        }
+      } catch (const Json::exception& error) {
+        throw Error(ErrorCode::kCorrupt, fmt::format("{}: {}", file.string(), error.what()));
+      }
+    }
+    // Read by all before the first writes.
+    group.first_does([&] {
+      Json chosen;
+      for (const PackFlags::Entry& entry : PackFlags::entries()) {
+        chosen[entry.name] = pack.*entry.type;
+      }
+      write_file(file, chosen.dump() + "\n");
+    });
+    return pack;
+  }
+
   /// No file of the run takes an input's place.
   void require_inputs_stay(const std::filesystem::path& folder) const {
-    require_other_file(plan_.teacher, folder / "model.gguf");
+    std::vector<std::filesystem::path> files;
+    for (const char* file :
+         {"model.gguf", "recipe.json", "pack.json", "metrics.jsonl", "state.safetensors"}) {
+      files.push_back(folder / file);
+    }
     std::vector<std::string> inputs = flags_.data;
     inputs.push_back(flags_.eval_file);
     inputs.push_back(plan_.start);
-    for (const char* file : {"model.gguf", "recipe.json", "metrics.jsonl", "state.safetensors"}) {
-      require_other_files(inputs, folder / file);
+    require_other_file(plan_.teacher, folder / "model.gguf");
+    // What a run from scratch begins with is its own file; what it reads is another.
+    if (plan_.from_scratch && !flags_.resume) {
+      require_other_file(plan_.tokenizer, folder / "model.gguf");
+      require_other_file(plan_.tokenizer, plan_.teacher);
+      files.emplace_back(plan_.teacher);
     }
+    for (const auto& file : files) require_other_files(inputs, file);
     for (const auto& file : {train_file(folder), held_out_file(folder)}) {
       require_other_files(inputs, file);
     }
@@ -308,10 +364,14 @@ class TrainingRun {
       if (files.empty()) files.push_back(synthesize(context, recipe, folder, group));
       prepare(files, train, flags_.eval_file.empty() ? held_out : unused);
       std::filesystem::remove(unused);
-    } else if (!flags_.data.empty() || !flags_.eval_file.empty()) {
-      context.console.message(LogLevel::kInfo,
-                              "the text is what the run began with: --data and --eval-file are "
-                              "not read again");
+      return;
+    }
+    for (const char* file : {"model.gguf", "state.safetensors"}) remove_abandoned(folder / file);
+    for (const char* flag : {"--data", "--eval-file", "--held-out", "--eval-sequences"}) {
+      if (!flags_.given(flag)) continue;
+      context.console.message(
+          LogLevel::kInfo,
+          fmt::format("{}: has no effect, the text is what the run began with", flag));
     }
   }
 
@@ -406,7 +466,10 @@ void define_run(CLI::App& app, RunFlags& f, const char* about_data, bool from_sc
   define_path(app, "-o,--output", f.out,
               "the run's folder: checkpoints, metrics (JSONL, TensorBoard), model.gguf")
       ->required();
-  app.add_option("--data", f.data, about_data)->type_name("PATH")->allow_extra_args(false);
+  app.add_option("--data", f.data, about_data)
+      ->type_name("PATH")
+      ->check(not_empty("a path"))
+      ->allow_extra_args(false);
   app.add_flag("--resume", f.resume, "go on from the folder's last checkpoint");
   f.settings.define(app, from_scratch);
   app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
@@ -434,7 +497,8 @@ void define_run(CLI::App& app, RunFlags& f, const char* about_data, bool from_sc
   define_number(app, "--timeout", f.timeout,
                 "of several processes: seconds after which one that is silent is lost",
                 std::int64_t{1}, std::int64_t{1000000});
-  f.seed_option = define_seed(app, f.seed);
+  define_seed(app, f.seed);
+  f.app = &app;
 }
 
 void run_training(Context& context, RunFlags& flags, const RunPlan& plan) {

@@ -34,8 +34,10 @@ struct RunFlags {
   int threads = 0;
   std::int64_t timeout = 600;
   std::int64_t seed = 0;
-  CLI::Option* seed_option = nullptr;
   PackFlags pack;
+  CLI::App* app = nullptr;  ///< which flags the command line names
+
+  bool given(const char* flag) const { return app->count(flag) > 0; }
 };
 
 /// All of them. `about_data`: the help of --data; `from_scratch`: as of a plan. Outlives `app`.
@@ -45,6 +47,7 @@ void define_run(CLI::App& app, RunFlags& flags, const char* about_data, bool fro
 struct RunPlan {
   std::string teacher;              ///< the model that the student is made of
   std::string start;                ///< a packed student to begin with; empty for none
+  std::string tokenizer;            ///< a model that is read beside these; empty for none
   bool from_scratch = false;        ///< the teacher has nothing to teach
   bool rate_follows_steps = false;  ///< our method's is best_learning_rate() where none is said
   /// The recipe before the command line's settings; for a resumed run, of its folder.

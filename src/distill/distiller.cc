@@ -1,8 +1,11 @@
 #include "distill/distiller.h"
 
+#include <cmath>
+#include <fmt/format.h>
 #include <torch/utils.h>
 
 #include "base/check.h"
+#include "base/error.h"
 
 namespace onebit::distill {
 
@@ -64,6 +67,12 @@ StepMetrics Distiller::step(std::span<const Tensor> micro_batches, double learni
     mean.ce_per_token += weight * one.ce_per_token;
     mean.hidden += weight * one.hidden;
     mean.attention += weight * one.attention;
+  }
+  if (adam_.group().any(!std::isfinite(mean.loss))) {
+    adam_.drop_gradients();
+    throw Error(ErrorCode::kNumeric,
+                fmt::format("step {}: the loss is {}, expected a finite number", adam_.steps() + 1,
+                            mean.loss));
   }
   mean.grad_norm = adam_.step(learning_rate);
   const double processes = adam_.group().size();

@@ -48,6 +48,9 @@ class Adam {
   std::int64_t steps() const noexcept { return steps_; }
   void set_steps(std::int64_t steps) noexcept { steps_ = steps; }
 
+  /// Of a step that is not taken.
+  void drop_gradients() const;
+
   /// Parameters and their moments, index by index, for saving and restoring in place. The moments
   /// of a parameter that another process owns are undefined.
   const std::vector<nn::Parameter>& parameters() const noexcept { return parameters_; }
@@ -58,7 +61,6 @@ class Adam {
 
  private:
   double average_gradients();
-  void drop_gradients() const;
 
   std::vector<nn::Parameter> parameters_;
   AdamOptions options_;

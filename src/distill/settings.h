@@ -18,6 +18,8 @@ struct Setting {
 inline constexpr double kManyTokens = 0x1p40;
 inline constexpr double kManySequences = 0x1p20;
 inline constexpr double kLargeWeight = 1e6;
+/// Of a moment; with 1 it would stay 0, and its correction divides by 0.
+inline constexpr double kLargestDecay = 0.99999;
 
 /// Calls visit(setting, member) for every member of a Recipe (const or not), in the order in which
 /// people read them: doubles, integers, bools and enumerations with words.
@@ -72,17 +74,15 @@ void for_each_setting(R& r, Visit&& visit) {
   word("hidden_last", r.loss.hidden_last,
        "the hidden-state term also supervises the last block, unlike the reference");
 
-  number("lr", r.learning_rate, 0, 1,
-         "peak learning rate of the latent weights; best: 0.003 times the root of --steps / 45, at "
-         "most 0.02");
+  number("lr", r.learning_rate, 0, 1, "peak learning rate of the latent weights");
   number("scale_rate", r.adam.scale_rate, 0, kLargeWeight, "rate of g and h as a multiple of --lr");
   number("warmup", r.warmup, 0, kManyTokens, "steps of linear warm-up");
   word("decay", r.decay, "of the rate after the warm-up");
   word("optimizer", r.adam.kind, "weight decay beside Adam's step (the reference) or inside it");
   number("weight_decay", r.adam.weight_decay, 0, 1e3, "of everything trained");
   word("scale_decay", r.adam.decay_scales, "weight decay on g and h too, as the reference has it");
-  number("adam_beta1", r.adam.beta1, 0, 1, "decay of Adam's first moment");
-  number("adam_beta2", r.adam.beta2, 0, 1, "decay of Adam's second moment");
+  number("adam_beta1", r.adam.beta1, 0, kLargestDecay, "decay of Adam's first moment");
+  number("adam_beta2", r.adam.beta2, 0, kLargestDecay, "decay of Adam's second moment");
   number("adam_eps", r.adam.eps, 0, 1, "smallest divisor of Adam's step");
   number("clip", r.adam.max_grad_norm, 0, 1e9, "largest norm of the gradient; 0: any");
 

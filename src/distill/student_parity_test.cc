@@ -118,6 +118,7 @@ class MethodParity : public ::testing::TestWithParam<MethodCase> {};
 constexpr double kFlips = 5e-3;
 
 TEST_P(MethodParity, PerplexityIsTheSame) {
+  ONEBIT_REQUIRE_FILE(testing::model("stories260k.gguf"));
   const Ids ids = nlohmann::json::parse(read_file(testing::golden("logits/stories260k.json")))
                       .at("tokens")
                       .get<Ids>();

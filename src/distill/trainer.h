@@ -5,6 +5,8 @@
 //   RUN_DIR/checkpoints/        older ones, if wanted, named by their steps
 //   RUN_DIR/blocks/             what the block-wise stage has fitted, until the first step
 //   RUN_DIR/start.gguf          of `onebit train`: the model before the first step
+//   RUN_DIR/recipe.json         the recipe that it began with
+//   RUN_DIR/pack.json           types of what model.gguf stores: "embed", "head", "scales"
 //   RUN_DIR/model.gguf          the student of the latest checkpoint, packed
 //   RUN_DIR/metrics.jsonl       one object a step or evaluation
 //   RUN_DIR/events.out.tfevents.onebit   the same for TensorBoard

@@ -77,6 +77,16 @@ void product(const float* a, std::int64_t lda, std::int64_t count, const Block& 
   }
 }
 
+/// Whether rows begin to end of a block are finite: 0 times what is not is NaN.
+template <class Block>
+bool all_finite(const Block& b, std::int64_t begin, std::int64_t end, std::int64_t columns) {
+  V sums = zero();
+  for (std::int64_t k = begin; k < end; ++k) {
+    for (std::int64_t c = 0; c < columns; c += kLanes) sums = fma(b.at(k, c), zero(), sums);
+  }
+  return sum(sums) == 0.0F;
+}
+
 /// What has been seen of each query: the maximum of its scores, and the sum of its weights as if
 /// that had been known from the beginning. Arrays of whole vectors.
 struct SoftmaxStates {
@@ -140,8 +150,22 @@ ONEBIT_INLINE void attend_blocks(std::int64_t dim, const Queries& x, float* weig
         [&](std::int64_t i) { return x.position + i / x.group + 1 - b * kKvBlock; }, states);
     const std::int64_t left = positions - b * kKvBlock;
     const std::int64_t rows = left < kKvBlock ? left : kKvBlock;
-    product(weights, kKvBlock, x.count, values_at(b, rows), rows, b == 0 ? nullptr : states.before,
-            results, padded, padded);
+    const auto values = values_at(b, rows);
+    const float* before = b == 0 ? nullptr : states.before;
+    const auto seen_by = [&](std::int64_t token) {
+      const std::int64_t seen = x.position + token + 1 - b * kKvBlock;
+      return seen < 0 ? 0 : seen < rows ? seen : rows;
+    };
+    if (all_finite(values, seen_by(0), rows, padded)) {
+      product(weights, kKvBlock, x.count, values, rows, before, results, padded, padded);
+      continue;
+    }
+    // The weight 0 of a row that a query does not see would not keep such values from it.
+    for (std::int64_t i = 0; i < x.count; i += x.group) {
+      const std::int64_t count = x.count - i < x.group ? x.count - i : x.group;
+      product(weights + i * kKvBlock, kKvBlock, count, values, seen_by(i / x.group),
+              before == nullptr ? nullptr : before + i, results + i * padded, padded, padded);
+    }
   }
   for (std::int64_t i = 0; i < x.count; ++i) {
     const V inverse = set1(1.0F / states.totals[i]);

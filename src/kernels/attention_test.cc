@@ -182,6 +182,34 @@ TEST_P(Attention, AQueryDoesNotDependOnTheOthers) {
   }
 }
 
+/// What a query does not see is not in its result, whatever it is.
+TEST_P(Attention, WhatIsHiddenMayBeAnything) {
+  Rng rng(45);
+  constexpr std::int64_t kDim = 24;
+  constexpr std::int64_t kBad = kKvBlock + 4;
+  for (const std::int64_t tokens : {2, 12}) {
+    for (const float bad : {1e30F, std::nanf("")}) {
+      for (const KvType type : kTypes) {
+        Head head(k(), rng, type, kDim, 2 * kKvBlock);
+        const std::int64_t position = kBad - tokens + 1;  // the last token alone sees it
+        const std::vector<float> q = random_floats(rng, tokens * 3 * kDim);
+        const std::vector<float> key(size(kDim), 0.0F);
+        const auto attended = [&](float value) {
+          const std::vector<float> values(size(kDim), value);
+          head.layout().store(k(), kBad % kKvBlock, key.data(), values.data(), head.key_block(kBad),
+                              head.value_block(kBad));
+          std::vector<float> out(size(tokens * 3 * kDim));
+          attend_of(k(), type)(head.view(), {q.data(), tokens * 3, 3, position}, scratch(),
+                               out.data(), 3 * kDim);
+          out.resize(size((tokens - 1) * 3 * kDim));
+          return out;
+        };
+        EXPECT_EQ(attended(bad), attended(0.5F)) << word_of(type) << ", " << bad;
+      }
+    }
+  }
+}
+
 /// Scores far apart, rising or falling from block to block: what the running maximum is for.
 TEST_P(Attention, ScoresOfAnySize) {
   Rng rng(43);

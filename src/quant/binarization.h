@@ -54,7 +54,8 @@ torch::Tensor large_weights(
     const torch::Tensor& t, const torch::Tensor& part,
     const std::function<double(const torch::Tensor& large, const torch::Tensor& small)>& error);
 
-/// W in f64, without columns that no input reaches, and U, as inverse_factor() gives it.
+/// W in f64, columns that no input reaches zero (what is stored of them is a level of their group:
+/// no input sees it), and U, as inverse_factor() gives it.
 struct Problem {
   torch::Tensor weights;
   torch::Tensor factor;

@@ -67,7 +67,9 @@ BlockParts::BlockParts(std::filesystem::path folder, std::string identity)
                             "that are done are kept there",
                             folder_.string()));
   }
-  load(0);
+  for (const std::filesystem::path& part : files_of(folder_)) {
+    if (part.extension() == kEnding) require_own(file::SafetensorsFile::open(part), part);
+  }
 }
 
 std::filesystem::path BlockParts::file(std::int64_t layer) const {
@@ -78,20 +80,23 @@ std::optional<BlockPart> BlockParts::load(std::int64_t layer) const {
   std::error_code ignored;
   if (!std::filesystem::exists(file(layer), ignored)) return std::nullopt;
   const auto stored = file::SafetensorsFile::open(file(layer));
-  const auto identity = stored.metadata().find(kIdentityKey);
-  if (identity == stored.metadata().end() || identity->second != identity_) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}: found blocks of a run with other settings, model or text, expected "
-                    "those of this one; --restart begins anew",
-                    file(layer).string()));
-  }
+  require_own(stored, file(layer));
   BlockPart part;
   for (const file::SafeTensor& tensor : stored.tensors()) {
     part.arrays_[tensor.name] = {tensor.view.dtype,
                                  {tensor.view.data.begin(), tensor.view.data.end()}};
   }
   return part;
+}
+
+void BlockParts::require_own(const file::SafetensorsFile& stored,
+                             const std::filesystem::path& file) const {
+  const auto identity = stored.metadata().find(kIdentityKey);
+  if (identity != stored.metadata().end() && identity->second == identity_) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{}: found blocks of a run with other settings, model or text, expected "
+                          "those of this one; --restart begins anew",
+                          file.string()));
 }
 
 void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
@@ -110,9 +115,8 @@ void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
   writer.finish();
 }
 
-void BlockParts::discard(const std::filesystem::path& folder) {
+std::vector<std::filesystem::path> BlockParts::files_of(const std::filesystem::path& folder) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(folder, ignored)) return;
   std::vector<std::filesystem::path> parts;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
@@ -122,7 +126,13 @@ void BlockParts::discard(const std::filesystem::path& folder) {
       parts.push_back(entry.path());
     }
   }
-  for (const std::filesystem::path& part : parts) std::filesystem::remove(part, ignored);
+  return parts;
+}
+
+void BlockParts::discard(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) return;
+  for (const auto& part : files_of(folder)) std::filesystem::remove(part, ignored);
   std::filesystem::remove(folder, ignored);
 }
 

@@ -13,6 +13,10 @@
 #include "formats/dtype.h"
 #include "formats/tensor_view.h"
 
+namespace onebit::file {
+class SafetensorsFile;
+}
+
 namespace onebit::quant {
 
 /// Arrays by name: floats, bytes and integers.
@@ -61,6 +65,9 @@ class BlockParts {
 
  private:
   std::filesystem::path file(std::int64_t layer) const;
+  /// Parts, and what a writer that was killed has left of them.
+  static std::vector<std::filesystem::path> files_of(const std::filesystem::path& folder);
+  void require_own(const file::SafetensorsFile& stored, const std::filesystem::path& file) const;
 
   std::filesystem::path folder_;
   std::string identity_;

@@ -31,7 +31,7 @@ struct Enough {};
 
 /// The inputs of the matrix that is asked for, and of those that read the same tensor.
 struct Calibration::Moment {
-  const void* data = nullptr;  ///< of the batch under way
+  Tensor input;  ///< of the batch under way; kept, so that no other gets its address
   Tensor sum;
   std::vector<Role> readers;
 };
@@ -47,11 +47,11 @@ class Calibration::Observer final : public nn::Linear {
       const Tensor rows = x.reshape({-1, x.size(-1)}).to(torch::kFloat32);
       const Tensor product = rows.t().matmul(rows).to(torch::kFloat64);
       moment_.sum = moment_.sum.defined() ? moment_.sum.add_(product) : product;
-      moment_.data = x.data_ptr();
+      moment_.input = x;
     }
-    if (moment_.data != nullptr) {
+    if (moment_.input.defined()) {
       // Matrices are called in their order; the first of another input ends it.
-      if (x.data_ptr() != moment_.data) throw Enough();
+      if (x.data_ptr() != moment_.input.data_ptr()) throw Enough();
       if (std::find(moment_.readers.begin(), moment_.readers.end(), role_) ==
           moment_.readers.end()) {
         moment_.readers.push_back(role_);
@@ -160,7 +160,7 @@ Tensor Calibration::second_moment(Role role) {
     inner[spec.role] = block_->exchange(spec.role, layer_, std::move(observer));
   }
   for (std::int64_t i = 0; i < batches(); ++i) {
-    moment.data = nullptr;
+    moment.input.reset();
     try {
       block_->forward_block(layer_, batch(states_, i));
     } catch (const Enough&) {

@@ -122,6 +122,9 @@ FakeQuantized CodeQuantizer::meaning(const MatrixTask& task, const arch::CodeVal
 MatrixReport CodeQuantizer::add(const MatrixTask& task, arch::PackedWriter& writer) {
   const arch::TensorId id = {task.role, task.layer};
   if (const auto found = kept_.find(id); found != kept_.end()) {
+    if (found->second.restored) {
+      require_fit(spec(id, {task.out, task.in}), found->second.values, task.out, task.in);
+    }
     writer.add_codes(task.role, task.layer, found->second.values);
     return meaning(task, found->second.values).report;
   }
@@ -158,7 +161,7 @@ void CodeQuantizer::save_block(BlockPart& part) const {
 void CodeQuantizer::restore_block(std::int64_t layer, std::span<const arch::Role> matrices,
                                   const BlockPart& part, Calibration*) {
   for (const arch::Role role : matrices) {
-    Kept& kept = kept_[{role, layer}];
+    Kept kept;
     kept.restored = true;
     for_each_array(kept.values, [&]<class T>(const char* name, std::vector<T>& array) {
       const std::string at = part_name(role, name);
@@ -173,6 +176,8 @@ void CodeQuantizer::restore_block(std::int64_t layer, std::span<const arch::Role
     for (const std::uint8_t kind : part.bytes(part_name(role, kKinds))) {
       kept.values.kinds.push_back(static_cast<arch::ProductKind>(kind));
     }
+    // Without calibration nothing was kept: what is found anew is the same.
+    if (!kept.values.codes.empty()) kept_[{role, layer}] = std::move(kept);
   }
 }
 

@@ -34,11 +34,13 @@ class Solver {
   }
 
   arch::CodeValues run() {
+    std::vector<std::vector<double>> buffers(static_cast<std::size_t>(pool_.threads()));
+    for (auto& buffer : buffers) buffer.resize(static_cast<std::size_t>(options_.block));
     for (std::int64_t begin = 0; begin < in_; begin += options_.block) {
       const std::int64_t end = std::min(begin + options_.block, in_);
       const Tensor errors = torch::empty({out_, end - begin}, torch::kFloat64);
-      pool_.parallel_for(out_, 4, [&](std::int64_t first, std::int64_t last, int) {
-        std::vector<double> current(static_cast<std::size_t>(end - begin));
+      pool_.parallel_for(out_, 4, [&](std::int64_t first, std::int64_t last, int part) {
+        std::vector<double>& current = buffers[static_cast<std::size_t>(part)];
         for (std::int64_t r = first; r < last; ++r) {
           round_row(r, begin, end, current, errors.data_ptr<double>() + r * (end - begin));
         }
@@ -93,7 +95,8 @@ class Solver {
       const std::int64_t group = group_of_[static_cast<std::size_t>(i)];
       if (!fixed() && i % options_.group_size == 0) {
         const std::int64_t size = std::min(options_.group_size, in_ - i);
-        grid(r, group) = fit_grid({row + i, static_cast<std::size_t>(size)}, options_.grid);
+        grid(r, group) =
+            fit_grid(std::span(row + i, static_cast<std::size_t>(size)), options_.grid);
       }
       const Grid& g = grid(r, group);
       const double value = current[static_cast<std::size_t>(i - begin)];

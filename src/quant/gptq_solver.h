@@ -6,7 +6,7 @@
 //   for each column i, in order:  q = grid(w_i),  e = (w_i - q) / U_ii,  w_k -= e U_ik for k > i
 //
 // which makes Σ e² / 2 = tr(D H Dᵀ) / 2, D = W - Ŵ. Columns that no input reaches (H_jj = 0) become
-// zero, with H_jj = 1.
+// zero, with H_jj = 1, or the level nearest to it where the grid has no zero (1 bit).
 #pragma once
 
 #include <cstdint>

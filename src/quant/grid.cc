@@ -8,7 +8,7 @@
 
 namespace onebit::quant {
 
-double stored_scale(double scale, formats::DType type) {
+double stored_scale(double scale, formats::DType type) noexcept {
   if (type == formats::DType::kF64 || scale == 0) return scale;
   if (type != formats::DType::kF16) {
     return static_cast<float>(
@@ -21,18 +21,21 @@ double stored_scale(double scale, formats::DType type) {
   return f16_to_f32(f32_to_f16(within));
 }
 
-Grid fit_grid(std::span<const double> w, const GridOptions& options) {
+namespace {
+
+template <class T>
+Grid fit(std::span<const T> w, const GridOptions& options) noexcept {
   const double most = (1 << options.bits) - 1;
   if (options.symmetric && options.bits == 1) {
     double sum = 0;
-    for (const double v : w) sum += std::abs(v);
+    for (const T v : w) sum += std::abs(static_cast<double>(v));
     return {stored_scale(2 * sum / static_cast<double>(w.size()), options.scales), 0.5};
   }
   double lo = 0;
   double hi = 0;
-  for (const double v : w) {
-    lo = std::min(lo, v);
-    hi = std::max(hi, v);
+  for (const T v : w) {
+    lo = std::min(lo, static_cast<double>(v));
+    hi = std::max(hi, static_cast<double>(v));
   }
   if (options.symmetric) {
     hi = std::max(hi, -lo);
@@ -45,6 +48,16 @@ Grid fit_grid(std::span<const double> w, const GridOptions& options) {
   const double scale = stored_scale((hi - lo) / most, options.scales);
   if (options.symmetric) return {scale, static_cast<double>(1 << (options.bits - 1))};
   return {scale, std::clamp(std::nearbyint(-lo / scale), 0.0, most)};
+}
+
+}  // namespace
+
+Grid fit_grid(std::span<const double> w, const GridOptions& options) noexcept {
+  return fit(w, options);
+}
+
+Grid fit_grid(std::span<const float> w, const GridOptions& options) noexcept {
+  return fit(w, options);
 }
 
 std::uint8_t encode(double w, const Grid& grid, const GridOptions& options) noexcept {

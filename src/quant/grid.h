@@ -34,10 +34,11 @@ struct Grid {
 };
 
 /// The nearest scale that the type holds, as GridOptions says; 0 stays 0.
-double stored_scale(double scale, formats::DType type);
+double stored_scale(double scale, formats::DType type) noexcept;
 
 /// The grid of a group of weights that are finite.
-Grid fit_grid(std::span<const double> w, const GridOptions& options);
+Grid fit_grid(std::span<const double> w, const GridOptions& options) noexcept;
+Grid fit_grid(std::span<const float> w, const GridOptions& options) noexcept;
 
 std::uint8_t encode(double w, const Grid& grid, const GridOptions& options) noexcept;
 

@@ -179,7 +179,8 @@ void OmniquantBlock::start_scales(const InputPeaks& peaks) {
 void OmniquantBlock::keep_scales_apart_from_zero() {
   const torch::NoGradGuard no_grad;
   for (auto& [name, s] : scales_) {
-    s.copy_(torch::where(s.abs() < kLeastScale, s.sign() * kLeastScale, s));
+    const Tensor least = torch::where(s < 0, -kLeastScale, kLeastScale);
+    s.copy_(torch::where(s.abs() < kLeastScale, least.to(s.dtype()), s));
   }
 }
 

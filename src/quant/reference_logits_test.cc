@@ -77,7 +77,7 @@ TEST(ReferenceLogits, ItselfIsNoDivergence) {
 // No digits of a small divergence are lost in the difference of large numbers.
 TEST(ReferenceLogits, SmallDivergences) {
   Case c = random_case(64, torch::kFloat64);
-  c.other = c.hidden + torch::randn_like(c.hidden) * 1e-4;
+  c.other = c.hidden + torch::randn_like(c.hidden) * 3e-3;
   const auto kl = [&](torch::ScalarType type) {
     const ReferenceLogits reference(c.hidden.to(type), c.head.to(type), c.labels, true);
     PositionScores scores;
@@ -85,10 +85,10 @@ TEST(ReferenceLogits, SmallDivergences) {
     return torch::tensor(scores.kl, torch::kFloat64).mean().item<double>();
   };
   const double exact = kl(torch::kFloat64);
-  EXPECT_GT(exact, 1e-9);
-  EXPECT_LT(exact, 1e-7);
-  // What rounding of the logits moves it by, and a few 1e-7 a position that cancel in the mean.
-  EXPECT_NEAR(kl(torch::kFloat32), exact, 2e-7);
+  EXPECT_GT(exact, 1e-6);
+  EXPECT_LT(exact, 1e-5);
+  // What rounding of the logits moves it by: a few 1e-7 a position that cancel in the mean of 64.
+  EXPECT_NEAR(kl(torch::kFloat32), exact, 5e-8);
 }
 
 TEST(ReferenceLogits, WhatIsNotFiniteShows) {

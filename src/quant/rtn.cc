@@ -1,6 +1,4 @@
 // Rounding to nearest: every weight by itself to the grid of its row or group of inputs.
-#include <vector>
-
 #include "quant/code_quantizer.h"
 
 namespace onebit::quant {
@@ -28,9 +26,7 @@ class RtnQuantizer final : public CodeQuantizer {
   arch::CodeValues quantize(const MatrixTask& task) override {
     return code_groups(
         task, group_size_, !grid_.symmetric, pool_,
-        [&](std::span<const float> w) {
-          return fit_grid(std::vector<double>(w.begin(), w.end()), grid_);
-        },
+        [&](std::span<const float> w) { return fit_grid(w, grid_); },
         [&](float w, const Grid& grid) { return encode(w, grid, grid_); });
   }
 

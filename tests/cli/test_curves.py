@@ -47,7 +47,9 @@ class Curves(CliTest):
         self.fails("curves", one, "-o", self.dir / "c.pdf", says=["c.pdf", ".svg or .png"])
         self.fails("curves", self.dir / "none", "-o", self.dir / "c.svg", says=["none/metrics.jsonl"])
         self.fails("curves", self.run_folder("empty", rows=[]), "-o", self.dir / "c.svg", says="nothing to draw")
-        self.fails("curves", one, "-o", self.dir / "c.svg", "--show", "speed", expect=2, says="speed")
+        self.fails("curves", one, "-o", self.dir / "c.svg", "--show", "speed", expect=2,
+                   says=["--show: found 'speed', expected one of", "kl"])
+        self.onebit("curves", "--show", "kl", one, "-o", one / "c.svg")  # an input, no second word of --show
         self.fails("curves", one, "-o", self.dir / "c.svg", env={"PATH": str(self.dir)},
                    says=["gnuplot", "gnuplot-nox"])
         self.assertEqual(self.files(), ["empty", "one"])

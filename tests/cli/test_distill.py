@@ -43,7 +43,8 @@ class Distill(CliTest):
         self.assertEqual(said["tokens"], 4 * 2 * 32)
         self.assertLess(said["end"]["kl"], said["start"]["kl"])
         self.assertEqual(sorted(p.name for p in self.run_dir.iterdir()),
-                         ["data", "events.out.tfevents.onebit", "metrics.jsonl", "model.gguf", "recipe.json", "state.safetensors"])
+                         ["data", "events.out.tfevents.onebit", "metrics.jsonl", "model.gguf", "pack.json",
+                          "recipe.json", "state.safetensors"])
         rows = self.metrics()
         self.assertEqual([r["step"] for r in rows if "loss" in r], [1, 2, 3, 4])
         self.assertEqual([r["block"] for r in rows if "block" in r], [0, 1])
@@ -204,6 +205,21 @@ class Distill(CliTest):
                           "--log-level", "error", expect=1).err
         self.assertIn("clip = 1.0, found 2.0 now", err)
 
+    def test_resume_keeps_the_types_of_the_model(self):
+        self.distill("--embed", "f16", "--scales", "f32", "--head", "f16")
+        model = self.run_dir / "model.gguf"
+        begun = model.stat().st_size
+        (self.run_dir / "model.gguf.tmp-999999999").write_text("of a process that was killed")
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+        self.assertEqual(model.stat().st_size, begun)
+        self.assertFalse((self.run_dir / "model.gguf.tmp-999999999").exists())
+        for _ in range(2):
+            self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--embed", "f32")
+            self.assertGreater(model.stat().st_size, begun)
+        (self.run_dir / "pack.json").write_text('{"embed": "f8", "head": "f16", "scales": "f32"}')
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--log-level", "error",
+                   says=["pack.json: embed: found 'f8', expected one of f32, f16"])
+
     def test_bfloat16_stays_close(self):
         """The type that CPUs with matrix tiles train in: the same losses but for its rounding."""
         losses = {}
@@ -319,6 +335,12 @@ class Distill(CliTest):
         fails(tiny(), says=["--data", "--steps"], expect=2)
         self.assertFalse(self.run_dir.exists())
         fails(tiny(), "--data", self.data, *quick(length=129), says=["129", "at most 128", "context"])
+        fails(tiny(), "--data", self.data, *quick(steps=0, block_steps=0), says="found 0 for both", expect=2)
+        self.assertFalse((self.run_dir / "data").exists())
+        fails(tiny(), "--data", "", *quick(), says="--data: found an empty word", expect=2)
+        fails(tiny(), "--data", self.data, "--eval-file", self.data, *quick(held_out=0.1), says="--held-out", expect=2)
+        fails(tiny(), "--data", self.data, "--start", tiny(), "--init", "svd", *quick(), says="--init", expect=2)
+        fails(tiny(), "--data", self.data, *quick(), "--adam-beta2", "1", says="from 0 to 0.99999", expect=2)
         fails(tiny(), "--data", self.data, *quick(), "--hidden-last", says="--beta", expect=2)
         fails(tiny(), "--data", self.data, *quick(), "--epochs", "0", says="--epochs", expect=2)
         fails(tiny(), "--data", self.data, *quick(steps=2**40, batch=2**20), says="tokens in all")

@@ -148,6 +148,9 @@ class Processes(CliTest):
         # Nobody answers.
         self.fails(*self.words("--steps", "1", "--timeout", "1"), env={**place, "MASTER_PORT": str(free_port())},
                    says=["process 1 of 2", "meeting"])
+        # A container's environment may know the size alone.
+        self.onebit(*self.words("--steps", "1"), env={"WORLD_SIZE": "1"})
+        self.folder = self.dir / "another"
         # A batch script of Slurm is one process, whatever its allocation.
         self.onebit(*self.words("--steps", "1"), env={"SLURM_PROCID": "0", "SLURM_NTASKS": "4"})
 

@@ -5,6 +5,8 @@ log-likelihood -n ln V, and of choices of one length the first wins.
 """
 import json
 import math
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -106,8 +108,6 @@ class Results(EvalTest):
         self.rows("mmlu.test.jsonl", mmlu_rows(subjects, 4))
         self.rows("mmlu.dev.jsonl", mmlu_rows(subjects, 5))
         self.broken("--tasks", "mmlu_stem", says="found no row of subject \"abstract_algebra\"")
-        every = json.loads(self.onebit("eval", "--tasks", "list", "--json").out or "{}")
-        self.assertEqual(every, {})  # a list is text
         names = [line.split()[0] for line in self.onebit("eval", "--tasks", "list").lines]
         stem = [name.removeprefix("mmlu_") for name in names if name.startswith("mmlu_")]
         self.assertEqual(len(stem), 57 + 4)
@@ -343,6 +343,31 @@ class Failures(EvalTest):
         self.rows("piqa.validation.jsonl", piqa_rows(1))
         self.broken("--tasks", "piqa", "-o", self.dir / "absent" / "r.json", says="cannot create")
         self.broken("--tasks", "piqa", "-o", tiny() / "config.json", says="a file of the model itself")
+        self.broken("--tasks", "piqa", "-o", self.data, says=["cannot create", "found a folder"])
+        (self.dir / "r.samples.jsonl").mkdir()
+        self.broken("--tasks", "piqa", "-o", self.dir / "r.json", says=["r.samples.jsonl", "found a folder"])
+        self.assertEqual(self.files(), ["data", "r.samples.jsonl"])
+
+    def test_a_set_is_not_overwritten(self):
+        path = self.rows("piqa.validation.jsonl", piqa_rows(1))
+        before = path.read_bytes()
+        self.broken("--tasks", "piqa", "-o", path, says="found another file of this command")
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_names_that_are_no_utf8(self):
+        self.rows("piqa.validation.jsonl", piqa_rows(1))
+        model = self.dir / os.fsdecode(b"m\xe9")
+        shutil.copytree(tiny(), model)
+        self.eval("--tasks", "piqa", "-o", self.dir / "r.json", model=model)
+        self.assertEqual(list(json.loads((self.dir / "r.json").read_text())["results"]), ["piqa"])
+
+    def test_restart_alone(self):
+        self.fails("eval", tiny(), "--tasks", "piqa", "--data", self.data, "--restart", expect=2, says="expected -o FILE")
+
+    def test_the_list_is_json_too(self):
+        listed = self.onebit("eval", "--tasks", "list", "--json").json()
+        self.assertIn("piqa", [task["task"] for task in listed["tasks"]])
+        self.assertIn("mmlu", [group["group"] for group in listed["groups"]])
 
     def test_missing_model(self):
         self.rows("piqa.validation.jsonl", piqa_rows(1))

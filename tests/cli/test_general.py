@@ -71,7 +71,8 @@ class WrongUsage(CliTest):
                 ("--temp", "-1", "from 0 to 100"), ("--n-predict", "many", "at least -1"),
                 ("--n-predict", "3x", "at least -1"), ("--ctx-size", "-5", "at least 0"),
                 ("--threads", "2000", "a whole number from 0 to 1024"),
-                ("--seed", "99999999999999999999", "at least -1")):
+                ("--seed", "99999999999999999999", "from -1 to 9223372036854775807"),
+                ("--ctx-size", "1099511627777", "from 0 to 1099511627776")):
             self.fails("run", "m.gguf", "-p", "x", flag, word, expect=2,
                        says=[f"{flag}: found '{word}'", expected])
 
@@ -88,6 +89,8 @@ class WrongUsage(CliTest):
         for flag in ("--threads", "--ctx-size", "--seed"):
             self.assertIn(f"{flag}: this command has no use for it", err)
         self.fails("info", tiny(), "--device", "cuda", says=["--device", "expected cpu"])
+        self.fails("info", tiny(), "-t", "x", expect=2, says="error: --threads: found 'x'")
+        self.assertNotIn("--threads", self.onebit("info", "--help").out)
 
     def test_empty_names(self):
         self.fails("info", "", expect=2, says=["MODEL", "empty"])

@@ -1,5 +1,6 @@
 """`onebit quantize --method …`: what the other methods write runs, weighs what it says and is what Python
 reads; and what is wrong with their options is said in one line."""
+import json
 import signal
 import subprocess
 import time
@@ -47,7 +48,7 @@ class Methods(CliTest):
 
     def test_files_run_and_weigh_what_is_said(self):
         full = self.perplexity(STORIES)
-        found = {}
+        found, other_engine = {}, {}
         for words in METHODS:
             with self.subTest(method=words):
                 out, said = self.quantize(words)
@@ -57,8 +58,10 @@ class Methods(CliTest):
                                  said["totals"]["bits_per_weight"])
                 self.assertEqual(info["file_bytes"], said["totals"]["file_bytes"])
                 found[words] = self.perplexity(out)
-                if words.startswith("arb"):  # products of scales are decoded by code of the runtime's own
-                    self.assertAlmostEqual(found[words] / self.perplexity(out, "--engine", "torch"), 1, delta=1e-3)
+                kind = words.split()[0] + " --act-bits" * ("--act-bits" in words)
+                if kind not in other_engine or words.startswith("arb"):  # its products are decoded otherwise
+                    other_engine[kind] = self.perplexity(out, "--engine", "torch")
+                    self.assertAlmostEqual(found[words] / other_engine[kind], 1, delta=1e-3)
         for words in ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn --bits 8"):
             self.assertAlmostEqual(found[words] / full, 1, delta=0.01, msg=words)
         self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
@@ -74,7 +77,7 @@ class Methods(CliTest):
     def test_blocks_that_are_done_are_not_calibrated_again(self):
         """A run that is stopped leaves its blocks, from which the same command makes the same file."""
         for words in ("gptq --bits 3 --override blk.*.attn_q=lowrank:4 --override *.ffn_up=arb", OMNIQUANT + " --let",
-                      "lowrank --bits 4"):
+                      "lowrank --bits 4", "lowrank --bits 4 --override *.attn_q=rtn"):
             with self.subTest(words):
                 out = self.dir / "out.gguf"
                 command = [ONEBIT, "quantize", STORIES, "-o", out, "--method", *words.split(),
@@ -152,6 +155,7 @@ class Methods(CliTest):
                                "--json").json()
             self.assertLessEqual(out.stat().st_size, budget)
             self.assertEqual(said["totals"]["file_bytes"], out.stat().st_size)
+            self.assertEqual((said["bits"], said["sensitivity"]), (None, str(costs)))
             found = self.onebit("perplexity", out, "-f", self.text, "-c", "64", "--kl-teacher", STORIES, "--json").json()
             self.assertLess(found["kl_mean"], last)
             last = found["kl_mean"]
@@ -180,6 +184,20 @@ class Methods(CliTest):
         self.assertGreater(bits["blk.1.attn_q"], 5)
         packed = self.onebit("info", out, "--json").json()["packed"]
         self.assertEqual((packed["form"], packed["group_size"]), ("free", 0))
+        # Where no other method has any, they would be of the 1-bit matrices.
+        self.fails("quantize", STORIES, "-o", out, "--group-size", "16", "--override", "blk.0.*=f16",
+                   says=["foldable", "form paper or free"])
+        costs = self.dir / "costs.json"
+        self.onebit("sensitivity", STORIES, "-f", self.text, "-c", "64", "--method", "onebit,rtn:4", "--group-size",
+                    "24", "-o", costs)
+        self.assertEqual([(s["method"], s["group_size"]) for s in json.loads(costs.read_text())["settings"]],
+                         [("onebit", 0), ("rtn", 24)])
+        calib = ("--calib", self.text, "--samples", "4", "--length", "64")
+        sizes = set()
+        for size in ("0", "16"):
+            self.onebit("quantize", STORIES, "-o", out, "--budget", "150000", "--group-size", size, *calib)
+            sizes.add(out.read_bytes())
+        self.assertEqual(len(sizes), 2)
 
     def test_a_budget_keeps_the_form_that_was_measured(self):
         costs = self.dir / "costs.json"
@@ -255,6 +273,9 @@ class Methods(CliTest):
         for flag in ("--lwc-rate", "--let-rate"):
             for rate in ("0", "-0.1", "nan"):
                 wrong(f"omniquant {flag}={rate}", flag, f"'{rate}'", "expected a number from", expect=2)
+            wrong(f"omniquant {flag.replace('lwc-rate', 'let-alpha')}=0.1", "found without --let", expect=2)
+        wrong("gptq --static-groups", "--static-groups: found without --group-size", expect=2)
+        wrong(f"rtn --restart --budget 200000 --calib {self.text}", "--restart: found with method rtn", expect=2)
         wrong("omniquant --epochs 0", "--epochs", "'0'", "from 1 to", expect=2)
         calibration = f"--calib {self.text} --samples 2 --length 64"
         wrong(f"omniquant {calibration} --override *.ffn_down=rtn", "--override", "omniquant", "expected it alone")

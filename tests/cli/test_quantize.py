@@ -303,6 +303,7 @@ class Output(CliTest):
                 child.stdout.readline()  # the head of the table
                 child.stdout.readline()  # the first of 210 matrices
                 child.send_signal(wanted)
+                child.send_signal(wanted)  # as `timeout` does: to the program, then to its group
                 _, err = child.communicate(timeout=120)
             self.assertEqual(child.returncode, 130)
             self.assertRegex(err.decode(), r"\Aonebit: error: interrupted after \d+ of \d+ tensors; "

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -317,6 +318,17 @@ class Files(Sensitivity):
         self.assertEqual(png.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
         # Weights that are zero stay so: no divergence at all has no place on a logarithmic scale.
         self.onebit(*self.command("--heatmap", png, model=tiny("zero", zero=True)))
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "absent: gnuplot")
+    def test_closed_pipe_does_not_lose_the_files(self):
+        svg, out = self.dir / "map.svg", self.dir / "out.json"
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            self.onebit(*self.command("--heatmap", svg, "-o", out), stdout=writer)
+        finally:
+            os.close(writer)
+        self.assertEqual(self.files(), ["map.svg", "out.json", "text.txt"])
 
     def test_heat_map_that_cannot_be(self):
         self.fails(*self.command("--heatmap", self.dir / "map.pdf"), says=["map.pdf", ".svg or .png"])

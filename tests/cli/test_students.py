@@ -3,7 +3,7 @@ what cannot be is said in one line."""
 import json
 import unittest
 
-from harness import TOOLKIT, CliTest, needs, tiny
+from harness import TOOLKIT, CliTest, needs, packed, tiny
 
 METHODS = ("llm-qat --lr 3e-5", "llm-qat --bits 2 --act-bits 16 --kv-bits 16 --lr 1e-3", "bitnet --lr 1e-3",
            "bitnet158 --alpha 0 --lr 1e-3", "lowrank --bits 2 --lr 1e-3")
@@ -124,6 +124,13 @@ class Students(CliTest):
         self.fails(*train, *text, "--tokenizer", tiny(), "--length", "1024", says="1024")
         self.fails(*train, "--data", self.dir / "none.txt", "--tokenizer", tiny(), "--length", "32", says="none.txt")
         self.fails(*train, "--resume", says="no state.safetensors")
+        self.run_dir.mkdir(exist_ok=True)
+        for name in ("start.gguf", "model.gguf"):
+            tokenizer = self.run_dir / name
+            tokenizer.write_bytes(packed(tiny()).read_bytes())
+            self.fails(*train, *text, "--tokenizer", tokenizer, says=[name, "found a file of the model itself"])
+            self.assertEqual(tokenizer.read_bytes(), packed(tiny()).read_bytes())
+            tokenizer.unlink()
         self.fails(*train, "--resume", "--dim", "64", expect=2, says="--dim: found with --resume")
         self.assertFalse((self.run_dir / "start.gguf").exists())
 

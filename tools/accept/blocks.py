@@ -21,7 +21,11 @@ import figures  # noqa: E402
 FOLDER = figures.ROOT / "build/accept/blocks"
 SAMPLES, LENGTH = 128, 2048
 GIB, BOUND = 2**30, 6
+UNCALIBRATED = ("bf16", "int8", "onebit", "rtn")
 METHODS = {
+    "bf16": ("bf16",),
+    "int8": ("int8",),
+    "onebit": ("onebit",),
     "rtn": ("rtn", "--bits", "4"),
     "gptq": ("gptq", "--bits", "4"),
     "lowrank": ("lowrank", "--bits", "1"),
@@ -62,7 +66,7 @@ def measure(name, model, text):
     begun = FOLDER / f"{name}.seconds"  # of runs that were broken off
     if facts.exists():
         return json.loads(facts.read_text())
-    calib = () if name == "rtn" else ("--calib", text, "--samples", SAMPLES, "--length", LENGTH)
+    calib = () if name in UNCALIBRATED else ("--calib", text, "--samples", SAMPLES, "--length", LENGTH)
     command = [figures.ONEBIT, "quantize", model, "-o", out, "--method", *METHODS[name], *calib]
     before = json.loads(begun.read_text()) if begun.exists() else {"seconds": 0, "peak": 0}
     begin, peak = time.monotonic(), before["peak"]

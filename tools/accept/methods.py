@@ -11,8 +11,9 @@ import json
 import pathlib
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).parent))
+sys.path.extend(map(str, pathlib.Path(__file__).parents[:2]))
 import figures  # noqa: E402
+import rivals  # noqa: E402
 
 PERCENT = 0.1
 INT8_PERCENT = 0.5
@@ -24,13 +25,19 @@ ORDERS = (("gptq-3-bits", "rtn-3-bits"), ("gptq-4-bits", "rtn-4-bits"), ("omniqu
 
 
 def check_engines(report, name, text, flags):
-    for model in sorted((RIVALS / name).glob("*/model.gguf")):
+    settings = rivals.SETTINGS[name]
+    for row in (*settings["quantised"], *settings["trained"]):
+        model = RIVALS / name / rivals.folder_name(row) / "model.gguf"
+        if not model.exists():
+            report.check(f"{name}, {row}: runtime from libtorch", "not made", f"tools/rivals.py {name}", False)
+            continue
+
         def perplexity(*engine, model=model):
             return figures.run_json("perplexity", model, "-f", text, *flags, *engine)["ppl"]
 
         torch = perplexity("--engine", "torch")
         percent = 100 * (perplexity("--activations", "f32") / torch - 1)
-        report.check(f"{name}, {model.parent.name}: runtime from libtorch", f"{percent:+.4f} %",
+        report.check(f"{name}, {row}: runtime from libtorch", f"{percent:+.4f} %",
                      f"within {PERCENT} %", abs(percent) <= PERCENT)
 
 
