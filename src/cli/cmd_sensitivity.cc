@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
-#include <fnmatch.h>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -22,6 +21,7 @@
 #include "cli/sensitivity_report.h"
 #include "eval/perplexity.h"
 #include "eval/windows.h"
+#include "quant/matrix_names.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {
@@ -224,32 +224,20 @@ class SensitivityCommand final : public Command {
   }
 
   /// The matrices that the command line names.
-  std::set<arch::TensorId> chosen(const arch::ModelConfig& config) const {
+  std::set<arch::TensorId> chosen(const arch::Checkpoint& source) const {
+    const std::vector<std::string> all = {"*"};
     std::set<arch::TensorId> ids;
-    std::vector<bool> used(patterns_.size(), false);
-    for (const arch::TensorId& id : arch::tensor_ids(config)) {
-      const arch::TensorSpec& spec = *arch::find_tensor(*config.arch, id.role);
-      if (!spec.linear) continue;
-      bool wanted = patterns_.empty();
-      for (std::size_t i = 0; i < patterns_.size(); ++i) {
-        const std::string name = arch::gguf_name(spec, id.layer);
-        if (::fnmatch(patterns_[i].c_str(), name.c_str(), 0) != 0) continue;
-        used[i] = wanted = true;
-      }
-      if (wanted) ids.insert(id);
+    for (const auto& [id, index] :
+         quant::match_matrices(source, patterns_.empty() ? all : patterns_, "--matrices")) {
+      ids.insert(id);
     }
-    const auto idle = std::find(used.begin(), used.end(), false);
-    if (idle == used.end()) return ids;
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("--matrices: found no matrix of {} named '{}', expected one such as "
-                            "blk.0.attn_q",
-                            source_, patterns_[static_cast<std::size_t>(idle - used.begin())]));
+    return ids;
   }
 
   quant::SensitivityBaseline measure(Context& context, const arch::Checkpoint& source,
                                      const std::vector<text::TokenId>& tokens,
                                      SensitivityReport& report, std::optional<PartFile>& part) {
-    const std::set<arch::TensorId> ids = chosen(source.config());
+    const std::set<arch::TensorId> ids = chosen(source);
     std::set<std::pair<arch::TensorId, std::size_t>> done;
     if (part) take_kept(*part, ids, report, done);
     quant::SensitivityOptions options;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -20,7 +21,7 @@ constexpr std::string_view kAutoType = "auto";
 constexpr std::string_view kOfTeacher[] = {
     "block_steps", "block_segments", "block_batch", "block_lr",    "block_scale_rate",
     "alpha",       "logit_scale",    "logit_term",  "temperature", "logit_reduction",
-    "beta",        "gamma",          "hidden_last"};
+    "beta",        "gamma",          "hidden_last", "override"};
 /// … and of methods that begin with a trained model.
 constexpr std::string_view kOfTrained[] = {
     "bits",  "act_bits", "kv_bits",      "form",          "group_size", "init",
@@ -76,6 +77,16 @@ void RecipeFlags::define(CLI::App& app, bool from_scratch) {
           app, flag.c_str(), [this, name](const std::string& word) { given_[name] = word; }, about,
           words_of<T>(from_scratch))
           ->default_str(std::string(word_of(value)));
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      app.add_option_function<std::vector<std::string>>(
+             flag,
+             [this, name](const std::vector<std::string>& words) {
+               given_[name] = fmt::format("{}", fmt::join(words, ","));
+             },
+             setting.about)
+          ->allow_extra_args(false)
+          ->check(not_empty("a pattern"))
+          ->type_name("PATTERN=METHOD[:BITS]");
     } else if constexpr (std::is_same_v<T, bool>) {
       app.add_flag_callback(
           flag, [this, name] { given_[name] = true; }, about);
@@ -152,6 +163,11 @@ distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
   if (has("latent")) {
     const bool sign = given_["latent"] == word_of(nn::LatentStart::kSign);
     recipe.latent_scale = sign ? nn::kLatentScale : 1.0;
+  }
+  if (has("group_size") && given_["group_size"] > 0 && has("override")) {
+    throw UsageError(
+        "--group-size: found with --override, expected one of them: matrices that "
+        "share scales, as those with groups do, leave out none");
   }
   // Only this form has groups of inputs.
   if (has("group_size") && given_["group_size"] > 0) recipe.form = arch::Form::kFoldable;

@@ -59,11 +59,25 @@ double fit_once(nn::DecoderModel& student, std::int64_t layer, const Tensor& inp
   return group.sum({sum})[0] / static_cast<double>(tail * group.size());
 }
 
-/// The same, from the block's start and with half the rate each time that it goes wrong.
+/// The mean loss of a block in which nothing is trained.
+double loss_of(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
+               const Tensor& target, ProcessGroup& group) {
+  const torch::NoGradGuard no_grad;
+  double sum = 0;
+  for (std::int64_t i = 0; i < input.size(0); ++i) {
+    sum +=
+        relative_error(student.forward_block(layer, input.narrow(0, i, 1)), target.narrow(0, i, 1))
+            .item<double>();
+  }
+  return group.sum({sum / static_cast<double>(input.size(0))})[0] / group.size();
+}
+
+/// fit_once(), from the block's start and with half the rate each time that it goes wrong.
 double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& input,
                  const Tensor& target, const BlockStageOptions& options, const AdamOptions& adam,
                  ProcessGroup& group, BlockStore& store) {
   const std::vector<nn::Parameter> parameters = student.block_parameters(layer);
+  if (parameters.empty()) return loss_of(student, layer, input, target, group);
   std::vector<Tensor> start;
   for (const nn::Parameter& p : parameters) start.push_back(p.value.detach().clone());
   double rate_scale = 1;

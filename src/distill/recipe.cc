@@ -92,7 +92,10 @@ Recipe recipe_from_json(const nlohmann::ordered_json& object) {
     const char* key = setting.name;
     const auto found = object.find(key);
     if (found == object.end()) fail(key, "none");
-    if constexpr (std::is_enum_v<T>) {
+    if constexpr (std::is_same_v<T, std::string>) {
+      if (!found->is_string()) fail(key, found->dump());
+      value = found->template get<std::string>();
+    } else if constexpr (std::is_enum_v<T>) {
       const auto named = found->is_string()
                              ? value_of<T>(found->template get_ref<const std::string&>())
                              : std::nullopt;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 #include <torch/types.h>
 
@@ -27,6 +28,9 @@ struct Recipe {
   std::int64_t bits = 4;      ///< kLlmQat: of weights; kLowRank: whose bytes the factors take
   std::int64_t act_bits = 8;  ///< kLlmQat: of matrices' inputs; 16: exact
   std::int64_t kv_bits = 4;   ///< kLlmQat: of keys and values; 16: exact
+
+  /// "PATTERN=METHOD[:BITS],…": matrices that are not trained (kept_matrices.h)
+  std::string kept;
 
   // The student's start.
   arch::Form form;

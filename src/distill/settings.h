@@ -22,7 +22,8 @@ inline constexpr double kLargeWeight = 1e6;
 inline constexpr double kLargestDecay = 0.99999;
 
 /// Calls visit(setting, member) for every member of a Recipe (const or not), in the order in which
-/// people read them: doubles, integers, bools and enumerations with words.
+/// people read them: doubles, integers, bools, enumerations with words, and lists as strings with
+/// commas.
 template <class R, class Visit>
 void for_each_setting(R& r, Visit&& visit) {
   const auto number = [&](const char* name, auto& member, double low, double high,
@@ -37,6 +38,9 @@ void for_each_setting(R& r, Visit&& visit) {
          "llm-qat: of weights, 2 to 8; lowrank: factors as large as such weights");
   number("act_bits", r.act_bits, 2, 16, "llm-qat: of matrices' inputs, 2 to 8 or 16");
   number("kv_bits", r.kv_bits, 2, 16, "llm-qat: of keys and values, 2 to 8 or 16");
+  word("override", r.kept,
+       "matrices that are not trained but as f16, bf16, int8 or rtn has them, by patterns of names "
+       "(repeatable; the first match wins)");
   word("form", r.form,
        "1-bit layers with the paper's LayerNorm on their output; without it and each with input "
        "scales of its own; or with such as fold into the tensors before");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "distill/kept_matrices.h"
 #include "distill/student_method.h"
 #include "formats/dequantize.h"
 #include "nn/activations.h"
@@ -21,6 +22,15 @@ void train_others(const Recipe& recipe, nn::DecoderModel& student) {
   if (recipe.train_norms) student.train_norms();
   student.set_attention_hooks(nn::attention_hooks(activation_rule(recipe)));
   if (recipe.train_ends && student.frozen().output_norm.defined()) student.train_ends();
+}
+
+/// Null for a matrix that is trained.
+nn::LinearFactory layers_of(const KeptMatrices& kept, torch::Device device) {
+  return [&kept, device](const arch::TensorSpec& spec,
+                         std::int64_t layer) -> std::unique_ptr<nn::Linear> {
+    const arch::TensorId id{spec.role, layer};
+    return kept.has(id) ? kept.layer(id, device) : nullptr;
+  };
 }
 
 torch::Tensor tensor_of(const std::vector<float>& values) {
@@ -96,6 +106,8 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const StartProgress& progress,
                                                 nn::LayerRange range) {
   const torch::Device device = frozen.embedding.device();
+  const KeptMatrices kept(recipe, teacher);
+  const nn::LinearFactory kept_layer = layers_of(kept, device);
   std::unique_ptr<nn::DecoderModel> student;
   if (recipe.method == StudentMethod::kOneBit) {
     LayerStarts starts(teacher, recipe, device, pool);
@@ -109,12 +121,13 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
           start.latent = nn::latent_start(w.to(device), level, recipe.latent, recipe.latent_scale);
           return start;
         },
-        range);
+        range, kept_layer);
   } else {
     student = std::make_unique<nn::DecoderModel>(
         teacher.config(), frozen, recipe.compute,
         [&](const arch::TensorSpec& spec, std::int64_t layer) {
           if (progress) progress(spec, layer);
+          if (auto own = kept_layer(spec, layer)) return own;
           return start_layer(recipe, teacher.config().norm_eps,
                              nn::read_dense(teacher, spec.role, layer).to(device));
         },
@@ -242,6 +255,8 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
                                                  const nn::FrozenWeights& frozen,
                                                  const Recipe& recipe, nn::LayerRange range) {
   const torch::Device device = frozen.embedding.device();
+  const KeptMatrices kept(recipe, teacher);
+  const nn::LinearFactory kept_layer = layers_of(kept, device);
   std::unique_ptr<nn::DecoderModel> student;
   if (recipe.method == StudentMethod::kOneBit) {
     PackedStarts starts(teacher, packed, recipe, device);
@@ -250,11 +265,12 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
         [&](const arch::TensorSpec& spec, std::int64_t layer, const torch::Tensor&) {
           return starts.of(spec.role, layer);
         },
-        range);
+        range, kept_layer);
   } else {
     student = std::make_unique<nn::DecoderModel>(
         teacher.config(), frozen, recipe.compute,
         [&](const arch::TensorSpec& spec, std::int64_t layer) {
+          if (auto own = kept_layer(spec, layer)) return own;
           return packed_layer(recipe, packed, spec.role, layer, device);
         },
         range);

@@ -1,6 +1,7 @@
 #include "distill/student_method.h"
 
 #include "base/check.h"
+#include "distill/kept_matrices.h"
 #include "formats/dequantize.h"
 #include "nn/low_rank_linear.h"
 #include "quant/low_rank_solver.h"
@@ -104,14 +105,17 @@ void set_storage(const Recipe& recipe, const arch::Checkpoint& teacher,
                  arch::PackOptions& options) {
   const bool is_ours = recipe.method == StudentMethod::kOneBit;
   // BitNet's sign matrices have no scales of inputs: what a file calls foldable.
-  options.provenance = arch::provenance_of(teacher, std::string(word_of(recipe.method)),
+  const KeptMatrices kept(recipe, teacher);
+  options.provenance = arch::provenance_of(teacher, kept.method_names(),
                                            is_ours ? recipe.form : arch::Form::kFoldable,
                                            is_ours ? recipe.group_size : 0);
   options.provenance.activations = activation_rule(recipe);
   const arch::ModelConfig& config = teacher.config();
   for (const arch::TensorId& id : arch::tensor_ids(config)) {
     const arch::TensorSpec& spec = *arch::find_tensor(*config.arch, id.role);
-    if (spec.linear) options.set(id, storage_of(recipe, arch::shape_of(config, spec)));
+    if (!spec.linear) continue;
+    const formats::Shape shape = arch::shape_of(config, spec);
+    options.set(id, kept.has(id) ? kept.storage(id, shape) : storage_of(recipe, shape));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "distill/kept_matrices.h"
 #include "distill/run_parts.h"
 #include "distill/student_method.h"
 #include "nn/load.h"
@@ -282,6 +283,7 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
                             "model's context",
                             teacher.path().string(), recipe.length, teacher.config().context));
   }
+  static_cast<void>(KeptMatrices(recipe, teacher));  // what it cannot keep it throws for
 }
 
 namespace {
@@ -313,9 +315,10 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   };
   if (!start.provenance()) fail("found a full-precision model, expected a packed student");
   const arch::Provenance& packed = *start.provenance();
-  if (packed.method != word_of(recipe.method)) {
-    fail(fmt::format("found a student of method {}, expected one of {}", packed.method,
-                     word_of(recipe.method)));
+  const std::string methods = KeptMatrices(recipe, teacher).method_names();
+  if (packed.method != methods) {
+    fail(fmt::format("found a student of method {}, expected one of {} (--method, --override)",
+                     packed.method, methods));
   }
   if (recipe.method != StudentMethod::kOneBit) {
     if (recipe.method != StudentMethod::kLowRank) {

@@ -152,12 +152,13 @@ std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
                                            const FrozenWeights& frozen, torch::ScalarType compute,
                                            OneBitOptions options, const StartOf& start,
-                                           LayerRange range) {
+                                           LayerRange range, const LinearFactory& others) {
   const torch::ScalarType type = master_type(compute);
   const torch::Device device = frozen.embedding.device();
   return std::make_unique<DecoderModel>(
       source.config(), frozen, compute,
-      [&](const arch::TensorSpec& spec, std::int64_t layer) {
+      [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
+        if (auto other = others ? others(spec, layer) : nullptr) return other;
         OneBitStart begin = start(spec, layer, read_dense(source, spec.role, layer));
         // A g that is of this type and here already stays the same tensor, for layers that share
         // it.

@@ -71,14 +71,15 @@ using StartOf = std::function<OneBitStart(const arch::TensorSpec& spec, std::int
                                           const torch::Tensor& w)>;
 
 /// A student of a full-precision model, or of the blocks of `range`. `frozen` is shared with the
-/// teacher and says where the tensors are. Masters are f32, or f64 when compute is.
+/// teacher and says where the tensors are. Masters are f32, or f64 when compute is. `others` gives
+/// the layers that are not 1-bit, and null for those that are.
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
                                            const FrozenWeights& frozen, torch::ScalarType compute,
                                            OneBitOptions options, const StartOf& start);
 std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
                                            const FrozenWeights& frozen, torch::ScalarType compute,
                                            OneBitOptions options, const StartOf& start,
-                                           LayerRange range);
+                                           LayerRange range, const LinearFactory& others = {});
 
 /// The student that a packed file holds: latent = latent_scale · S, g and h as stored, the form
 /// from the file. Throws Error{kInvalidArgument} when the file is not packed.

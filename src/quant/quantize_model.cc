@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <fnmatch.h>
 #include <map>
 #include <vector>
 
 #include "base/check.h"
 #include "quant/block_parts.h"
 #include "quant/calibration.h"
+#include "quant/matrix_names.h"
 
 namespace onebit::quant {
 namespace {
@@ -29,25 +29,16 @@ class Assignment {
  public:
   Assignment(const arch::Checkpoint& source, const QuantizeOptions& options, ThreadPool& pool) {
     add(source, {"", options.method, options.method_options}, options, pool);
-    std::vector<bool> used(options.overrides.size(), false);
-    for (const Override& o : options.overrides) add(source, o, options, pool);
-    for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
-      const arch::TensorSpec& spec = *arch::find_tensor(*source.config().arch, id.role);
-      if (!spec.linear) continue;
-      const std::string name = arch::gguf_name(spec, id.layer);
-      for (std::size_t i = 0; i < options.overrides.size(); ++i) {
-        if (::fnmatch(options.overrides[i].pattern.c_str(), name.c_str(), 0) != 0) continue;
-        used[i] = true;
-        matrices_.try_emplace(id, i + 1);  // the first that matches
-      }
-      matrices_.try_emplace(id, 0);
+    std::vector<std::string> patterns;
+    for (const Override& o : options.overrides) {
+      add(source, o, options, pool);
+      patterns.push_back(o.pattern);
     }
-    for (std::size_t i = 0; i < used.size(); ++i) {
-      if (used[i]) continue;
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("--override: found no matrix of {} named '{}', expected one such as "
-                              "blk.0.attn_q",
-                              source.path().string(), options.overrides[i].pattern));
+    for (const auto& [id, index] : match_matrices(source, patterns, "--override")) {
+      matrices_[id] = index + 1;
+    }
+    for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
+      if (arch::find_tensor(*source.config().arch, id.role)->linear) matrices_.try_emplace(id, 0);
     }
     for (const auto& [id, index] : matrices_) {
       const Method& method = *choices_[index].method;

@@ -5,6 +5,11 @@ import unittest
 
 from harness import TOOLKIT, CliTest, needs, packed, tiny
 
+try:
+    import gguf
+except ImportError:
+    gguf = None
+
 METHODS = ("llm-qat --lr 3e-5", "llm-qat --bits 2 --act-bits 16 --kv-bits 16 --lr 1e-3", "bitnet --lr 1e-3",
            "bitnet158 --alpha 0 --lr 1e-3", "lowrank --bits 2 --lr 1e-3")
 QUICK = ("--length", "32", "--batch", "2", "--held-out", "0.3")
@@ -86,6 +91,57 @@ class Students(CliTest):
             with self.subTest(words):
                 self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "2",
                            "--log-level", "error", "--method", *words.split(), expect=2, says=message)
+
+    @unittest.skipUnless(gguf, "absent: Python's gguf (tools/setup.sh installs it)")
+    def test_matrices_that_are_kept(self):
+        """Hybrid: some matrices stay as a method without training has them, the others make up for it."""
+        kept = ("--override", "*.ffn_down=rtn:4", "--override", "blk.0.*=f16", "--override", "*.attn_v=int8")
+        quantized = self.dir / "kept.gguf"
+        self.onebit("quantize", tiny(), "-o", quantized, *kept)
+        whole = self.distill("onebit --steps 6 --block-steps 3 --block-segments 2", "--json").json()
+        for words in ("onebit --steps 6 --block-steps 3 --block-segments 2", "llm-qat --bits 2 --steps 6 --lr 1e-3",
+                      "bitnet158 --steps 6", "lowrank --bits 1 --steps 6"):
+            with self.subTest(method=words):
+                self.run_dir = self.dir / words.split()[0]
+                said = self.distill(words, *kept, "--json").json()
+                self.assertLess(said["end"]["kl"], said["start"]["kl"])
+                if words.startswith("onebit"):
+                    self.assertLess(said["start"]["kl"], whole["start"]["kl"])
+                    self.assertLess(said["end"]["kl"], whole["end"]["kl"])
+                self.assertEqual(said["recipe"]["override"], "*.ffn_down=rtn:4,blk.0.*=f16,*.attn_v=int8")
+                model = self.run_dir / "model.gguf"
+                info = self.onebit("info", model, "--json").json()
+                self.assertEqual(set(info["packed"]["method"].split("+")), {words.split()[0], "rtn", "f16", "int8"})
+                self.assertEqual(self.tensors(model, "blk.0.attn_q", "blk.1.ffn_down", "blk.1.attn_v"),
+                                 self.tensors(quantized, "blk.0.attn_q", "blk.1.ffn_down", "blk.1.attn_v"))
+                self.assertAlmostEqual(self.perplexity() / self.perplexity("--engine", "torch"), 1, delta=5e-3)
+                before = model.read_bytes()
+                self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+                self.assertEqual(model.read_bytes(), before)
+        # A mixture that was quantised is a start.
+        self.run_dir = self.dir / "started"
+        said = self.distill("onebit --steps 2 --block-steps 0", *kept, "--start", quantized, "--json").json()
+        self.assertLess(said["end"]["kl"], said["start"]["kl"])
+        self.run_dir = self.dir / "wrong"
+        for words, says in (("*.ffn_down", "--override: found '*.ffn_down', expected PATTERN=METHOD[:BITS]"),
+                            ("*.ffn_down=gptq", "found method gptq of matrices that are not trained, expected one of f16"),
+                            ("*.ffn_down=rtn:9", "bits of method rtn"), ("blk.7.*=f16", "no matrix of"),
+                            ("*=f16", "all matrices named")):
+            self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--override",
+                       words, says=says)
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--override",
+                   "*.attn_q=f16", "--form", "foldable", says=["--override", "foldable", "paper or free"])
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--override",
+                   "*.attn_q=f16", "--group-size", "32", expect=2, says=["--group-size", "--override"])
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--start",
+                   quantized, says=["found a student of method", "expected one of onebit", "--override"])
+        self.assertFalse(self.run_dir.exists())
+
+    @staticmethod
+    def tensors(model, *names):
+        """What stands for these matrices in a file."""
+        return {t.name: t.data.tobytes() for t in gguf.GGUFReader(model).tensors
+                if t.name.rsplit(".", 1)[0] in names}
 
     def test_from_scratch(self):
         sizes = ("--dim", "64", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--ffn", "80", "--context", "64")

@@ -1,0 +1,35 @@
+#include "quant/matrix_names.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <vector>
+
+#include "base/error.h"
+
+namespace onebit::quant {
+
+std::map<arch::TensorId, std::size_t> match_matrices(const arch::Checkpoint& model,
+                                                     std::span<const std::string> patterns,
+                                                     std::string_view flag) {
+  std::map<arch::TensorId, std::size_t> first;
+  std::vector<bool> used(patterns.size(), false);
+  for (const arch::TensorId& id : arch::tensor_ids(model.config())) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*model.config().arch, id.role);
+    if (!spec.linear) continue;
+    const std::string name = arch::gguf_name(spec, id.layer);
+    for (std::size_t i = 0; i < patterns.size(); ++i) {
+      if (::fnmatch(patterns[i].c_str(), name.c_str(), 0) != 0) continue;
+      used[i] = true;
+      first.try_emplace(id, i);
+    }
+  }
+  const auto idle = std::find(used.begin(), used.end(), false);
+  if (idle == used.end()) return first;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{}: found no matrix of {} named '{}', expected one such as blk.0.attn_q",
+                          flag, model.path().string(),
+                          patterns[static_cast<std::size_t>(idle - used.begin())]));
+}
+
+}  // namespace onebit::quant
