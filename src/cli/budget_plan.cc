@@ -154,6 +154,30 @@ Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& 
   return result;
 }
 
+HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
+                       const arch::Checkpoint& teacher, const quant::QuantizeOptions& options) {
+  HybridPlan plan;
+  for (const quant::Setting& setting : measured.settings) {
+    if (setting.method->name == "onebit") {
+      plan.form = setting.options.form;
+      continue;
+    }
+    quant::Setting plain{setting.method, {}};
+    plain.options.bits = setting.options.bits;
+    plain.options.scales = setting.options.scales;
+    if (to_json(setting) == to_json(plain)) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: found a setting {}, expected {}: matrices that are not trained "
+                            "have no others than their bits",
+                            measured.source, to_json(setting).dump(), to_json(plain).dump()));
+  }
+  for (const quant::Override& o : plan_budget(request, measured, teacher, options)) {
+    if (o.method->name == "onebit") continue;
+    plan.kept.push_back(fmt::format("{}={}:{}", o.pattern, o.method->name, o.options.bits));
+  }
+  return plan;
+}
+
 std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Measurements& measured,
                                          const arch::Checkpoint& source,
                                          const quant::QuantizeOptions& options) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -59,6 +60,19 @@ struct BudgetRequest {
 /// that the settings can give, and as quantize_model() for settings that no mixture can have.
 void require_budget(const BudgetRequest& request, const std::vector<quant::Setting>& settings,
                     const arch::Checkpoint& source, const quant::QuantizeOptions& options);
+
+/// What a budget for a run of training gives: the form of the matrices that are 1-bit, and
+/// "NAME=METHOD:BITS" for each of the others.
+struct HybridPlan {
+  std::optional<arch::Form> form;  ///< none: no 1-bit matrix was measured
+  std::vector<std::string> kept;
+};
+
+/// plan_budget() for a student whose 1-bit matrices are trained. Throws as that, and
+/// Error{kInvalidArgument} for measured settings that no run has: methods that
+/// distill::KeptMatrices does not know, groups.
+HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
+                       const arch::Checkpoint& teacher, const quant::QuantizeOptions& options);
 
 /// An override for each matrix, such that the file is no larger than the budget and the sum of the
 /// measured divergences as small as share_budget() makes it. Each matrix has its own measured

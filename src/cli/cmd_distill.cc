@@ -1,7 +1,9 @@
 // `onebit distill`: a student of a full-precision teacher, trained by knowledge distillation.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "cli/budget_plan.h"
 #include "cli/training_run.h"
 #include "distill/student_method.h"
 #include "distill/train_state.h"
@@ -27,6 +29,12 @@ class Distill final : public Command {
     define_path(
         app, "--start", start_,
         "a packed student of the same teacher to begin with, in its form; Adam begins anew");
+    define_number(app, "--budget", budget_,
+                  "bytes of model.gguf: each matrix by one of the settings of --sensitivity, that "
+                  "all together diverge the least; 1-bit ones are trained, as by --override",
+                  std::int64_t{1}, kMaxCount);
+    define_path(app, "--sensitivity", sensitivity_,
+                "the file of `onebit sensitivity -o` for --budget");
     app.footer("Defaults are those of --recipe best and --method onebit.\n");
   }
 
@@ -34,6 +42,7 @@ class Distill final : public Command {
     if (!flags_.resume && flags_.data.empty() && !flags_.settings.has("steps")) {
       throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
+    choose_by_budget();
     RunPlan plan;
     plan.teacher = teacher_;
     plan.start = start_;
@@ -45,6 +54,40 @@ class Distill final : public Command {
   }
 
  private:
+  /// The matrices that a budget leaves out of training.
+  void choose_by_budget() {
+    if (budget_ == 0 && sensitivity_.empty()) return;
+    if (budget_ == 0) throw UsageError("--sensitivity: expected --budget BYTES beside it");
+    if (sensitivity_.empty()) throw UsageError("--budget: expected --sensitivity FILE beside it");
+    if (flags_.resume) throw UsageError("--budget: found with --resume, whose matrices are chosen");
+    if (flags_.settings.has("override")) {
+      throw UsageError("--override: found --budget beside it, expected one of them");
+    }
+    const arch::Checkpoint teacher = arch::Checkpoint::open(teacher_);
+    quant::QuantizeOptions options;
+    options.method = &quant::find_method("onebit");
+    options.embedding = formats::parse_dtype(flags_.pack.embedding);
+    options.head = formats::parse_dtype(flags_.pack.head);
+    options.method_options.scales = formats::parse_dtype(flags_.pack.scales);
+    const Measurements measured =
+        read_measurements(sensitivity_, teacher, options.method_options.scales);
+    const HybridPlan plan =
+        plan_hybrid({static_cast<std::uint64_t>(budget_),
+                     std::filesystem::temp_directory_path() / "onebit-budget.gguf"},
+                    measured, teacher, options);
+    if (plan.form) {
+      const std::string form(word_of(*plan.form));
+      if (flags_.settings.has("form") && flags_.settings.text("form") != form) {
+        throw UsageError(fmt::format("--form: found {}, expected {}, which --sensitivity has",
+                                     flags_.settings.text("form"), form));
+      }
+      flags_.settings.set("form", form);
+    }
+    if (!plan.kept.empty()) {
+      flags_.settings.set("override", fmt::format("{}", fmt::join(plan.kept, ",")));
+    }
+  }
+
   /// What holds where the command line says nothing: the named recipe's, or the resumed run's.
   distill::Recipe base_recipe(torch::Device device, const std::filesystem::path& folder) const {
     const auto named = [&](StudentMethod method) {
@@ -76,6 +119,8 @@ class Distill final : public Command {
   std::string teacher_;
   std::string recipe_;
   std::string start_;
+  std::int64_t budget_ = 0;
+  std::string sensitivity_;
   RunFlags flags_;
 };
 

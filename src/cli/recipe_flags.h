@@ -3,7 +3,9 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "cli/flags.h"
 #include "distill/recipe.h"
@@ -21,6 +23,12 @@ class RecipeFlags {
 
   /// Whether the command line names a setting.
   bool has(std::string_view setting) const { return given_.contains(setting); }
+
+  /// Takes a setting as if the command line named it.
+  void set(std::string_view setting, std::string value) { given_[setting] = std::move(value); }
+
+  /// The value of a setting that it names.
+  std::string text(std::string_view setting) const { return given_.at(setting).get<std::string>(); }
 
   /// The method that it names, if any.
   std::optional<distill::StudentMethod> method() const;

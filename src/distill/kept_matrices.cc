@@ -45,7 +45,8 @@ struct Work {
 class KeptLinear final : public nn::StoredLinear {
  public:
   KeptLinear(const arch::Checkpoint& teacher, const quant::MethodChoice& choice,
-             const arch::TensorId& matrix, const arch::ActivationRule& rule, nn::Placement placement)
+             const arch::TensorId& matrix, const arch::ActivationRule& rule,
+             nn::Placement placement)
       : teacher_(teacher),
         choice_(choice),
         rule_(rule),

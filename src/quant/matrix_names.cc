@@ -26,10 +26,10 @@ std::map<arch::TensorId, std::size_t> match_matrices(const arch::Checkpoint& mod
   }
   const auto idle = std::find(used.begin(), used.end(), false);
   if (idle == used.end()) return first;
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("{}: found no matrix of {} named '{}', expected one such as blk.0.attn_q",
-                          flag, model.path().string(),
-                          patterns[static_cast<std::size_t>(idle - used.begin())]));
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("{}: found no matrix of {} named '{}', expected one such as blk.0.attn_q", flag,
+                  model.path().string(), patterns[static_cast<std::size_t>(idle - used.begin())]));
 }
 
 }  // namespace onebit::quant

@@ -137,6 +137,39 @@ class Students(CliTest):
                    quantized, says=["found a student of method", "expected one of onebit", "--override"])
         self.assertFalse(self.run_dir.exists())
 
+    def test_a_budget_keeps_what_costs_most(self):
+        """Selective: what is measured to cost most keeps more bits, the rest is trained in one."""
+        costs = self.dir / "costs.json"
+        measure = ("sensitivity", tiny(), "-f", self.text, "-c", "64")
+        self.onebit(*measure, "--method", "onebit,rtn:4,f16", "-o", costs)
+        rows = json.loads(costs.read_text())["rows"]
+        ends = []
+        for budget in (70000, 80000, 90000):
+            self.run_dir = self.dir / str(budget)
+            said = self.distill("onebit --steps 4 --block-steps 2 --block-segments 2", "--budget", budget,
+                                "--sensitivity", costs, "--json").json()
+            size = (self.run_dir / "model.gguf").stat().st_size
+            self.assertLessEqual(size, budget)
+            self.assertGreater(size, 0.8 * budget)
+            ends.append(said["end"]["kl"])
+            kept = {word.split("=")[0] for word in said["recipe"]["override"].split(",")}
+            self.assertTrue(kept <= {row["matrix"] for row in rows})
+            before = (self.run_dir / "model.gguf").read_bytes()
+            self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+            self.assertEqual((self.run_dir / "model.gguf").read_bytes(), before)
+        self.assertEqual(ends, sorted(ends, reverse=True))
+        run = ("distill", tiny(), "-o", self.dir / "no", "--data", self.data, *QUICK, "--steps", "1")
+        budget = ("--budget", "90000", "--sensitivity", costs)
+        self.fails(*run, "--budget", "90000", expect=2, says="--budget: expected --sensitivity FILE")
+        self.fails(*run, "--sensitivity", costs, expect=2, says="--sensitivity: expected --budget BYTES")
+        self.fails(*run, *budget, "--override", "*=f16", expect=2, says="--override: found --budget beside it")
+        self.fails(*run, *budget, "--form", "paper", expect=2, says=["--form: found paper, expected free"])
+        self.fails(*run, *budget, "--resume", expect=2, says="--budget: found with --resume")
+        self.fails(*run, "--budget", "5", "--sensitivity", costs, says=["--budget: found 5 bytes"])
+        self.onebit(*measure, "--method", "onebit,rtn:4", "--group-size", "16", "-o", costs)
+        self.fails(*run, *budget, says=["costs.json: found a setting", "group_size", "no others than their bits"])
+        self.assertFalse((self.dir / "no").exists())
+
     @staticmethod
     def tensors(model, *names):
         """What stands for these matrices in a file."""
