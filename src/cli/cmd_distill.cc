@@ -101,7 +101,7 @@ class Distill final : public Command {
       recipe.seed = actual_seed(flags_.seed);
       return recipe;
     }
-    const distill::Recipe saved = distill::saved_recipe(folder);
+    distill::Recipe saved = distill::saved_recipe(folder);
     if (recipe_.empty()) return saved;
     distill::Recipe recipe = named(saved.method);
     recipe.steps = saved.steps;

@@ -166,8 +166,8 @@ distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
   }
   if (has("group_size") && given_["group_size"] > 0 && has("override")) {
     throw UsageError(
-        "--group-size: found with --override, expected one of them: matrices that "
-        "share scales, as those with groups do, leave out none");
+        "--group-size: found with --override, expected one of them: groups are of the form "
+        "foldable, in which all matrices of a block share scales");
   }
   // Only this form has groups of inputs.
   if (has("group_size") && given_["group_size"] > 0) recipe.form = arch::Form::kFoldable;

@@ -79,6 +79,7 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
   const std::vector<nn::Parameter> parameters = student.block_parameters(layer);
   if (parameters.empty()) return loss_of(student, layer, input, target, group);
   std::vector<Tensor> start;
+  start.reserve(parameters.size());
   for (const nn::Parameter& p : parameters) start.push_back(p.value.detach().clone());
   double rate_scale = 1;
   for (int retry = 0;; ++retry) {
