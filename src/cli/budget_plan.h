@@ -69,8 +69,7 @@ struct HybridPlan {
 };
 
 /// plan_budget() for a student whose 1-bit matrices are trained. Throws as that, and
-/// Error{kInvalidArgument} for measured settings that no run has: methods that
-/// distill::KeptMatrices does not know, groups.
+/// Error{kInvalidArgument} for measured settings that matrices in a run cannot have, as groups.
 HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
                        const arch::Checkpoint& teacher, const quant::QuantizeOptions& options);
 

@@ -274,7 +274,7 @@ class TrainingRun {
         throw Error(ErrorCode::kCorrupt, fmt::format("{}: {}", file.string(), error.what()));
       }
     }
-    // Read by all before the first writes.
+    // Others find the same in it, whether they read before or after: their flags are these.
     group.first_does([&] {
       Json chosen;
       for (const PackFlags::Entry& entry : PackFlags::entries()) {
