@@ -22,6 +22,7 @@
 #include "eval/perplexity.h"
 #include "eval/windows.h"
 #include "quant/block_parts.h"
+#include "quant/matrix_names.h"
 #include "quant/quantize_model.h"
 
 namespace onebit::cli {
@@ -137,23 +138,22 @@ class Quantize final : public Command {
       others_group = others_group || (method.name != "onebit" && has_groups(method));
     };
     see(*options_.method);
-    std::vector<quant::MethodChoice> choices;
-    for (const std::string& word : overrides_) {
-      choices.push_back(override_choice(word));
-      see(*choices.back().method);
-    }
+    std::vector<quant::PatternChoice> choices;
     try {
+      for (const std::string& word : overrides_) {
+        choices.push_back(quant::parse_pattern_choice(word, "--override"));
+        see(*choices.back().choice.method);
+      }
       options_.method_options = method_options(*options_.method, bits_, others_group);
     } catch (const Error& error) {
       throw UsageError(error.what());
     }
-    for (std::size_t i = 0; i < choices.size(); ++i) {
-      const auto& [method, bits] = choices[i];
+    for (const auto& [pattern, choice] : choices) {
       try {
-        options_.overrides.push_back({overrides_[i].substr(0, overrides_[i].find('=')), method,
-                                      method_options(*method, bits, others_group)});
+        options_.overrides.push_back(
+            {pattern, choice.method, method_options(*choice.method, choice.bits, others_group)});
       } catch (const Error& error) {
-        throw UsageError(fmt::format("--override '{}': {}", overrides_[i], error.what()));
+        throw UsageError(fmt::format("--override '{}': {}", pattern, error.what()));
       }
     }
   }
@@ -296,19 +296,6 @@ class Quantize final : public Command {
       const std::string_view hint =
           error.code() == ErrorCode::kInvalidArgument ? " (--length gives a window's tokens)" : "";
       throw Error(error.code(), fmt::format("--calib {}: {}{}", calib_, error.what(), hint));
-    }
-  }
-
-  /// Of PATTERN=METHOD[:BITS].
-  static quant::MethodChoice override_choice(const std::string& word) {
-    const std::size_t equals = word.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw UsageError(fmt::format("--override: found '{}', expected PATTERN=METHOD[:BITS]", word));
-    }
-    try {
-      return quant::parse_method(std::string_view(word).substr(equals + 1));
-    } catch (const Error& error) {
-      throw UsageError(fmt::format("--override '{}': {}", word, error.what()));
     }
   }
 

@@ -81,10 +81,6 @@ class KeptLinear final : public nn::StoredLinear {
   nn::DenseLinear weights_;
 };
 
-Error wrong(const std::string& what) {
-  return {ErrorCode::kInvalidArgument, fmt::format("--override: {}", what)};
-}
-
 }  // namespace
 
 KeptMatrices::KeptMatrices(const Recipe& recipe, const arch::Checkpoint& teacher)
@@ -101,19 +97,14 @@ KeptMatrices::KeptMatrices(const Recipe& recipe, const arch::Checkpoint& teacher
     const std::size_t end = std::min(recipe.kept.find(',', begin), recipe.kept.size());
     const std::string word = recipe.kept.substr(begin, end - begin);
     begin = end + 1;
-    const std::size_t equals = word.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw wrong(fmt::format("found '{}', expected PATTERN=METHOD[:BITS]", word));
-    }
-    patterns.push_back(word.substr(0, equals));
-    try {
-      choices.push_back(quant::parse_method(std::string_view(word).substr(equals + 1)));
-    } catch (const Error& error) {
-      throw wrong(fmt::format("'{}': {}", word, error.what()));
-    }
-    const std::string_view name = choices.back().method->name;
+    const auto& [pattern, choice] = quant::parse_pattern_choice(word, "--override");
+    patterns.push_back(pattern);
+    choices.push_back(choice);
+    const std::string_view name = choice.method->name;
     if (std::find(std::begin(kMethods), std::end(kMethods), name) != std::end(kMethods)) continue;
-    throw wrong(fmt::format("found method {} of matrices that are not trained, expected one of {}",
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("--override: found method {} of matrices that are not trained, "
+                            "expected one of {}",
                             name, fmt::join(kMethods, ", ")));
   }
   for (const auto& [id, index] : quant::match_matrices(teacher, patterns, "--override")) {

@@ -9,6 +9,19 @@
 
 namespace onebit::quant {
 
+PatternChoice parse_pattern_choice(std::string_view text, std::string_view flag) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: found '{}', expected PATTERN=METHOD[:BITS]", flag, text));
+  }
+  try {
+    return {std::string(text.substr(0, equals)), parse_method(text.substr(equals + 1))};
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{} '{}': {}", flag, text, error.what()));
+  }
+}
+
 std::map<arch::TensorId, std::size_t> match_matrices(const arch::Checkpoint& model,
                                                      std::span<const std::string> patterns,
                                                      std::string_view flag) {

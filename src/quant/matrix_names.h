@@ -5,10 +5,22 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "arch/checkpoint.h"
+#include "quant/method.h"
 
 namespace onebit::quant {
+
+/// Matrices whose names a pattern matches, and the method for them.
+struct PatternChoice {
+  std::string pattern;
+  MethodChoice choice;
+};
+
+/// "PATTERN=METHOD[:BITS]". Throws Error{kInvalidArgument}, its message beginning with `flag`, for
+/// words that are none such.
+PatternChoice parse_pattern_choice(std::string_view text, std::string_view flag);
 
 /// Of each linear matrix that a pattern matches as a shell would ("blk.0.*", "*.ffn_down"): the
 /// index of the first that does. Throws Error{kInvalidArgument}, its message beginning with `flag`,
