@@ -127,6 +127,12 @@ Checkpoint Checkpoint::open(const std::filesystem::path& model) {
     if (std::filesystem::exists(model / "config.json", ignored)) {
       return Checkpoint(open_hf(model));
     }
+    if (std::filesystem::exists(model / "model.gguf", ignored)) {
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("{}: found a folder without config.json, expected a model, which its "
+                              "model.gguf is",
+                              model.string()));
+    }
   } else if (file::is_gguf(model)) {
     return Checkpoint(open_gguf(model, file::GgufFile::open(model)));
   }

@@ -14,8 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Tokens that a measurement reads, and of a window of theirs.
-constexpr std::int64_t kTokens = 2048;
+/// Tokens of a window that a measurement reads.
 constexpr std::int64_t kWindow = 512;
 
 constexpr std::string_view kFirstBlock = "blk.0.";
@@ -138,7 +137,7 @@ Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& 
     }
   }
   const std::int64_t window = std::min(kWindow, calibration.window);
-  const std::int64_t count = std::min(kTokens, std::ssize(calibration.tokens)) / window;
+  const std::int64_t count = std::min(kMeasuredTokens, std::ssize(calibration.tokens)) / window;
   Measurements result;
   result.source = "--budget";
   result.settings = std::move(settings);

@@ -36,6 +36,9 @@ Measurements read_measurements(const std::string& file, const arch::Checkpoint& 
 /// Bits of a weight that are tried.
 inline constexpr std::array kMeasuredBits = {2, 3, 4, 8};
 
+/// Tokens that measure() reads at most.
+inline constexpr std::int64_t kMeasuredTokens = 2048;
+
 /// What a budget for `method` measures where no file says anything: its bits of kMeasuredBits, with
 /// `options`; of a method with no such choice itself beside rtn's, with `of_rtn`. A method that
 /// calibrates is measured as rtn of the same bits, which costs no calibration; what is quantised

@@ -208,7 +208,7 @@ class Perplexity final : public Command {
     if (options_.stride > 0) object["stride"] = options_.stride;
     object["model"] = runtime_.model;
     object["file"] = file_;
-    object["rows"] = word_of(rows_);
+    object["rows"] = word_of(eval::rows_of(file_, rows_, options_.protocol));
     object.update(source.settings());
     if (teacher != nullptr) {
       object.update({{"kl_mean", result.kl_mean},

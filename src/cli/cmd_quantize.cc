@@ -54,7 +54,7 @@ class Quantize final : public Command {
     app.add_option("--override", overrides_,
                    "another method for matrices of such names (repeatable; the first match wins)")
         ->allow_extra_args(false)
-        ->check(not_empty("a pattern"))
+        ->check(parses([](const std::string& word) { quant::parse_pattern_choice(word); }))
         ->type_name("PATTERN=METHOD[:BITS]");
     define_number(
         app, "--budget", budget_,
@@ -90,6 +90,9 @@ class Quantize final : public Command {
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
     if (threads_ > 0) at::set_num_threads(threads_);
+    if (budget_ > 0 && !quant::keeps_blocks(options_) && app_->count("--samples") == 0) {
+      samples_ = (kMeasuredTokens + length_ - 1) / length_;  // all that is read of them
+    }
     const std::vector<text::TokenId> tokens = calibration_tokens(source);
     if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
 
@@ -107,6 +110,11 @@ class Quantize final : public Command {
 
     Console& console = context.console;
     console.outlive_stdout();
+    if (options_.method->name == "onebit" &&
+        options_.method_options.svid.init == quant::Init::kCopy) {
+      console.message(LogLevel::kWarning,
+                      "--init copy: all scales are 1, which only training makes a model of");
+    }
     Json matrices = Json::array();
     const auto begin = std::chrono::steady_clock::now();
     const auto progress = console.progress("quantize", "tensors");
@@ -139,11 +147,11 @@ class Quantize final : public Command {
     };
     see(*options_.method);
     std::vector<quant::PatternChoice> choices;
+    for (const std::string& word : overrides_) {
+      choices.push_back(quant::parse_pattern_choice(word));
+      see(*choices.back().choice.method);
+    }
     try {
-      for (const std::string& word : overrides_) {
-        choices.push_back(quant::parse_pattern_choice(word, "--override"));
-        see(*choices.back().choice.method);
-      }
       options_.method_options = method_options(*options_.method, bits_, others_group);
     } catch (const Error& error) {
       throw UsageError(error.what());

@@ -88,6 +88,7 @@ class Run final : public Command {
         ->allow_extra_args(false);
     define_sampling(app, sampling_);
     define_runtime(app, runtime_);
+    app.footer(fmt::format("In a chat {}.\n", kChatHelp));
   }
 
   void run(Context& context) override {

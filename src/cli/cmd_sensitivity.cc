@@ -63,22 +63,9 @@ struct Words<cli::Order> {
 namespace onebit::cli {
 namespace {
 
-/// Accepts what names a method, and bits that it has.
-CLI::Validator method_choice() {
-  return {[](std::string& word) -> std::string {
-            try {
-              if (quant::parse_method(word).method->calibrates == quant::Calibrates::kAlways) {
-                return fmt::format(
-                    "found method {}, which needs calibration text, expected "
-                    "another",
-                    word);
-              }
-            } catch (const Error& error) {
-              return error.what();
-            }
-            return {};
-          },
-          ""};
+/// Methods that need nothing but the matrix.
+bool is_measurable(const quant::Method& method) {
+  return method.calibrates != quant::Calibrates::kAlways;
 }
 
 class SensitivityCommand final : public Command {
@@ -96,7 +83,7 @@ class SensitivityCommand final : public Command {
                                fmt::join(method_names(/*calibrating=*/false), ", ")))
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->check(method_choice())
+        ->check(parses([](const std::string& word) { quant::parse_method(word, is_measurable); }))
         ->type_name("NAME[:BITS]")
         ->default_str(methods_.front());
     method_flags_.define(app);  // none that only calibration has
@@ -153,20 +140,12 @@ class SensitivityCommand final : public Command {
     require_writable(out_);
   }
 
-  static quant::MethodChoice parse(const std::string& word) {
-    try {
-      return quant::parse_method(word);
-    } catch (const Error& error) {
-      throw UsageError(fmt::format("--method '{}': {}", word, error.what()));
-    }
-  }
-
   std::vector<quant::Setting> settings() const {
     std::vector<quant::MethodChoice> choices;
     std::set<std::string_view> names;
     bool others_group = false;
     for (const std::string& word : methods_) {
-      choices.push_back(parse(word));
+      choices.push_back(quant::parse_method(word));
       const quant::Method& method = *choices.back().method;
       names.insert(method.name);
       others_group = others_group || (method.name != "onebit" && has_groups(method));
@@ -217,7 +196,7 @@ class SensitivityCommand final : public Command {
     return {{"program", arch::program_name()},
             {"model_identity", source.identity()},
             {"file_sha256", digest.hex()},
-            {"rows", word_of(rows_)},
+            {"rows", word_of(eval::rows_of(file_, rows_))},
             {"window", window_},
             {"windows", std::ssize(tokens) / window_},
             {"settings", std::move(list)}};

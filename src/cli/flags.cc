@@ -19,6 +19,26 @@ CLI::Validator not_empty(const char* what) {
           ""};
 }
 
+CLI::Validator parses(const std::function<void(const std::string&)>& parse) {
+  return {[parse](std::string& word) -> std::string {
+            try {
+              parse(word);
+            } catch (const Error& error) {
+              return error.what();
+            }
+            return {};
+          },
+          ""};
+}
+
+void require_groups(arch::Form form, std::int64_t group_size) {
+  try {
+    arch::require_group_size(form, group_size);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
 CLI::Validator one_of(const std::vector<std::string_view>& choices) {
   return {[choices](std::string& word) {
             const bool known = std::find(choices.begin(), choices.end(), word) != choices.end();

@@ -23,6 +23,12 @@ namespace onebit::cli {
 /// Refuses an empty word; `what` is what was expected.
 CLI::Validator not_empty(const char* what);
 
+/// Refuses what `parse` throws an Error for, with its message.
+CLI::Validator parses(const std::function<void(const std::string&)>& parse);
+
+/// Throws UsageError for groups of inputs that 1-bit layers of this form do not have.
+void require_groups(arch::Form form, std::int64_t group_size);
+
 /// The group of options that the help does not show.
 inline constexpr const char* kHiddenGroup = "hidden";
 

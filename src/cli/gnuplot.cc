@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "cli/command.h"
 
 namespace onebit::cli {
 namespace {
@@ -82,8 +83,7 @@ void require_gnuplot() { output_of("gnuplot --version 2>&1"); }
 std::string_view picture_terminal(const std::filesystem::path& out) {
   if (out.extension() == ".svg") return "svg";
   if (out.extension() == ".png") return "pngcairo";
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("{}: expected a name that ends in .svg or .png", out.string()));
+  throw UsageError(fmt::format("{}: expected a name that ends in .svg or .png", out.string()));
 }
 
 void draw(const std::string& script, int width, int height, const std::filesystem::path& out) {

@@ -155,7 +155,8 @@ void MethodFlags::define(CLI::App& app) {
       "inputs that share a scale, 0 for a whole row; of 1-bit layers 16, 32, 64 or 128, and the "
       "form foldable only; of billm and arb a block's, 0 for 128",
       std::int64_t{0}, kMaxCount);
-  define_choice(app, "--init", options_.svid.init, "how the scales of a matrix start");
+  define_choice(app, "--init", options_.svid.init,
+                "how the scales of a matrix start; copy: as 1, for a training that finds them");
   define_choice(app, "--split", options_.svid.split,
                 "how input and output scales share their product");
   app.add_flag("--symmetric", options_.symmetric,
@@ -212,6 +213,7 @@ quant::MethodOptions MethodFlags::options(const quant::Method& method, int bits,
       options.form = arch::Form::kFoldable;
     }
   }
+  if (method.name == "onebit") require_groups(options.form, options.group_size);
   return options;
 }
 

@@ -8,8 +8,10 @@
 #include <string_view>
 #include <type_traits>
 
+#include "distill/kept_matrices.h"
 #include "distill/settings.h"
 #include "distill/student_method.h"
+#include "quant/matrix_names.h"
 
 namespace onebit::cli {
 namespace {
@@ -85,7 +87,9 @@ void RecipeFlags::define(CLI::App& app, bool from_scratch) {
              },
              setting.about)
           ->allow_extra_args(false)
-          ->check(not_empty("a pattern"))
+          ->check(parses([](const std::string& word) {
+            quant::parse_pattern_choice(word, distill::KeptMatrices::takes);
+          }))
           ->type_name("PATTERN=METHOD[:BITS]");
     } else if constexpr (std::is_same_v<T, bool>) {
       app.add_flag_callback(
@@ -177,7 +181,7 @@ distill::Recipe RecipeFlags::applied_to(distill::Recipe recipe) const {
   }
   recipe = distill::recipe_from_json(settings);
   require_of(recipe);
-  arch::require_group_size(recipe.form, recipe.group_size);
+  require_groups(recipe.form, recipe.group_size);
   if (recipe.loss.hidden_last && recipe.loss.beta == 0) {
     throw UsageError("--hidden-last: found a hidden-state term of weight 0, expected --beta too");
   }

@@ -401,7 +401,8 @@ class TrainingRun {
     runtime.threads = flags_.threads;
     runtime::Model model = load_model(context, runtime);
     runtime::SynthOptions options;
-    options.samples = recipe.steps * recipe.sequences_per_step() * group.size();
+    options.samples = recipe.steps > 0 ? recipe.steps * recipe.sequences_per_step() * group.size()
+                                       : recipe.block.segments;
     options.length = recipe.length;
     options.sampling.seed = recipe.seed;
     const std::filesystem::path file = folder / "data" / "synth.jsonl";
@@ -472,7 +473,8 @@ void define_run(CLI::App& app, RunFlags& f, const char* about_data, bool from_sc
       ->allow_extra_args(false);
   app.add_flag("--resume", f.resume, "go on from the folder's last checkpoint");
   f.settings.define(app, from_scratch);
-  app.add_option("--epochs", f.epochs, "passes over the data, in place of --steps")
+  app.add_option("--epochs", f.epochs,
+                 "passes over the data, in place of --steps; 1 where neither is given")
       ->transform(number_within(1e-6, 1e6))
       ->type_name("N")
       ->excludes("--steps");

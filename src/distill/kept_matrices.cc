@@ -97,15 +97,13 @@ KeptMatrices::KeptMatrices(const Recipe& recipe, const arch::Checkpoint& teacher
     const std::size_t end = std::min(recipe.kept.find(',', begin), recipe.kept.size());
     const std::string word = recipe.kept.substr(begin, end - begin);
     begin = end + 1;
-    const auto& [pattern, choice] = quant::parse_pattern_choice(word, "--override");
-    patterns.push_back(pattern);
-    choices.push_back(choice);
-    const std::string_view name = choice.method->name;
-    if (std::find(std::begin(kMethods), std::end(kMethods), name) != std::end(kMethods)) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("--override: found method {} of matrices that are not trained, "
-                            "expected one of {}",
-                            name, fmt::join(kMethods, ", ")));
+    try {
+      const auto& [pattern, choice] = quant::parse_pattern_choice(word, takes);
+      patterns.push_back(pattern);
+      choices.push_back(choice);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("--override: {}", error.what()));
+    }
   }
   for (const auto& [id, index] : quant::match_matrices(teacher, patterns, "--override")) {
     choices_.emplace(id, choices[index]);
@@ -117,6 +115,10 @@ KeptMatrices::KeptMatrices(const Recipe& recipe, const arch::Checkpoint& teacher
   if (any_left) return;
   throw Error(ErrorCode::kUnsupported,
               "--override: found all matrices named, expected some to be trained");
+}
+
+bool KeptMatrices::takes(const quant::Method& method) {
+  return std::find(std::begin(kMethods), std::end(kMethods), method.name) != std::end(kMethods);
 }
 
 arch::Storage KeptMatrices::storage(const arch::TensorId& matrix,

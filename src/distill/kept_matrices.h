@@ -23,6 +23,9 @@ class KeptMatrices {
   /// share scales, and where nothing is left to train.
   KeptMatrices(const Recipe& recipe, const arch::Checkpoint& teacher);
 
+  /// Whether matrices can be kept by a method.
+  static bool takes(const quant::Method& method);
+
   bool has(const arch::TensorId& matrix) const { return choices_.contains(matrix); }
 
   /// How the file has one of them.

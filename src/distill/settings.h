@@ -47,7 +47,7 @@ void for_each_setting(R& r, Visit&& visit) {
   number(
       "group_size", r.group_size, 0, 128,
       "inputs that share an output scale: 16, 32, 64 or 128, or 0 for a whole row; foldable only");
-  word("init", r.svid.init, "how the scales of a matrix start");
+  word("init", r.svid.init, "how the scales of a matrix start; copy: as 1");
   word("split", r.svid.split, "how input and output scales share their product");
   word("latent", r.latent,
        "latent weights start as 0.01 times the sign, or as weights in units of h gT");

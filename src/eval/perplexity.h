@@ -19,11 +19,14 @@ namespace onebit::eval {
 /// How a file's text becomes rows; `onebit perplexity --help` and docs/cli.md say it to users.
 enum class Rows : std::uint8_t { kAuto, kWikitext, kWhole, kJsonl };
 
+/// What `rows` means for a file of this name. kAuto: kWikitext for ".raw", kJsonl for ".jsonl",
+/// else kWhole; of the protocol kLlamaCpp a ".raw" is kWhole too. Else `rows`.
+Rows rows_of(std::string_view file_name, Rows rows, Protocol protocol = Protocol::kPaper);
+
 /// The text to tokenise: rows joined with two newlines (kWikitext: every line with its newline is a
-/// row, a blank line " \n" is an empty row; kJsonl: each object's "text"; kWhole: the text itself).
-/// kAuto: kWikitext for ".raw", kJsonl for ".jsonl", else kWhole. Of the protocol kLlamaCpp kAuto
-/// takes a ".raw" as kWhole, and kWhole is without its last character if that is a newline: so
-/// llama.cpp reads files. Error{kCorrupt} naming the line.
+/// row, a blank line " \n" is an empty row; kJsonl: each object's "text"; kWhole: the text itself;
+/// kAuto as rows_of()). Of the protocol kLlamaCpp kWhole is without its last character if that is a
+/// newline: so llama.cpp reads files. Error{kCorrupt} naming the line.
 std::string join_rows(std::string_view file_name, std::string_view content, Rows rows,
                       Protocol protocol = Protocol::kPaper);
 

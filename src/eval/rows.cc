@@ -52,17 +52,18 @@ std::string join_jsonl(std::string_view file_name, std::string_view content) {
   return text;
 }
 
-Rows by_name(std::string_view file_name, Protocol protocol) {
+}  // namespace
+
+Rows rows_of(std::string_view file_name, Rows rows, Protocol protocol) {
+  if (rows != Rows::kAuto) return rows;
   if (file_name.ends_with(".raw") && protocol == Protocol::kPaper) return Rows::kWikitext;
   if (file_name.ends_with(".jsonl")) return Rows::kJsonl;
   return Rows::kWhole;
 }
 
-}  // namespace
-
 std::string join_rows(std::string_view file_name, std::string_view content, Rows rows,
                       Protocol protocol) {
-  switch (rows == Rows::kAuto ? by_name(file_name, protocol) : rows) {
+  switch (rows_of(file_name, rows, protocol)) {
     case Rows::kWikitext:
       return join_wikitext(content);
     case Rows::kJsonl:

@@ -9,16 +9,16 @@
 
 namespace onebit::quant {
 
-PatternChoice parse_pattern_choice(std::string_view text, std::string_view flag) {
+PatternChoice parse_pattern_choice(std::string_view text, const MethodFilter& wanted) {
   const std::size_t equals = text.find('=');
   if (equals == std::string_view::npos || equals == 0) {
     throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: found '{}', expected PATTERN=METHOD[:BITS]", flag, text));
+                fmt::format("found '{}', expected PATTERN=METHOD[:BITS]", text));
   }
   try {
-    return {std::string(text.substr(0, equals)), parse_method(text.substr(equals + 1))};
+    return {std::string(text.substr(0, equals)), parse_method(text.substr(equals + 1), wanted)};
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{} '{}': {}", flag, text, error.what()));
+    throw Error(error.code(), fmt::format("'{}': {}", text, error.what()));
   }
 }
 

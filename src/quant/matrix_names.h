@@ -18,9 +18,9 @@ struct PatternChoice {
   MethodChoice choice;
 };
 
-/// "PATTERN=METHOD[:BITS]". Throws Error{kInvalidArgument}, its message beginning with `flag`, for
-/// words that are none such.
-PatternChoice parse_pattern_choice(std::string_view text, std::string_view flag);
+/// "PATTERN=METHOD[:BITS]". Throws Error{kInvalidArgument} for words that are none such, and as
+/// parse_method().
+PatternChoice parse_pattern_choice(std::string_view text, const MethodFilter& wanted = {});
 
 /// Of each linear matrix that a pattern matches as a shell would ("blk.0.*", "*.ffn_down"): the
 /// index of the first that does. Throws Error{kInvalidArgument}, its message beginning with `flag`,

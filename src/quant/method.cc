@@ -36,19 +36,20 @@ std::span<const Method* const> all_methods() noexcept {
   return kMethods;
 }
 
-const Method& find_method(std::string_view name) {
-  std::string known;
+const Method& find_method(std::string_view name, const MethodFilter& wanted) {
+  std::vector<std::string_view> known;
   for (const Method* method : all_methods()) {
+    if (wanted && !wanted(*method)) continue;
     if (method->name == name) return *method;
-    known += (known.empty() ? "" : " ") + std::string(method->name);
+    known.push_back(method->name);
   }
   throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("method (--method): found '{}', expected one of {}", name, known));
+              fmt::format("found method '{}', expected one of {}", name, fmt::join(known, ", ")));
 }
 
-MethodChoice parse_method(std::string_view text) {
+MethodChoice parse_method(std::string_view text, const MethodFilter& wanted) {
   const std::size_t colon = text.find(':');
-  const Method& method = find_method(text.substr(0, colon));
+  const Method& method = find_method(text.substr(0, colon), wanted);
   if (colon == std::string_view::npos) return {&method, method.bits.front()};
   const std::string_view word = text.substr(colon + 1);
   int bits = 0;

@@ -152,8 +152,11 @@ struct Method {
 /// Every method of method_list.inc.
 std::span<const Method* const> all_methods() noexcept;
 
-/// Throws Error{kInvalidArgument} naming the known ones.
-const Method& find_method(std::string_view name);
+/// Which methods are meant; empty: all.
+using MethodFilter = std::function<bool(const Method&)>;
+
+/// Throws Error{kInvalidArgument} naming the wanted ones.
+const Method& find_method(std::string_view name, const MethodFilter& wanted = {});
 
 /// A method and the bits of its weights.
 struct MethodChoice {
@@ -166,7 +169,7 @@ struct MethodChoice {
 int require_bits(const Method& method, int bits);
 
 /// As command lines write them: "onebit", "onebit:1". Throws Error{kInvalidArgument} for a method
-/// that there is not, and for bits that it does not have.
-MethodChoice parse_method(std::string_view text);
+/// that is none of those wanted, naming these, and for bits that it does not have.
+MethodChoice parse_method(std::string_view text, const MethodFilter& wanted = {});
 
 }  // namespace onebit::quant

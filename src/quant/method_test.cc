@@ -44,8 +44,8 @@ TEST(ParseMethod, WhatThereIsNot) {
     }
     return "no error";
   };
-  EXPECT_THAT(message("twobit"), HasSubstr("found 'twobit', expected one of onebit"));
-  EXPECT_THAT(message(""), HasSubstr("found ''"));
+  EXPECT_THAT(message("twobit"), HasSubstr("found method 'twobit', expected one of onebit"));
+  EXPECT_THAT(message(""), HasSubstr("found method ''"));
   EXPECT_EQ(message("onebit:2"), "bits of method onebit: found '2', expected 1");
   EXPECT_EQ(message("onebit:"), "bits of method onebit: found '', expected 1");
   EXPECT_EQ(message("onebit:1x"), "bits of method onebit: found '1x', expected 1");

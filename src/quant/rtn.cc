@@ -45,7 +45,8 @@ std::unique_ptr<Quantizer> make_rtn(const arch::Checkpoint&, const MethodOptions
 
 extern const Method method_rtn = {
     .name = "rtn",
-    .summary = "each weight to the nearest of 2^bits even steps between its group's extremes",
+    .summary =
+        "each weight to the nearest of 2^bits evenly spaced levels between its group's extremes",
     .bits = kBits,
     .make = make_rtn,
 };

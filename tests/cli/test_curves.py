@@ -44,7 +44,7 @@ class Curves(CliTest):
 
     def test_what_cannot_be_drawn(self):
         one = self.run_folder("one")
-        self.fails("curves", one, "-o", self.dir / "c.pdf", says=["c.pdf", ".svg or .png"])
+        self.fails("curves", one, "-o", self.dir / "c.pdf", expect=2, says=["c.pdf", ".svg or .png"])
         self.fails("curves", self.dir / "none", "-o", self.dir / "c.svg", says=["none/metrics.jsonl"])
         self.fails("curves", self.run_folder("empty", rows=[]), "-o", self.dir / "c.svg", says="nothing to draw")
         self.fails("curves", one, "-o", self.dir / "c.svg", "--show", "speed", expect=2,

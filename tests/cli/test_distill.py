@@ -81,6 +81,10 @@ class Distill(CliTest):
         self.onebit("distill", tiny(), "-o", self.run_dir, *quick())
         rows = (self.run_dir / "data" / "synth.jsonl").read_text().splitlines()
         self.assertEqual(len(rows), 4 * 2)
+        self.run_dir = self.dir / "blocks-alone"
+        self.onebit("distill", tiny(), "-o", self.run_dir, *quick(steps=0, block_segments=6))
+        rows = (self.run_dir / "data" / "synth.jsonl").read_text().splitlines()
+        self.assertEqual(len(rows), 6)
 
     def test_compressed_data(self):
         self.distill(steps=1)

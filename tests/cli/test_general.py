@@ -111,6 +111,7 @@ class Models(CliTest):
     def test_neither_gguf_nor_folder(self):
         text = self.write("model.gguf", "just some text, long enough to be read as a header")
         self.fails("info", text, says=[str(text), "neither a GGUF file nor a folder"])
+        self.fails("info", self.dir, says=[str(self.dir), "found a folder without config.json", "its model.gguf is"])
 
     def test_empty_file(self):
         self.fails("info", self.write("empty.gguf", ""), says="empty.gguf")

@@ -220,7 +220,11 @@ class Methods(CliTest):
             found = self.onebit("perplexity", out, "-f", self.text, "-c", "64", "--kl-teacher", STORIES, "--json").json()
             self.assertLess(found["kl_mean"], last)
             last = found["kl_mean"]
-        self.onebit("quantize", STORIES, "-o", out, "--method", "onebit", "--budget", "110000", *calib)
+        # Where nothing but the measurement reads the text, no more of it is asked for than that reads.
+        text = self.write("longer.txt", TEXT * 2)
+        said = self.onebit("quantize", STORIES, "-o", out, "--method", "onebit", "--budget", "110000", "--calib", text,
+                           "--length", "500", "--json").json()
+        self.assertEqual(said["calibration"]["samples"], 5)
         self.assertIn("onebit", self.onebit("info", out, "--json").json()["packed"]["method"])
 
     def test_factors_by_inputs(self):

@@ -132,6 +132,13 @@ class Rows(CliTest):
         self.assertEqual(self.tokens(path), len(joined))
         self.assertEqual(self.tokens(path, "--rows", "whole"), len("".join(self.LINES)))
 
+    def test_the_rule_that_was_used_is_said(self):
+        for name, flags, rows in (("wiki.raw", (), "wikitext"), ("wiki.raw", ("--protocol", "llama.cpp"), "whole"),
+                                  ("wiki.txt", (), "whole"), ("wiki.txt", ("--rows", "wikitext"), "wikitext")):
+            path = self.write(name, "".join(self.LINES))
+            said = self.onebit("perplexity", tiny("zero", zero=True), "-f", path, "-c", "4", *flags, "--json").json()
+            self.assertEqual(said["rows"], rows)
+
     def test_raw_by_llama_cpp(self):
         """It reads a file as it is, up to one newline at its end."""
         for end, dropped in (("", 1), ("\n", 1), ("x", 0)):
