@@ -193,6 +193,14 @@ void Checkpoint::release(Role role, std::int64_t layer) const {
   }
 }
 
+ActivationRule Checkpoint::input_rule(Role role, std::int64_t layer) const {
+  if (!provenance() || dense(role, layer)) return {};
+  const std::vector<std::string>& exact = provenance()->exact_inputs;
+  const std::string name = gguf_name(*find_tensor(*config().arch, role), layer);
+  const bool is_exact = std::find(exact.begin(), exact.end(), name) != exact.end();
+  return is_exact ? ActivationRule{} : provenance()->activations;
+}
+
 const std::optional<Provenance>& Checkpoint::provenance() const noexcept {
   return impl_->provenance;
 }

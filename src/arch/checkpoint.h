@@ -51,6 +51,8 @@ struct Provenance {
   std::string program;        ///< "onebit 0.1.0"
   std::int64_t group_size = 0;
   ActivationRule activations = {};
+  /// Names of matrices of codes whose inputs the rule leaves as they are: "blk.0.attn_q".
+  std::vector<std::string> exact_inputs = {};
 };
 
 /// One 1-bit linear layer as stored.
@@ -110,6 +112,9 @@ class Checkpoint {
 
   /// Present when the file is packed by this program.
   const std::optional<Provenance>& provenance() const noexcept;
+
+  /// What is done to the inputs of a role's matrix: nothing to those of dense ones.
+  ActivationRule input_rule(Role role, std::int64_t layer) const;
 
   /// The 1-bit matrix of a role, or nothing. `sign` points into the mapped file and lives with it.
   std::optional<OneBitMatrix> one_bit(Role role, std::int64_t layer) const;

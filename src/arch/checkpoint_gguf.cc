@@ -80,6 +80,7 @@ class GgufCheckpoint final : public Checkpoint::Impl {
     result.source_sha256 = gguf_.get_string(kPackedSourceHashKey).value_or("");
     result.program = gguf_.get_string(kPackedProgramKey).value_or("");
     result.activations = read_activations();
+    if (const auto* names = gguf_.get_strings(kPackedExactKey)) result.exact_inputs = *names;
     return result;
   }
 

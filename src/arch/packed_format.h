@@ -44,6 +44,7 @@ inline constexpr std::string_view kPackedInputNormKey = "onebit.activations.norm
 inline constexpr std::string_view kPackedRoundingKey = "onebit.activations.rounding";
 inline constexpr std::string_view kPackedInputBitsKey = "onebit.activations.bits";
 inline constexpr std::string_view kPackedKvBitsKey = "onebit.activations.kv_bits";
+inline constexpr std::string_view kPackedExactKey = "onebit.activations.exact";
 inline constexpr std::string_view kPackedSourceNameKey = "onebit.source.name";
 inline constexpr std::string_view kPackedSourceHashKey = "onebit.source.sha256";
 inline constexpr std::string_view kPackedProgramKey = "onebit.program";

@@ -149,6 +149,9 @@ struct PackedWriter::Impl {
     if (rule.bits != ActivationRule::kExact || rule.kv_bits != ActivationRule::kExact) {
       set(kPackedRoundingKey, word_of(rule.rounding));
     }
+    if (const auto& exact = options.provenance.exact_inputs; !exact.empty()) {
+      writer.set(kPackedExactKey, file::GgufValue{file::GgufArray{exact}});
+    }
   }
 
   void check_scale_type() const {

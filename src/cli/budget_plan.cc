@@ -154,10 +154,25 @@ Measurements measure(const arch::Checkpoint& source, const quant::TokenWindows& 
 }
 
 HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
-                       const arch::Checkpoint& teacher, const quant::QuantizeOptions& options) {
+                       std::string_view method, const arch::Checkpoint& teacher,
+                       const quant::QuantizeOptions& options) {
+  // How matrices are measured that such a student trains.
+  const std::string_view trained = method == "llm-qat" ? "rtn" : method;
+  if (method != "onebit" && method != "llm-qat") {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("--budget: found method {}, expected onebit or llm-qat, which have a "
+                            "choice among what `onebit sensitivity` measures",
+                            method));
+  }
+  const auto wrong = [&](const quant::Setting& setting, const std::string& expected) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: found a setting {}, expected {}", measured.source,
+                             to_json(setting).dump(), expected));
+  };
   HybridPlan plan;
   for (const quant::Setting& setting : measured.settings) {
     if (setting.method->name == "onebit") {
+      if (method != "onebit") throw wrong(setting, "settings of rtn, which llm-qat then trains");
       plan.form = setting.options.form;
       continue;
     }
@@ -165,16 +180,22 @@ HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measure
     plain.options.bits = setting.options.bits;
     plain.options.scales = setting.options.scales;
     if (to_json(setting) == to_json(plain)) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: found a setting {}, expected {}: matrices that are not trained "
-                            "have no others than their bits",
-                            measured.source, to_json(setting).dump(), to_json(plain).dump()));
+    throw wrong(setting, fmt::format("{}: matrices in a run have no other settings than their bits",
+                                     to_json(plain).dump()));
   }
+  bool any_trained = false;
   for (const quant::Override& o : plan_budget(request, measured, teacher, options)) {
-    if (o.method->name == "onebit") continue;
-    plan.kept.push_back(fmt::format("{}={}:{}", o.pattern, o.method->name, o.options.bits));
+    const bool is_trained = o.method->name == trained;
+    any_trained = any_trained || is_trained;
+    if (is_trained && method == "onebit") continue;
+    plan.mixture.push_back(
+        fmt::format("{}={}:{}", o.pattern, is_trained ? method : o.method->name, o.options.bits));
   }
-  return plan;
+  if (any_trained) return plan;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("--budget: found {} bytes, of which no matrix takes a setting that {} "
+                          "trains, expected fewer",
+                          request.bytes, method));
 }
 
 std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Measurements& measured,

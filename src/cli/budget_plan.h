@@ -9,6 +9,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quant/budget.h"
@@ -64,17 +65,20 @@ struct BudgetRequest {
 void require_budget(const BudgetRequest& request, const std::vector<quant::Setting>& settings,
                     const arch::Checkpoint& source, const quant::QuantizeOptions& options);
 
-/// What a budget for a run of training gives: the form of the matrices that are 1-bit, and
-/// "NAME=METHOD:BITS" for each of the others.
+/// What a budget for a run of training gives: the form of the matrices that are 1-bit, and words
+/// "NAME=METHOD:BITS" of distill::Mixture for the others.
 struct HybridPlan {
   std::optional<arch::Form> form;  ///< none: no 1-bit matrix was measured
-  std::vector<std::string> kept;
+  std::vector<std::string> mixture;
 };
 
-/// plan_budget() for a student whose 1-bit matrices are trained. Throws as that, and
-/// Error{kInvalidArgument} for measured settings that matrices in a run cannot have, as groups.
+/// plan_budget() for a student of the method "onebit", whose 1-bit matrices are trained, or
+/// "llm-qat", which trains those of settings of rtn at their bits. Throws as plan_budget(), and
+/// Error{kInvalidArgument} for other methods, for measured settings that matrices in a run cannot
+/// have, as groups, and for a budget that trains no matrix.
 HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
-                       const arch::Checkpoint& teacher, const quant::QuantizeOptions& options);
+                       std::string_view method, const arch::Checkpoint& teacher,
+                       const quant::QuantizeOptions& options);
 
 /// An override for each matrix, such that the file is no larger than the budget and the sum of the
 /// measured divergences as small as share_budget() makes it. Each matrix has its own measured

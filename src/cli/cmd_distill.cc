@@ -31,7 +31,8 @@ class Distill final : public Command {
         "a packed student of the same teacher to begin with, in its form; Adam begins anew");
     define_number(app, "--budget", budget_,
                   "bytes of model.gguf: each matrix by one of the settings of --sensitivity, that "
-                  "all together diverge the least; 1-bit ones are trained, as by --override",
+                  "all together diverge the least; 1-bit ones (of llm-qat those of rtn, at their "
+                  "bits) are trained, as by --override",
                   std::int64_t{1}, kMaxCount);
     define_path(app, "--sensitivity", sensitivity_,
                 "the file of `onebit sensitivity -o` for --budget");
@@ -54,7 +55,7 @@ class Distill final : public Command {
   }
 
  private:
-  /// The matrices that a budget leaves out of training.
+  /// The matrices that a budget leaves out of training, and the bits of the others.
   void choose_by_budget() {
     if (budget_ == 0 && sensitivity_.empty()) return;
     if (budget_ == 0) throw UsageError("--sensitivity: expected --budget BYTES beside it");
@@ -74,7 +75,8 @@ class Distill final : public Command {
     const HybridPlan plan =
         plan_hybrid({static_cast<std::uint64_t>(budget_),
                      std::filesystem::temp_directory_path() / "onebit-budget.gguf"},
-                    measured, teacher, options);
+                    measured, word_of(flags_.settings.method().value_or(StudentMethod::kOneBit)),
+                    teacher, options);
     if (plan.form) {
       const std::string form(word_of(*plan.form));
       if (flags_.settings.has("form") && flags_.settings.text("form") != form) {
@@ -83,8 +85,8 @@ class Distill final : public Command {
       }
       flags_.settings.set("form", form);
     }
-    if (!plan.kept.empty()) {
-      flags_.settings.set("override", fmt::format("{}", fmt::join(plan.kept, ",")));
+    if (!plan.mixture.empty()) {
+      flags_.settings.set("override", fmt::format("{}", fmt::join(plan.mixture, ",")));
     }
   }
 

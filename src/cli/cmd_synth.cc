@@ -19,8 +19,7 @@ class Synth final : public Command {
 
   void define(CLI::App& app) override {
     define_model(app, runtime_.model, "TEACHER");
-    define_path(app, "-o,--output", out_,
-                "JSONL to write, a row {\"text\", \"tokens\"} a sample; an interrupt leaves none")
+    define_path(app, "-o,--output", out_, "JSONL to write, a row {\"text\", \"tokens\"} a sample")
         ->required();
     define_number(app, "--samples", options_.samples, "texts to generate", std::int64_t{1},
                   std::int64_t{1} << 31);
@@ -33,6 +32,7 @@ class Synth final : public Command {
         "speed and memory, not the texts",
         std::int64_t{0}, std::int64_t{4096});
     define_sampling(app, sampling_);
+    app.add_flag("--restart", restart_, "write anew what FILE.part has of an earlier run");
     define_runtime(app, runtime_);
   }
 
@@ -46,7 +46,8 @@ class Synth final : public Command {
     }
     options_.sampling = sampling_.drawn();
     const auto begin = std::chrono::steady_clock::now();
-    const runtime::SynthTotals totals = write_samples(context, model, options_, out_);
+    const runtime::SynthTotals totals = write_samples(
+        context, model, options_, out_, {.restart = restart_, .any_seed = sampling_.seed < 0});
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     const double per_second = static_cast<double>(totals.generated) / seconds.count();
     context.console.print(
@@ -67,6 +68,7 @@ class Synth final : public Command {
   SamplingFlags sampling_;
   runtime::SynthOptions options_;
   std::string out_;
+  bool restart_ = false;
 };
 
 }  // namespace

@@ -8,10 +8,9 @@
 #include <string_view>
 #include <type_traits>
 
-#include "distill/kept_matrices.h"
+#include "distill/mixture.h"
 #include "distill/settings.h"
 #include "distill/student_method.h"
-#include "quant/matrix_names.h"
 
 namespace onebit::cli {
 namespace {
@@ -87,9 +86,7 @@ void RecipeFlags::define(CLI::App& app, bool from_scratch) {
              },
              setting.about)
           ->allow_extra_args(false)
-          ->check(parses([](const std::string& word) {
-            quant::parse_pattern_choice(word, distill::KeptMatrices::takes);
-          }))
+          ->check(parses([](const std::string& word) { distill::Mixture::require_word(word); }))
           ->type_name("PATTERN=METHOD[:BITS]");
     } else if constexpr (std::is_same_v<T, bool>) {
       app.add_flag_callback(

@@ -8,10 +8,20 @@
 
 namespace onebit::cli {
 
-/// Writes a JSONL row {"text", "tokens"} a sample, with progress; whole or not at all. Throws as
-/// runtime::synthesize; Error{kIo}, before the work where the place cannot be written.
+/// What becomes of the texts that an earlier process has left in PATH.part.
+struct SynthParts {
+  bool restart = false;     ///< they are dropped
+  bool any_seed = false;    ///< where they differ in the seed alone, theirs is taken
+  bool drop_other = false;  ///< those of other settings are dropped too, and no error
+};
+
+/// Writes a JSONL row {"text", "tokens"} a sample, with progress; whole or not at all. What is done
+/// stays in PATH.part until then, and the next call with the same options goes on with it.
+/// options.first becomes what was there, options.sampling.seed what was used. Gives the totals of
+/// the whole file, but of `generated` those of this call. Throws as runtime::synthesize and
+/// PartFile; Error{kIo}, before the work where the place cannot be written.
 runtime::SynthTotals write_samples(Context& context, runtime::Model& model,
-                                   const runtime::SynthOptions& options,
-                                   const std::filesystem::path& path);
+                                   runtime::SynthOptions& options,
+                                   const std::filesystem::path& path, const SynthParts& parts);
 
 }  // namespace onebit::cli

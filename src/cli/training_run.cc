@@ -406,7 +406,8 @@ class TrainingRun {
     options.length = recipe.length;
     options.sampling.seed = recipe.seed;
     const std::filesystem::path file = folder / "data" / "synth.jsonl";
-    write_samples(context, model, options, file);
+    write_samples(context, model, options, file,
+                  {.any_seed = !flags_.given("--seed"), .drop_other = true});
     return file.string();
   }
 

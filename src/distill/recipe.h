@@ -29,8 +29,8 @@ struct Recipe {
   std::int64_t act_bits = 8;  ///< kLlmQat: of matrices' inputs; 16: exact
   std::int64_t kv_bits = 4;   ///< kLlmQat: of keys and values; 16: exact
 
-  /// "PATTERN=METHOD[:BITS],…": matrices that are not trained (kept_matrices.h)
-  std::string kept;
+  /// "PATTERN=METHOD[:BITS],…": matrices that are not trained, or at other bits (mixture.h)
+  std::string mixture;
 
   // The student's start.
   arch::Form form;

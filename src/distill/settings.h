@@ -38,9 +38,9 @@ void for_each_setting(R& r, Visit&& visit) {
          "llm-qat: of weights, 2 to 8; lowrank: factors as large as such weights");
   number("act_bits", r.act_bits, 2, 16, "llm-qat: of matrices' inputs, 2 to 8 or 16");
   number("kv_bits", r.kv_bits, 2, 16, "llm-qat: of keys and values, 2 to 8 or 16");
-  word("override", r.kept,
-       "matrices that are not trained but as f16, bf16, int8 or rtn has them, by patterns of names "
-       "(repeatable; the first match wins)");
+  word("override", r.mixture,
+       "matrices that are not trained but as f16, bf16, int8 or rtn has them, or that llm-qat or "
+       "lowrank trains at other bits, by patterns of names (repeatable; the first match wins)");
   word("form", r.form,
        "1-bit layers with the paper's LayerNorm on their output; without it and each with input "
        "scales of its own; or with such as fold into the tensors before");

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "distill/kept_matrices.h"
+#include "distill/mixture.h"
 #include "distill/student_method.h"
 #include "formats/dequantize.h"
 #include "nn/activations.h"
@@ -25,11 +25,11 @@ void train_others(const Recipe& recipe, nn::DecoderModel& student) {
 }
 
 /// Null for a matrix that is trained.
-nn::LinearFactory layers_of(const KeptMatrices& kept, torch::Device device) {
-  return [&kept, device](const arch::TensorSpec& spec,
-                         std::int64_t layer) -> std::unique_ptr<nn::Linear> {
+nn::LinearFactory layers_of(const Mixture& mixture, torch::Device device) {
+  return [&mixture, device](const arch::TensorSpec& spec,
+                            std::int64_t layer) -> std::unique_ptr<nn::Linear> {
     const arch::TensorId id{spec.role, layer};
-    return kept.has(id) ? kept.layer(id, device) : nullptr;
+    return mixture.keeps(id) ? mixture.layer(id, device) : nullptr;
   };
 }
 
@@ -106,8 +106,8 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
                                                 const StartProgress& progress,
                                                 nn::LayerRange range) {
   const torch::Device device = frozen.embedding.device();
-  const KeptMatrices kept(recipe, teacher);
-  const nn::LinearFactory kept_layer = layers_of(kept, device);
+  const Mixture mixture(recipe, teacher);
+  const nn::LinearFactory kept_layer = layers_of(mixture, device);
   std::unique_ptr<nn::DecoderModel> student;
   if (recipe.method == StudentMethod::kOneBit) {
     LayerStarts starts(teacher, recipe, device, pool);
@@ -128,7 +128,7 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
         [&](const arch::TensorSpec& spec, std::int64_t layer) {
           if (progress) progress(spec, layer);
           if (auto own = kept_layer(spec, layer)) return own;
-          return start_layer(recipe, teacher.config().norm_eps,
+          return start_layer(mixture.recipe_of({spec.role, layer}), teacher.config().norm_eps,
                              nn::read_dense(teacher, spec.role, layer).to(device));
         },
         range);
@@ -255,8 +255,8 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
                                                  const nn::FrozenWeights& frozen,
                                                  const Recipe& recipe, nn::LayerRange range) {
   const torch::Device device = frozen.embedding.device();
-  const KeptMatrices kept(recipe, teacher);
-  const nn::LinearFactory kept_layer = layers_of(kept, device);
+  const Mixture mixture(recipe, teacher);
+  const nn::LinearFactory kept_layer = layers_of(mixture, device);
   std::unique_ptr<nn::DecoderModel> student;
   if (recipe.method == StudentMethod::kOneBit) {
     PackedStarts starts(teacher, packed, recipe, device);

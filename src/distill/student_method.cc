@@ -1,7 +1,7 @@
 #include "distill/student_method.h"
 
 #include "base/check.h"
-#include "distill/kept_matrices.h"
+#include "distill/mixture.h"
 #include "formats/dequantize.h"
 #include "nn/low_rank_linear.h"
 #include "quant/low_rank_solver.h"
@@ -105,8 +105,8 @@ void set_storage(const Recipe& recipe, const arch::Checkpoint& teacher,
                  arch::PackOptions& options) {
   const bool is_ours = recipe.method == StudentMethod::kOneBit;
   // BitNet's sign matrices have no scales of inputs: what a file calls foldable.
-  const KeptMatrices kept(recipe, teacher);
-  options.provenance = arch::provenance_of(teacher, kept.method_names(),
+  const Mixture mixture(recipe, teacher);
+  options.provenance = arch::provenance_of(teacher, mixture.method_names(),
                                            is_ours ? recipe.form : arch::Form::kFoldable,
                                            is_ours ? recipe.group_size : 0);
   options.provenance.activations = activation_rule(recipe);
@@ -115,7 +115,16 @@ void set_storage(const Recipe& recipe, const arch::Checkpoint& teacher,
     const arch::TensorSpec& spec = *arch::find_tensor(*config.arch, id.role);
     if (!spec.linear) continue;
     const formats::Shape shape = arch::shape_of(config, spec);
-    options.set(id, kept.has(id) ? kept.storage(id, shape) : storage_of(recipe, shape));
+    if (!mixture.keeps(id)) {
+      options.set(id, storage_of(mixture.recipe_of(id), shape));
+      continue;
+    }
+    const arch::Storage storage = mixture.storage(id, shape);
+    options.set(id, storage);
+    if (std::holds_alternative<arch::CodeSpec>(storage) &&
+        options.provenance.activations.changes_inputs()) {
+      options.provenance.exact_inputs.push_back(arch::gguf_name(spec, id.layer));
+    }
   }
 }
 

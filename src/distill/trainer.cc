@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "distill/kept_matrices.h"
+#include "distill/mixture.h"
 #include "distill/run_parts.h"
 #include "distill/student_method.h"
 #include "nn/load.h"
@@ -283,7 +283,7 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
                             "model's context",
                             teacher.path().string(), recipe.length, teacher.config().context));
   }
-  static_cast<void>(KeptMatrices(recipe, teacher));  // what it cannot keep it throws for
+  static_cast<void>(Mixture(recipe, teacher));  // what it cannot be it throws for
 }
 
 namespace {
@@ -315,7 +315,7 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   };
   if (!start.provenance()) fail("found a full-precision model, expected a packed student");
   const arch::Provenance& packed = *start.provenance();
-  const std::string methods = KeptMatrices(recipe, teacher).method_names();
+  const std::string methods = Mixture(recipe, teacher).method_names();
   if (packed.method != methods) {
     fail(fmt::format("found a student of method {}, expected one of {} (--method, --override)",
                      packed.method, methods));

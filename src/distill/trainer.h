@@ -94,7 +94,7 @@ struct TrainJob {
 };
 
 /// Can `recipe` run with this teacher? Throws Error{kUnsupported} for a packed model,
-/// Error{kInvalidArgument} for sequences beyond its context; and as KeptMatrices.
+/// Error{kInvalidArgument} for sequences beyond its context; and as Mixture.
 void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 
 /// Can `start` be the start of a student of this teacher in the recipe's form? Throws

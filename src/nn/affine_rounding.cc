@@ -12,8 +12,6 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr double kLeastStep = 1e-5;
-constexpr double kMostStep = 1e4;
 constexpr double kMostZero = 1e4;
 constexpr int kFullBits = 16;
 
@@ -29,7 +27,7 @@ struct Grids {
 };
 
 Grids grids_of(const Tensor& low, const Tensor& high, std::int64_t bits, bool half) {
-  Tensor step = raw_step(low, high, bits).clamp_(kLeastStep, kMostStep);
+  Tensor step = raw_step(low, high, bits).clamp_(kLeastAffineStep, kMostAffineStep);
   if (half) step = step.to(torch::kHalf).to(low.scalar_type());
   const Tensor zero = low.neg().div_(step).clamp_(-kMostZero, kMostZero).round_();
   return {step, zero};
@@ -65,7 +63,7 @@ struct FakeAffineFunction : torch::autograd::Function<FakeAffineFunction> {
                                .mul_(grads[0]);
     const Tensor raw = raw_step(saved[1], saved[2], bits);
     const Tensor dhigh = by_step.sum(-1, /*keepdim=*/true)
-                             .mul_(raw.ge(kLeastStep).logical_and_(raw.le(kMostStep)))
+                             .mul_(raw.ge(kLeastAffineStep).logical_and_(raw.le(kMostAffineStep)))
                              .div_(top(bits));
     return {dx, -dhigh, dhigh, {}, {}};
   }

@@ -17,6 +17,10 @@
 
 namespace onebit::nn {
 
+/// Between these s is kept.
+inline constexpr double kLeastAffineStep = 1e-5;
+inline constexpr double kMostAffineStep = 1e4;
+
 /// Limits low and high of groups of x: they have x's shape but for the last dimension, which is 1.
 struct AffineLimits {
   torch::Tensor low;

@@ -257,13 +257,20 @@ Tensor DecoderModel::normed(const Tensor& x, const Tensor& weight) const {
   return weight.defined() ? rms_norm(x, weight, config_.norm_eps, compute_) : x.to(compute_);
 }
 
-Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
-  const std::size_t index = index_of(layer);
-  const Tensor middle = x + attend(layer, normed(x, frozen_.attn_norm[index]), attention);
-  const Tensor n = normed(middle, frozen_.ffn_norm[index]);
+Tensor DecoderModel::attention_half(std::int64_t layer, const Tensor& x,
+                                    std::vector<Tensor>* attention) {
+  return x + attend(layer, normed(x, frozen_.attn_norm[index_of(layer)]), attention);
+}
+
+Tensor DecoderModel::forward_ffn(std::int64_t layer, const Tensor& x) {
+  const Tensor n = normed(x, frozen_.ffn_norm[index_of(layer)]);
   const Tensor gate = linear(Role::kFfnGate, layer).forward(n);
   const Tensor inner = swiglu(gate, linear(Role::kFfnUp, layer).forward(n));
-  return middle + linear(Role::kFfnDown, layer).forward(inner);
+  return x + linear(Role::kFfnDown, layer).forward(inner);
+}
+
+Tensor DecoderModel::block(std::int64_t layer, const Tensor& x, std::vector<Tensor>* attention) {
+  return forward_ffn(layer, attention_half(layer, x, attention));
 }
 
 Tensor DecoderModel::recomputed_block(std::int64_t layer, const Tensor& x,
@@ -283,6 +290,12 @@ Tensor DecoderModel::forward_block(std::int64_t layer, const Tensor& x) {
   ONEBIT_CHECK(x.dim() == 3);
   extend_rotary(x.size(1));
   return block(layer, x, nullptr);
+}
+
+Tensor DecoderModel::forward_attention(std::int64_t layer, const Tensor& x) {
+  ONEBIT_CHECK(x.dim() == 3);
+  extend_rotary(x.size(1));
+  return attention_half(layer, x, nullptr);
 }
 
 Tensor DecoderModel::finish(const Tensor& x) const { return normed(x, frozen_.output_norm); }

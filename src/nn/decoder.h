@@ -84,6 +84,10 @@ class DecoderModel {
   /// in the residual's type.
   torch::Tensor forward_block(std::int64_t layer, const torch::Tensor& x);
 
+  /// Its halves, forward_ffn(forward_attention(x)) = forward_block(x).
+  torch::Tensor forward_attention(std::int64_t layer, const torch::Tensor& x);
+  torch::Tensor forward_ffn(std::int64_t layer, const torch::Tensor& x);
+
   /// Makes the norms' weights trainable: from here on they are copies of this model's own.
   void train_norms();
 
@@ -138,6 +142,8 @@ class DecoderModel {
   /// Appends the attention weights to `attention` unless it is null.
   torch::Tensor attend(std::int64_t layer, const torch::Tensor& x,
                        std::vector<torch::Tensor>* attention);
+  torch::Tensor attention_half(std::int64_t layer, const torch::Tensor& x,
+                               std::vector<torch::Tensor>* attention);
   torch::Tensor block(std::int64_t layer, const torch::Tensor& x,
                       std::vector<torch::Tensor>* attention);
   struct Recompute;

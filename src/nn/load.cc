@@ -199,14 +199,13 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
       packed.config(), read_frozen(packed, compute), compute,
       [&](const arch::TensorSpec& spec, std::int64_t layer) -> std::unique_ptr<Linear> {
         const auto ruled = [&](std::unique_ptr<Linear> inner) -> std::unique_ptr<Linear> {
-          const arch::ActivationRule& rule = packed.provenance()->activations;
+          const arch::ActivationRule rule = packed.input_rule(spec.role, layer);
           if (!rule.changes_inputs()) return inner;
           return std::make_unique<RuledLinear>(std::move(inner), rule, packed.config().norm_eps);
         };
         if (!packed.one_bit(spec.role, layer)) {
-          auto dense = std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute));
-          if (packed.dense(spec.role, layer)) return dense;
-          return ruled(std::move(dense));
+          return ruled(
+              std::make_unique<DenseLinear>(read_dense(packed, spec.role, layer, compute)));
         }
         OneBitStart start = packed_start(packed, spec.role, layer, latent_scale);
         start.latent = start.latent.to(type);

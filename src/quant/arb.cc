@@ -22,7 +22,7 @@ class ArbQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    return arb(task.weights, task.out, task.in, inputs(), options_).values;
+    return arb(task.weights, task.out, task.in, inputs(), options_, task.stop).values;
   }
 
  private:

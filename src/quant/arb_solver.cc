@@ -115,13 +115,13 @@ arch::CodeSpec arb_spec(std::int64_t in, const ArbOptions& options) {
 }
 
 ArbResult arb(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
-              const ArbOptions& options) {
+              const ArbOptions& options, const std::stop_token& stop) {
   ONEBIT_CHECK(options.block > 0);
   Problem problem = problem_of(w, out, in, h, options.damping);
   GroupedCodes codes(out, in, block_groups(in, options.block), options.scales);
   Solver solver(h, problem.factor, options, codes);
   quantise_blocks(
-      problem.weights, problem.factor, options.block,
+      problem.weights, problem.factor, options.block, stop,
       [&](const Tensor& part, std::int64_t begin) { return solver.quantise(part, begin); });
   return {codes.finish(), problem.weights};
 }

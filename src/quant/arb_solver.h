@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <torch/types.h>
 
 #include "arch/code_matrix.h"
@@ -42,8 +43,8 @@ struct ArbResult {
 };
 
 /// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor(), and Error{kNumeric} for scales
-/// that their type cannot hold.
+/// that their type cannot hold; Error{kInterrupted} between blocks.
 ArbResult arb(std::span<const float> w, std::int64_t out, std::int64_t in, const torch::Tensor& h,
-              const ArbOptions& options);
+              const ArbOptions& options, const std::stop_token& stop = {});
 
 }  // namespace onebit::quant

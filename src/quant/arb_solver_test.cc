@@ -179,18 +179,34 @@ TEST(Arb, StoredIsWhatWasCompensated) {
   }
 }
 
+// Infinite, or all of them 0, and the matrix with them.
 TEST(Arb, ScalesBeyondTheirTypeAreNamed) {
-  const Tensor w = 1e6 * (torch::rand({3, 17}) + 0.5);
   const Tensor x = torch::rand({100, 17}, torch::kFloat64);
-  for (const Refinement kind : {Refinement::kRowsColumns, Refinement::kPlain}) {
-    const auto run = [&](formats::DType scales) {
-      return arb({w.data_ptr<float>(), 51}, 3, 17, x.t().matmul(x),
-                 {.refinement = kind, .block = 8, .scales = scales});
-    };
-    EXPECT_THAT([&] { run(formats::DType::kF16); },
-                ::testing::ThrowsMessage<Error>(::testing::HasSubstr("that f16 can hold")));
-    EXPECT_TRUE(run(formats::DType::kF32).weights.isfinite().all().item<bool>());
+  for (const double magnitude : {1e6, 1e-9}) {
+    const Tensor w = magnitude * (torch::rand({3, 17}) + 0.5);
+    for (const Refinement kind :
+         {Refinement::kRowsColumns, Refinement::kPlain, Refinement::kInputs}) {
+      const auto run = [&](formats::DType scales) {
+        return arb({w.data_ptr<float>(), 51}, 3, 17, x.t().matmul(x),
+                   {.refinement = kind, .block = 8, .scales = scales});
+      };
+      EXPECT_THAT([&] { run(formats::DType::kF16); },
+                  ::testing::ThrowsMessage<Error>(::testing::HasSubstr("that f16 can hold")));
+      EXPECT_LT(largest(run(formats::DType::kF32).weights - w), 0.5 * largest(w));
+    }
   }
+}
+
+TEST(Arb, StopsBetweenBlocks) {
+  const Tensor w = torch::rand({3, 17});
+  const Tensor x = torch::rand({100, 17}, torch::kFloat64);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THAT(
+      [&] {
+        arb({w.data_ptr<float>(), 51}, 3, 17, x.t().matmul(x), {}, stop.get_token());
+      },
+      ::testing::ThrowsMessage<Error>("interrupted"));
 }
 
 }  // namespace

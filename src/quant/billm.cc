@@ -21,7 +21,7 @@ class BillmQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    return billm(task.weights, task.out, task.in, inputs(), options_).values;
+    return billm(task.weights, task.out, task.in, inputs(), options_, task.stop).values;
   }
 
  private:

@@ -50,13 +50,13 @@ Tensor quantise(const Tensor& w, std::int64_t begin, const Tensor& factor, Group
 arch::CodeSpec billm_spec(std::int64_t in, std::int64_t block) { return table_spec(in, block); }
 
 BillmResult billm(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
-                  const BillmOptions& options) {
+                  const BillmOptions& options, const std::stop_token& stop) {
   ONEBIT_CHECK(options.block > 0);
   Problem problem = problem_of(w, out, in, h, options.damping);
   const Tensor& factor = problem.factor;
   GroupedCodes codes(out, in, block_groups(in, options.block), options.levels);
   quantise_blocks(
-      problem.weights, factor, options.block, [&](const Tensor& part, std::int64_t begin) {
+      problem.weights, factor, options.block, stop, [&](const Tensor& part, std::int64_t begin) {
         const Tensor own = factor.narrow(0, begin, part.size(1)).narrow(1, begin, part.size(1));
         return quantise(part, begin, own, codes);
       });

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <torch/types.h>
 
 #include "arch/code_matrix.h"
@@ -38,8 +39,9 @@ struct BillmResult {
 };
 
 /// W [out, in], finite; h f64 [in, in]. Throws as inverse_factor(), and Error{kNumeric} for levels
-/// that their type cannot hold.
+/// that their type cannot hold; Error{kInterrupted} between blocks.
 BillmResult billm(std::span<const float> w, std::int64_t out, std::int64_t in,
-                  const torch::Tensor& h, const BillmOptions& options);
+                  const torch::Tensor& h, const BillmOptions& options,
+                  const std::stop_token& stop = {});
 
 }  // namespace onebit::quant

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/interruption.h"
 #include "quant/second_moment.h"
 
 namespace onebit::quant {
@@ -113,15 +114,17 @@ Problem problem_of(std::span<const float> w, std::int64_t out, std::int64_t in, 
       torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64),
       {}};
   Tensor moment = h.clone();
-  drop_dead_columns(problem.weights, moment);
-  problem.factor = inverse_factor(moment, damping);
+  drop_dead_columns(problem.weights, moment.diagonal());
+  problem.factor = inverse_factor(std::move(moment), damping);
   return problem;
 }
 
 void quantise_blocks(Tensor& w, const Tensor& factor, std::int64_t block,
+                     const std::stop_token& stop,
                      const std::function<Tensor(const Tensor&, std::int64_t)>& quantise) {
   const std::int64_t in = w.size(1);
   for (std::int64_t begin = 0; begin < in; begin += block) {
+    throw_if_stopped(stop);
     const std::int64_t end = std::min(begin + block, in);
     const Tensor part = w.narrow(1, begin, end - begin);
     const Tensor approximation = quantise(part, begin);
@@ -162,7 +165,8 @@ Tensor GroupedCodes::rounded(const Tensor& t) const {
   const Tensor single = t.to(torch::kFloat32);
   Tensor stored =
       (type_ == formats::DType::kF16 ? single.to(torch::kFloat16) : single).to(torch::kFloat64);
-  if (stored.isfinite().all().item<bool>()) return stored;
+  const bool vanished = stored.eq(0).all().item<bool>() && t.ne(0).any().item<bool>();
+  if (!vanished && stored.isfinite().all().item<bool>()) return stored;
   throw Error(
       ErrorCode::kNumeric,
       fmt::format("scale: found a magnitude of {}, expected one that {} can hold (--scales)",

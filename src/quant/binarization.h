@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <stop_token>
 #include <torch/types.h>
 #include <vector>
 
@@ -67,9 +68,10 @@ Problem problem_of(std::span<const float> w, std::int64_t out, std::int64_t in,
 
 /// Replaces w [out, in] block by block of `block` columns by what `quantise(W_b, first column)`
 /// says stands for them; columns after a block make up for its errors as in GPTQ: with E = (W_b -
-/// Ŵ_b) / diag(U_bb), W_later -= E U_b,later; `factor` is U.
+/// Ŵ_b) / diag(U_bb), W_later -= E U_b,later; `factor` is U. Throws
+/// Error{kInterrupted} between blocks.
 void quantise_blocks(
-    torch::Tensor& w, const torch::Tensor& factor, std::int64_t block,
+    torch::Tensor& w, const torch::Tensor& factor, std::int64_t block, const std::stop_token& stop,
     const std::function<torch::Tensor(const torch::Tensor& w, std::int64_t begin)>& quantise);
 
 /// Two groups a block, salient columns and then the others; one where a block has one column.

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/interruption.h"
 #include "nn/load.h"
 #include "nn/ruled_linear.h"
 #include "quant/fake_linear.h"
@@ -22,6 +23,39 @@ constexpr std::int64_t kBatchTokens = 2048;
 
 std::size_t state_bytes(const arch::Checkpoint& source, const TokenWindows& windows) {
   return windows.tokens.size() * static_cast<std::size_t>(source.config().dim) * sizeof(float);
+}
+
+/// Second moments of more inputs are summed a panel of them at a time: what is in memory beside the
+/// sum is as wide.
+constexpr std::int64_t kPanel = 2048;
+
+/// Adds Σ x xᵀ of `rows` [tokens, in] to the lower triangle of `sum`, f64 [in, in]: each product in
+/// f32.
+void add_products(const Tensor& rows, Tensor& sum) {
+  const std::int64_t in = sum.size(0);
+  for (std::int64_t k = 0; k < in; k += kPanel) {
+    const std::int64_t width = std::min(kPanel, in - k);
+    const Tensor below = rows.narrow(1, k, in - k).t();
+    sum.narrow(0, k, in - k).narrow(1, k, width).add_(below.matmul(rows.narrow(1, k, width)));
+  }
+}
+
+/// The upper triangle as the lower one.
+void mirror(Tensor& sum) {
+  const std::int64_t in = sum.size(0);
+  for (std::int64_t k = 0; k + kPanel < in; k += kPanel) {
+    const std::int64_t rest = in - k - kPanel;
+    sum.narrow(0, k, kPanel)
+        .narrow(1, k + kPanel, rest)
+        .copy_(sum.narrow(0, k + kPanel, rest).narrow(1, k, kPanel).t());
+  }
+}
+
+/// The matrices of a block's first half.
+constexpr Role kAttention[] = {Role::kAttnQ, Role::kAttnK, Role::kAttnV, Role::kAttnOut};
+
+bool is_attention(Role role) {
+  return std::find(std::begin(kAttention), std::end(kAttention), role) != std::end(kAttention);
 }
 
 /// Ends a forward pass of which no more is wanted.
@@ -45,8 +79,10 @@ class Calibration::Observer final : public nn::Linear {
   Tensor forward(const Tensor& x) override {
     if (role_ == wanted_) {
       const Tensor rows = x.reshape({-1, x.size(-1)}).to(torch::kFloat32);
-      const Tensor product = rows.t().matmul(rows).to(torch::kFloat64);
-      moment_.sum = moment_.sum.defined() ? moment_.sum.add_(product) : product;
+      if (!moment_.sum.defined()) {
+        moment_.sum = torch::zeros({rows.size(1), rows.size(1)}, torch::kFloat64);
+      }
+      add_products(rows, moment_.sum);
       moment_.input = x;
     }
     if (moment_.input.defined()) {
@@ -106,23 +142,36 @@ Tensor Calibration::batch(const Tensor& states, std::int64_t index) const {
   return states.narrow(0, first, std::min(batch_windows_, states.size(0) - first));
 }
 
-void Calibration::advance(const Tensor& states) {
+template <class Step>
+void Calibration::advance(const Tensor& states, const Step& step) {
   const torch::NoGradGuard no_grad;
   for (std::int64_t i = 0; i < batches(); ++i) {
     Tensor x = batch(states, i);
-    x.copy_(block_->forward_block(layer_, x));
+    x.copy_(step(x));
   }
 }
 
-void Calibration::require_running() const {
-  if (stop_.stop_requested()) throw Error(ErrorCode::kInterrupted, "interrupted");
+Tensor Calibration::through_rest(const Tensor& x) {
+  return in_the_middle_ ? block_->forward_ffn(layer_, x) : block_->forward_block(layer_, x);
 }
+
+void Calibration::go_to_the_middle() {
+  const bool all = std::all_of(std::begin(kAttention), std::end(kAttention),
+                               [&](Role role) { return replaced_.contains(role); });
+  if (!all || in_the_middle_) return;
+  advance(states_, [&](const Tensor& x) { return block_->forward_attention(layer_, x); });
+  in_the_middle_ = true;
+}
+
+void Calibration::require_running() const { throw_if_stopped(stop_); }
 
 void Calibration::begin_block(std::int64_t layer) {
   ONEBIT_CHECK(layer == layer_ + 1 && block_ == nullptr);
   layer_ = layer;
   block_ = nn::load_block(source_, torch::kFloat32, layer);
   has_targets_ = false;
+  in_the_middle_ = false;
+  replaced_.clear();
 }
 
 nn::DecoderModel& Calibration::block() {
@@ -132,11 +181,12 @@ nn::DecoderModel& Calibration::block() {
 
 void Calibration::make_targets() {
   ONEBIT_CHECK(block_ != nullptr && full_states_.defined() && !has_targets_);
-  advance(full_states_);
+  advance(full_states_, [&](const Tensor& x) { return block_->forward_block(layer_, x); });
   has_targets_ = true;
 }
 
 Tensor Calibration::inputs(std::int64_t first, std::int64_t count) const {
+  ONEBIT_CHECK(!in_the_middle_);
   require_running();
   return states_.narrow(0, first, count);
 }
@@ -150,6 +200,7 @@ Tensor Calibration::targets(std::int64_t first, std::int64_t count) const {
 Tensor Calibration::second_moment(Role role) {
   ONEBIT_CHECK(block_ != nullptr);
   if (const auto found = moments_.find(role); found != moments_.end()) return found->second;
+  if (!is_attention(role)) go_to_the_middle();
   const torch::NoGradGuard no_grad;
   Moment moment;
   std::map<Role, std::unique_ptr<nn::Linear>> inner;
@@ -162,12 +213,13 @@ Tensor Calibration::second_moment(Role role) {
   for (std::int64_t i = 0; i < batches(); ++i) {
     moment.input.reset();
     try {
-      block_->forward_block(layer_, batch(states_, i));
+      through_rest(batch(states_, i));
     } catch (const Enough&) {
       continue;
     }
   }
   for (auto& [replaced, linear] : inner) block_->exchange(replaced, layer_, std::move(linear));
+  mirror(moment.sum);
   const Tensor h = moment.sum.mul_(2.0 / static_cast<double>(states_.size(0)));
   if (!h.isfinite().all().item<bool>()) {
     throw Error(ErrorCode::kNumeric,
@@ -186,13 +238,16 @@ void Calibration::replace(Role role, const FakeQuantized& quantized) {
                                                source_.config().norm_eps);
   }
   block_->exchange(role, layer_, std::move(linear));
+  replaced_.insert(role);
   moments_.erase(role);
 }
 
 void Calibration::end_block() {
   ONEBIT_CHECK(block_ != nullptr);
   moments_.clear();
-  if (layer_ + 1 < source_.config().layers) advance(states_);
+  if (layer_ + 1 < source_.config().layers) {
+    advance(states_, [&](const Tensor& x) { return through_rest(x); });
+  }
   block_.reset();
 }
 

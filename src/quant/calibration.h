@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <torch/types.h>
 
@@ -42,7 +43,7 @@ class Calibration {
 
   /// What the block reads of windows [first, first + count), after the quantised blocks before it,
   /// and what the full-precision model has after this block: f32 [count, tokens, D]. Not to be
-  /// written to. Throw Error{kInterrupted}.
+  /// written to; inputs() only before the block's second moments. Throw Error{kInterrupted}.
   torch::Tensor inputs(std::int64_t first, std::int64_t count) const;
   torch::Tensor targets(std::int64_t first, std::int64_t count) const;
 
@@ -63,18 +64,25 @@ class Calibration {
 
   torch::Tensor batch(const torch::Tensor& states, std::int64_t index) const;
   std::int64_t batches() const noexcept;
-  void advance(const torch::Tensor& states);
+  template <class Step>
+  void advance(const torch::Tensor& states, const Step& step);
+  torch::Tensor through_rest(const torch::Tensor& x);
+  /// Once all of the attention is quantised, its half of the block need not be computed again.
+  void go_to_the_middle();
   void require_running() const;
 
   const arch::Checkpoint& source_;
   std::int64_t batch_windows_;
   std::stop_token stop_;
   ScratchFile file_;
-  torch::Tensor states_;  ///< [windows, tokens, D], in file_
+  /// [windows, tokens, D], in file_: before the block, or once in_the_middle_ after its attention.
+  torch::Tensor states_;
   std::optional<ScratchFile> full_file_;
   torch::Tensor full_states_;  ///< the same of the full-precision model; undefined: not wanted
   std::int64_t layer_ = -1;
   bool has_targets_ = false;  ///< full_states_ are past the block
+  bool in_the_middle_ = false;
+  std::set<arch::Role> replaced_;  ///< matrices of the block
   std::unique_ptr<nn::DecoderModel> block_;
   std::map<arch::Role, torch::Tensor> moments_;  ///< of matrices of the block that wait their turn
 };

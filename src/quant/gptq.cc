@@ -29,7 +29,7 @@ class GptqQuantizer final : public CodeQuantizer {
   }
 
   arch::CodeValues quantize(const MatrixTask& task) override {
-    return gptq(task.weights, task.out, task.in, inputs(), options_, pool_);
+    return gptq(task.weights, task.out, task.in, inputs(), options_, pool_, task.stop);
   }
 
  private:

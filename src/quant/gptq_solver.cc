@@ -4,9 +4,11 @@
 #include <cmath>
 #include <numeric>
 #include <torch/types.h>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/interruption.h"
 #include "quant/second_moment.h"
 
 namespace onebit::quant {
@@ -16,27 +18,31 @@ using torch::Tensor;
 
 class Solver {
  public:
-  Solver(Tensor w, Tensor h, const GptqOptions& options, ThreadPool& pool)
+  Solver(Tensor w, const Tensor& h, const GptqOptions& options, ThreadPool& pool)
       : options_(options), pool_(pool), out_(w.size(0)), in_(w.size(1)) {
-    drop_dead_columns(w, h);
+    const Tensor diagonal = h.diagonal().clone();
+    drop_dead_columns(w, diagonal);
     order_ = torch::arange(in_, torch::kInt64);
     if (options.act_order) {
-      order_ = std::get<1>(h.diagonal().sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));
+      order_ = std::get<1>(diagonal.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));
     }
     ends_ = arch::group_ends(in_, options.group_size);
     assign_groups();
     const auto grids = static_cast<std::size_t>(out_) * ends_.size();
     grids_.resize(grids);
     if (fixed()) take_fixed_grids(w);
-    w_ = w.index_select(1, order_).contiguous();
-    factor_ = inverse_factor(h.index_select(0, order_).index_select(1, order_), options.damping);
+    w_ = options.act_order ? w.index_select(1, order_) : std::move(w);
+    Tensor moment = options.act_order ? permuted(h, order_) : h.clone();
+    moment.diagonal().copy_(diagonal.index_select(0, order_));
+    factor_ = inverse_factor(std::move(moment), options.damping);
     codes_.resize(static_cast<std::size_t>(out_ * in_));
   }
 
-  arch::CodeValues run() {
+  arch::CodeValues run(const std::stop_token& stop) {
     std::vector<std::vector<double>> buffers(static_cast<std::size_t>(pool_.threads()));
     for (auto& buffer : buffers) buffer.resize(static_cast<std::size_t>(options_.block));
     for (std::int64_t begin = 0; begin < in_; begin += options_.block) {
+      throw_if_stopped(stop);
       const std::int64_t end = std::min(begin + options_.block, in_);
       const Tensor errors = torch::empty({out_, end - begin}, torch::kFloat64);
       pool_.parallel_for(out_, 4, [&](std::int64_t first, std::int64_t last, int part) {
@@ -149,12 +155,12 @@ class Solver {
 }  // namespace
 
 arch::CodeValues gptq(std::span<const float> w, std::int64_t out, std::int64_t in, const Tensor& h,
-                      const GptqOptions& options, ThreadPool& pool) {
+                      const GptqOptions& options, ThreadPool& pool, const std::stop_token& stop) {
   ONEBIT_CHECK(std::ssize(w) == out * in && h.sizes() == torch::IntArrayRef({in, in}));
   ONEBIT_CHECK(options.block > 0 && h.scalar_type() == torch::kFloat64);
-  const Tensor weights =
+  Tensor weights =
       torch::tensor(at::ArrayRef<float>(w.data(), w.size())).view({out, in}).to(torch::kFloat64);
-  return Solver(weights, h.clone(), options, pool).run();
+  return Solver(std::move(weights), h, options, pool).run(stop);
 }
 
 }  // namespace onebit::quant

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <torch/types.h>
 
 #include "arch/code_matrix.h"
@@ -36,8 +37,10 @@ struct GptqOptions {
 };
 
 /// W [out, in], finite; h f64 [in, in], a second moment of inputs of any scale. Throws
-/// Error{kNumeric} when H is not positive definite for all its damping.
+/// Error{kNumeric} when H is not positive definite for all its damping; Error{kInterrupted} between
+/// blocks.
 arch::CodeValues gptq(std::span<const float> w, std::int64_t out, std::int64_t in,
-                      const torch::Tensor& h, const GptqOptions& options, ThreadPool& pool);
+                      const torch::Tensor& h, const GptqOptions& options, ThreadPool& pool,
+                      const std::stop_token& stop = {});
 
 }  // namespace onebit::quant

@@ -120,6 +120,16 @@ TEST(Gptq, ASecondLayerSeesTheFirstAsQuantised) {
   EXPECT_TRUE(by_column(second, w2.size(0), w2.size(1)).equal(golden.get("sequential/codes")));
 }
 
+TEST(Gptq, StopsBetweenBlocks) {
+  const Tensor w = torch::rand({3, 7});
+  std::stop_source stop;
+  stop.request_stop();
+  ThreadPool pool(1);
+  EXPECT_THROW(gptq({w.data_ptr<float>(), 21}, 3, 7, torch::eye(7, torch::kFloat64), {}, pool,
+                    stop.get_token()),
+               Error);
+}
+
 TEST(Gptq, ASingularSecondMomentIsAnError) {
   GptqOptions options;
   options.damping = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <torch/utils.h>
+#include <utility>
 
 #include "arch/code_matrix.h"
 #include "base/check.h"
@@ -31,7 +32,9 @@ LowRankFactors low_rank(const Tensor& w, std::int64_t rank) {
 LowRankFactors low_rank_aware(const Tensor& w, std::int64_t rank, const Tensor& moment,
                               double damping) {
   const torch::NoGradGuard no_grad;
-  const Tensor lower = damped_factor(moment.to(torch::kFloat64), damping);
+  if (moment.diagonal().eq(0).all().item<bool>()) return low_rank(w, rank);
+  Tensor own = moment.to(torch::kFloat64, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  const Tensor lower = damped_factor(std::move(own), damping);
   LowRankFactors factors = truncated(w.to(torch::kCPU, torch::kFloat64).matmul(lower), rank);
   factors.b = torch::linalg_solve_triangular(lower, factors.b, /*upper=*/false, /*left=*/false,
                                              /*unitriangular=*/false);

@@ -20,7 +20,8 @@ struct LowRankFactors {
 /// w [out, in]; rank at least 1 and at most the smaller of the two. All in f64.
 LowRankFactors low_rank(const torch::Tensor& w, std::int64_t rank);
 
-/// `moment` [in, in], of any scale. Throws as damped_factor().
+/// `moment` [in, in], of any scale; of inputs that are all 0 it says nothing: low_rank(). Throws as
+/// damped_factor().
 LowRankFactors low_rank_aware(const torch::Tensor& w, std::int64_t rank,
                               const torch::Tensor& moment, double damping);
 

@@ -50,6 +50,14 @@ TEST_P(LowRank, ProductsAreTheReferences) {
 INSTANTIATE_TEST_SUITE_P(Cases, LowRank,
                          ::testing::Values("plain", "aware", "aware_dead", "aware_few"));
 
+TEST(LowRankAware, InputsThatAreAllZeroSayNothing) {
+  const Tensor w = torch::randn({5, 7}, torch::kFloat64);
+  const LowRankFactors expected = low_rank(w, 3);
+  const LowRankFactors found = low_rank_aware(w, 3, torch::zeros({7, 7}, torch::kFloat64), 1e-6);
+  EXPECT_TRUE(torch::equal(found.a, expected.a));
+  EXPECT_TRUE(torch::equal(found.b, expected.b));
+}
+
 TEST(LowRankRank, TakesNoMoreThanTheMatrixItStandsFor) {
   const testing::GoldenTensors golden(testing::golden("rivals/lowrank.safetensors"));
   const Tensor table = golden.get("ranks");
@@ -68,7 +76,9 @@ TEST(LowRankRank, TakesNoMoreThanTheMatrixItStandsFor) {
 
 TEST(LowRankAware, ASingularMomentIsAnError) {
   const Tensor w = torch::randn({3, 4}, torch::kFloat64);
-  EXPECT_THROW(low_rank_aware(w, 2, torch::zeros({4, 4}, torch::kFloat64), 0.01), Error);
+  Tensor moment = torch::eye(4, torch::kFloat64);
+  moment[2][2] = 0;
+  EXPECT_THROW(low_rank_aware(w, 2, moment, 0), Error);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <torch/types.h>
@@ -50,6 +51,7 @@ struct MatrixTask {
   std::int64_t out;
   std::int64_t in;
   std::span<const float> weights;  ///< f32 [out, in] row-major
+  std::stop_token stop = {};       ///< ends the work on it with Error{kInterrupted}
 };
 
 /// What `onebit quantize` prints as a row.

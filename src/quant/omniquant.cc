@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "nn/activations.h"
+#include "nn/affine_rounding.h"
 #include "quant/calibration.h"
 #include "quant/code_quantizer.h"
 #include "quant/omniquant_block.h"
@@ -28,20 +29,37 @@ std::vector<float> floats(const Tensor& t) {
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
 }
 
-/// Whether some group's weights have one sign: its zero point is then outside the codes.
-bool has_group_of_one_sign(const MatrixTask& task, std::int64_t group_size) {
+struct Ranges {
+  bool one_sign = false;  ///< of some group's weights: its zero point is then outside the codes
+  double widest = 0;      ///< range of a group with 0
+};
+
+Ranges ranges_of(const MatrixTask& task, std::int64_t group_size) {
   const std::vector<std::int32_t> ends = arch::group_ends(task.in, group_size);
+  Ranges ranges;
   for (std::int64_t r = 0; r < task.out; ++r) {
     const std::span<const float> row = task.weights.subspan(static_cast<std::size_t>(r * task.in),
                                                             static_cast<std::size_t>(task.in));
     std::int32_t begin = 0;
     for (const std::int32_t end : ends) {
       const auto [low, high] = std::minmax_element(row.begin() + begin, row.begin() + end);
-      if (*low > 0 || *high < 0) return true;
+      ranges.one_sign = ranges.one_sign || *low > 0 || *high < 0;
+      ranges.widest = std::max(ranges.widest, std::max(0.0, static_cast<double>(*high)) -
+                                                  std::min(0.0, static_cast<double>(*low)));
       begin = end;
     }
   }
-  return false;
+  return ranges;
+}
+
+/// That the grids' steps can be what the weights take: others would be limited in silence.
+void require_steps(double widest, int bits) {
+  const double step = widest / ((1 << bits) - 1);
+  if (widest == 0 || (step >= nn::kLeastAffineStep && step <= nn::kMostAffineStep)) return;
+  throw Error(ErrorCode::kNumeric,
+              fmt::format("weights: found a range of {:g}, {:g} a step of {} bits, expected steps "
+                          "of {:g} to {:g}",
+                          widest, step, bits, nn::kLeastAffineStep, nn::kMostAffineStep));
 }
 
 class OmniquantQuantizer final : public CodeQuantizer {
@@ -163,7 +181,7 @@ class OmniquantQuantizer final : public CodeQuantizer {
   }
 
   /// Which zero points they will need; hours are not to be spent before one is found that is not
-  /// finite.
+  /// finite, or beyond all grids.
   void look_at_weights(const arch::Checkpoint& source) {
     for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
       const arch::TensorSpec& tensor = *arch::find_tensor(*source.config().arch, id.role);
@@ -175,10 +193,12 @@ class OmniquantQuantizer final : public CodeQuantizer {
       const MatrixTask task = {id.role, id.layer, shape[0], shape[1], weights};
       try {
         require_finite(task);
+        const Ranges ranges = ranges_of(task, options_.group_size);
+        require_steps(ranges.widest, options_.bits);
+        if (ranges.one_sign) one_sign_.insert(id);
       } catch (const Error& error) {
         throw located(error, source, arch::gguf_name(tensor, id.layer));
       }
-      if (has_group_of_one_sign(task, options_.group_size)) one_sign_.insert(id);
     }
   }
 

@@ -207,6 +207,13 @@ TEST(Omniquant, WeightsOfOneSignAndWeightsThatAreNotFinite) {
   arch::test_models::write_gguf(tiny, dir / "m.gguf");
   EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr(
                        "m.gguf: blk.1.attn_v: weight [1, 2]: found inf, expected a finite")));
+
+  // Steps are between limits: weights beyond them would be cut off in silence.
+  for (const float scale : {1e6F, 1e-7F}) {
+    std::fill(value.begin(), value.end(), scale);
+    arch::test_models::write_gguf(tiny, dir / "m.gguf");
+    EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr("blk.1.attn_v: weights: found a range of ")));
+  }
 }
 
 }  // namespace

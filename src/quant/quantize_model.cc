@@ -300,7 +300,7 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     const formats::Shape shape = arch::shape_of(config, tensor);
     MatrixReport report;
     try {
-      const MatrixTask task = {id.role, id.layer, shape[0], shape[1], values};
+      const MatrixTask task = {id.role, id.layer, shape[0], shape[1], values, stop};
       Quantizer& quantizer = assignment.of(id);
       if (calibration) {
         if (assignment.calibrates(id) && !options.method->trains_blocks && !restored) {

@@ -235,7 +235,7 @@ class Measurement {
     const formats::Shape shape = arch::shape_of(config_, spec_of(job.matrix));
     try {
       return quantizers_[job.setting]->fake_quantize(
-          {job.matrix.role, job.matrix.layer, shape[0], shape[1], weights});
+          {job.matrix.role, job.matrix.layer, shape[0], shape[1], weights, stop_});
     } catch (const Error& error) {
       throw located(error, source_, name);
     }

@@ -4,7 +4,8 @@
 
 namespace onebit::runtime {
 
-CodeLayer::CodeLayer(arch::CodeMatrix matrix) : matrix_(std::move(matrix)) {
+CodeLayer::CodeLayer(arch::CodeMatrix matrix, bool ruled)
+    : ruled_(ruled), matrix_(std::move(matrix)) {
   if (!matrix_.products()) return;
   column_scale_ = std::move(matrix_.in_scale);
   if (matrix_.order.empty()) return;

@@ -14,7 +14,10 @@ namespace onebit::runtime {
 
 class CodeLayer {
  public:
-  explicit CodeLayer(arch::CodeMatrix matrix);
+  /// `ruled`: the model's ActivationRule is for its inputs.
+  CodeLayer(arch::CodeMatrix matrix, bool ruled);
+
+  bool ruled() const noexcept { return ruled_; }
 
   std::int64_t out() const noexcept { return matrix_.codes.rows; }
   std::int64_t in() const noexcept { return matrix_.codes.cols; }
@@ -53,6 +56,7 @@ class CodeLayer {
   void decode_products(const kernels::KernelSet& kernels, std::int64_t begin, std::int64_t end,
                        float* decoded) const noexcept;
 
+  bool ruled_;
   arch::CodeMatrix matrix_;          ///< in_scale is of inputs alone: that of products is below
   std::vector<float> column_scale_;  ///< of products [2, in], in the order of the stored columns
 };

@@ -169,6 +169,12 @@ DenseMatrix load_dense(const arch::Checkpoint& checkpoint, arch::Role role, std:
   return matrix;
 }
 
+/// Whether a model's rule is for its inputs.
+bool is_ruled(const Linear& layer) noexcept {
+  if (const auto* codes = std::get_if<CodeLayer>(&layer)) return codes->ruled();
+  return !std::holds_alternative<DenseMatrix>(layer);
+}
+
 /// Codes that are -1, 0 and 1 times a scale of their row; none: others.
 std::optional<TernaryLayer> ternary(const arch::CodeMatrix& matrix,
                                     const kernels::KernelSet& kernels, ThreadPool& pool) {
@@ -237,15 +243,14 @@ Linear load_linear(const arch::Checkpoint& checkpoint, arch::Role role, std::int
   }
   if (std::optional<arch::CodeMatrix> matrix = checkpoint.codes(role, layer)) {
     // Of other codes activations stay exact.
-    const bool rounded =
-        checkpoint.provenance()->activations.bits <= arch::ActivationRule::kMostBits;
-    if (int8_activations && rounded) {
+    const arch::ActivationRule rule = checkpoint.input_rule(role, layer);
+    if (int8_activations && rule.bits <= arch::ActivationRule::kMostBits) {
       if (std::optional<TernaryLayer> found = ternary(*matrix, kernels, pool)) {
         checkpoint.release(role, layer);
         return std::move(*found);
       }
     }
-    return CodeLayer(std::move(*matrix));
+    return CodeLayer(std::move(*matrix), rule.changes_inputs());
   }
   if (const std::optional<arch::LowRankMatrix> factors = checkpoint.low_rank(role, layer)) {
     return LowRankLayer{load_view(factors->out_factor, 0), load_view(factors->in_factor, 0)};
@@ -325,9 +330,8 @@ void LinearRunner::run(std::span<const LinearJob> jobs, const float* x, std::int
 void LinearRunner::apply_rule(std::span<const LinearJob> jobs, const float* x,
                               std::int64_t tokens) {
   if (!rule_.changes_inputs()) return;
-  const bool is_wanted = std::any_of(jobs.begin(), jobs.end(), [](const LinearJob& job) {
-    return !std::holds_alternative<DenseMatrix>(*job.weight);
-  });
+  const bool is_wanted = std::any_of(jobs.begin(), jobs.end(),
+                                     [](const LinearJob& job) { return is_ruled(*job.weight); });
   if (!is_wanted) return;
   const std::int64_t in = in_features(*jobs[0].weight);
   ruled_.reserve(tokens * in);
@@ -341,7 +345,7 @@ void LinearRunner::apply_rule(std::span<const LinearJob> jobs, const float* x,
 }
 
 const float* LinearRunner::input_of(const Linear& layer, const float* x) const noexcept {
-  return rule_.changes_inputs() && !std::holds_alternative<DenseMatrix>(layer) ? ruled_.data() : x;
+  return rule_.changes_inputs() && is_ruled(layer) ? ruled_.data() : x;
 }
 
 void LinearRunner::quantize(const float* row, std::int64_t token, const float* g, std::int64_t in,

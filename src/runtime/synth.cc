@@ -83,7 +83,9 @@ class Synthesizer {
         tokenizer_(model.checkpoint().tokenizer()),
         options_(options),
         choices_(model.checkpoint()),
-        first_(first_tokens(model.checkpoint(), choices_)) {}
+        first_(first_tokens(model.checkpoint(), choices_)),
+        started_(options.first),
+        delivered_(options.first) {}
 
   SynthTotals run(const OnSample& on_sample, Progress& progress, const std::stop_token& stop);
 
@@ -99,7 +101,8 @@ class Synthesizer {
   Choices choices_;
   std::vector<TokenId> first_;
   std::vector<Sequence> batch_;
-  std::int64_t started_ = 0;
+  std::int64_t started_;  ///< samples, by their numbers
+  std::int64_t delivered_;
   std::map<std::int64_t, std::vector<TokenId>> waiting_;  ///< ended before a sample of lower number
   SynthTotals totals_;
 };
@@ -153,8 +156,8 @@ void Synthesizer::deliver(Sequence& s, const OnSample& on_sample) {
   totals_.tokens += std::ssize(s.tokens);
   totals_.generated += static_cast<std::int64_t>(s.tokens.size() - s.given);
   waiting_.emplace(s.sample, std::move(s.tokens));
-  for (auto next = waiting_.begin(); next != waiting_.end() && next->first == totals_.samples;
-       next = waiting_.erase(next), ++totals_.samples) {
+  for (auto next = waiting_.begin(); next != waiting_.end() && next->first == delivered_;
+       next = waiting_.erase(next), ++delivered_, ++totals_.samples) {
     SynthSample sample;
     sample.tokens = std::move(next->second);
     sample.text =
@@ -168,13 +171,14 @@ SynthTotals Synthesizer::run(const OnSample& on_sample, Progress& progress,
   const std::int64_t size = options_.batch > 0
                                 ? options_.batch
                                 : default_batch(model_.config(), options_.length, model_.kv_type());
-  batch_.reserve(static_cast<std::size_t>(std::min(size, options_.samples)));
-  while (std::ssize(batch_) < std::min(size, options_.samples)) {
+  const std::int64_t samples = options_.samples - options_.first;
+  batch_.reserve(static_cast<std::size_t>(std::min(size, samples)));
+  while (std::ssize(batch_) < std::min(size, samples)) {
     start(batch_.emplace_back(model_, options_));
   }
   std::vector<BatchItem> items;
   // What remains at most: a sample that ends early takes its rest away.
-  std::int64_t expected = options_.samples * options_.length;
+  std::int64_t expected = samples * options_.length;
   std::int64_t done = 0;
   while (!batch_.empty()) {
     for (std::size_t i = 0; i < batch_.size();) {
@@ -193,8 +197,7 @@ SynthTotals Synthesizer::run(const OnSample& on_sample, Progress& progress,
       }
     }
     if (batch_.empty()) break;
-    if (stop.stop_requested())
-      throw Error(ErrorCode::kInterrupted, "synth was interrupted; nothing written");
+    if (stop.stop_requested()) throw Error(ErrorCode::kInterrupted, "synth was interrupted");
     items.clear();
     for (Sequence& s : batch_) items.push_back({s.tokens[s.run++], &s.cache});
     advance_all(model_.forward_batch(items));
@@ -215,6 +218,7 @@ SynthTotals synthesize(Model& model, const SynthOptions& options, const OnSample
                        Progress& progress, const std::stop_token& stop) {
   const std::int64_t context = model.config().context;
   require("samples", options.samples, 0, kMaxSamples);
+  require("number of the first sample", options.first, 0, options.samples);
   require("length of a sample", options.length, 2, context);
   require("batch", options.batch, 0, kMaxBatch);
   require("greedy tokens", options.greedy_least, 0, context);

@@ -16,7 +16,7 @@ except ImportError:
 
 TEXT = "Once upon a time there was a little girl who lived in a house near the wood. " * 60
 OMNIQUANT = "omniquant --bits 2 --group-size 16 --epochs 3 --lwc-rate 0.02"
-METHODS = ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
+METHODS = ("onebit", "onebit --form paper", "onebit --group-size 16", "f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn", "rtn --bits 8", "rtn --bits 3 --group-size 16",
            "rtn --bits 2 --symmetric", "rtn --bits 1", "gptq --bits 3 --group-size 16",
            "gptq --bits 2 --group-size 16 --act-order", "gptq --bits 4 --act-order --static-groups --group-size 24",
            "billm", "billm --group-size 40 --scales f32", "lowrank", "lowrank --bits 8",
@@ -48,7 +48,7 @@ class Methods(CliTest):
 
     def test_files_run_and_weigh_what_is_said(self):
         full = self.perplexity(STORIES)
-        found, other_engine = {}, {}
+        found = {}
         for words in METHODS:
             with self.subTest(method=words):
                 out, said = self.quantize(words)
@@ -58,10 +58,7 @@ class Methods(CliTest):
                                  said["totals"]["bits_per_weight"])
                 self.assertEqual(info["file_bytes"], said["totals"]["file_bytes"])
                 found[words] = self.perplexity(out)
-                kind = words.split()[0] + " --act-bits" * ("--act-bits" in words)
-                if kind not in other_engine or words.startswith("arb"):  # its products are decoded otherwise
-                    other_engine[kind] = self.perplexity(out, "--engine", "torch")
-                    self.assertAlmostEqual(found[words] / other_engine[kind], 1, delta=1e-3)
+                self.assertAlmostEqual(found[words] / self.perplexity(out, "--engine", "torch"), 1, delta=1e-3)
         for words in ("f16", "bf16", "int8", "int8 --affine --group-size 16", "rtn --bits 8"):
             self.assertAlmostEqual(found[words] / full, 1, delta=0.01, msg=words)
         self.assertLess(found["gptq --bits 3 --group-size 16"], found["rtn --bits 3 --group-size 16"])
@@ -335,15 +332,15 @@ class Methods(CliTest):
 @needs(TOOLKIT)
 class RealModel(CliTest):
     def test_int8_keeps_the_model(self):
-        """Per-channel int8, on some five hundred tokens."""
+        """Per-channel int8, on some thousand tokens."""
         out, text = self.dir / "out.gguf", self.dir / "text.txt"
         text.write_text((ROOT / "README.md").read_text())
         self.onebit("quantize", SMOLLM, "-o", out, "--method", "int8", "--embed", "f16")
 
         def perplexity(model):
-            return self.onebit("perplexity", model, "-f", text, "-c", "256", "--max-windows", "2", "--json").json()["ppl"]
+            return self.onebit("perplexity", model, "-f", text, "-c", "256", "--max-windows", "4", "--json").json()["ppl"]
 
-        self.assertAlmostEqual(perplexity(out) / perplexity(SMOLLM), 1, delta=0.01)
+        self.assertAlmostEqual(perplexity(out) / perplexity(SMOLLM), 1, delta=5e-3)
 
 
 @needs(TOOLKIT)

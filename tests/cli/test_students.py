@@ -43,8 +43,10 @@ class Students(CliTest):
                 info = self.onebit("info", self.run_dir / "model.gguf", "--json").json()
                 self.assertEqual(info["packed"]["method"], words.split()[0])
                 exact = self.perplexity("--activations", "f32")
-                self.assertAlmostEqual(self.perplexity() / exact, 1, delta=0.01)
-                self.assertAlmostEqual(self.perplexity("--engine", "torch") / exact, 1, delta=0.01)
+                # Activations of few levels that lie between two of them fall to either side.
+                delta = 1e-3 if "--act-bits 16" in words or "lowrank" in words else 0.01
+                self.assertAlmostEqual(self.perplexity() / exact, 1, delta=delta)
+                self.assertAlmostEqual(self.perplexity("--engine", "torch") / exact, 1, delta=delta)
 
     def test_ends_that_were_trained_are_trained_on(self):
         self.distill("lowrank --bits 2", "--steps", "3", "--train-ends")
@@ -167,8 +169,57 @@ class Students(CliTest):
         self.fails(*run, *budget, "--resume", expect=2, says="--budget: found with --resume")
         self.fails(*run, "--budget", "5", "--sensitivity", costs, says=["--budget: found 5 bytes"])
         self.onebit(*measure, "--method", "onebit,rtn:4", "--group-size", "16", "-o", costs)
-        self.fails(*run, *budget, says=["costs.json: found a setting", "group_size", "no others than their bits"])
+        self.fails(*run, *budget, says=["costs.json: found a setting", "group_size", "no other settings than their bits"])
         self.assertFalse((self.dir / "no").exists())
+
+    def test_matrices_at_other_bits(self):
+        """Hybrid: all are trained, some in more bits."""
+        sizes = []
+        for words in ("llm-qat --bits 2 --act-bits 16 --kv-bits 16 --lr 1e-3", "lowrank --bits 1"):
+            method = words.split()[0]
+            for flags in ((), ("--override", f"*.ffn_down={method}:4", "--override", "blk.0.attn_q=int8")):
+                with self.subTest(words=words, flags=flags):
+                    self.run_dir = self.dir / f"{method}-{len(flags)}"
+                    said = self.distill(words, "--steps", "4", *flags, "--json").json()
+                    self.assertLess(said["end"]["kl"], said["start"]["kl"])
+                    model = self.run_dir / "model.gguf"
+                    sizes.append(model.stat().st_size)
+                    self.assertAlmostEqual(self.perplexity() / self.perplexity("--engine", "torch"), 1, delta=1e-3)
+                    before = model.read_bytes()
+                    self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+                    self.assertEqual(model.read_bytes(), before)
+                    types = self.onebit("info", model, "--json").json()["types"]
+                    if flags and method == "llm-qat":
+                        self.assertEqual((types["2-bit codes"], types["4-bit codes"], types["8-bit codes"]), (11, 2, 1))
+            self.assertLess(sizes[-2], sizes[-1])
+        for words, says, code in (("*.ffn_down=llm-qat:9", "bits of method llm-qat: found '9', expected 2 to 8", 2),
+                                  ("*.ffn_down=llm-qat", "found '', expected 2 to 8", 2),
+                                  ("*.ffn_down=lowrank:2", "found matrices of method lowrank in a student of method onebit", 1)):
+            self.fails("distill", tiny(), "-o", self.dir / "no", "--data", self.data, *QUICK, "--steps", "1",
+                       "--override", words, says=["--override", says], expect=code)
+
+    def test_kept_matrices_read_what_they_have_always_read(self):
+        """Norms and roundings of a student's method are not for a teacher's matrix."""
+        start = {}
+        for kept in ("f16", "int8"):
+            self.run_dir = self.dir / kept
+            said = self.distill("bitnet158", "--steps", "2", "--override", f"*.ffn_down={kept}", "--json").json()
+            start[kept] = said["start"]["kl"]
+            self.assertAlmostEqual(self.perplexity() / self.perplexity("--engine", "torch"), 1, delta=0.01)
+        self.assertAlmostEqual(start["int8"] / start["f16"], 1, delta=0.02)
+
+    def test_a_budget_of_another_method(self):
+        costs = self.dir / "costs.json"
+        self.onebit("sensitivity", tiny(), "-f", self.text, "-c", "64", "--method", "rtn:2,rtn:4,f16", "-o", costs)
+        flags = ("--budget", "80000", "--sensitivity", costs)
+        said = self.distill("llm-qat --lr 1e-3 --steps 3", *flags, "--json").json()
+        self.assertLessEqual((self.run_dir / "model.gguf").stat().st_size, 80000)
+        kinds = {word.split("=")[1] for word in said["recipe"]["override"].split(",")}
+        self.assertLessEqual(kinds, {"llm-qat:2", "llm-qat:4", "f16:16"})
+        self.assertGreater(len(kinds), 1)
+        run = ("distill", tiny(), "-o", self.dir / "no", "--data", self.data, *QUICK, "--steps", "1", *flags)
+        self.fails(*run, "--method", "bitnet158", says="--budget: found method bitnet158, expected onebit or llm-qat")
+        self.fails(*run[:-3], "10000000", *flags[2:], "--method", "llm-qat", says="of which no matrix takes a setting")
 
     @staticmethod
     def tensors(model, *names):

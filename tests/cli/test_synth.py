@@ -3,6 +3,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 import unittest
 
 from harness import BOS, ONEBIT, SMOLLM, STORIES, TINY, CliTest, needs, packed, tiny
@@ -44,6 +45,41 @@ class Synth(CliTest):
         said = {row["tokens"][0]: row["tokens"] for row in rows}
         for row in rows:  # the same beginning, the same text
             self.assertEqual(row["tokens"], said[row["tokens"][0]])
+
+    def test_part_of_another_run(self):
+        part = self.write("out.jsonl.part", json.dumps({"header": {"program": "another"}}) + "\n")
+        flags = ("--samples", "2", "--length", "20")
+        self.fails("synth", tiny(), "-o", self.dir / "out.jsonl", *flags,
+                   says=[str(part), "another run", 'program "another"', "--restart"])
+        self.rows(*flags, "--restart")
+        self.assertEqual(self.files(), ["out.jsonl"])
+        self.write("out.jsonl.part", "no header\n")
+        self.fails("synth", tiny(), "-o", self.dir / "out.jsonl", *flags, says=["line 1: found 'no header'", "--restart"])
+
+    @needs(SMOLLM)
+    def test_what_is_done_is_kept(self):
+        out = self.write("a.jsonl", "before")
+        part = self.dir / "a.jsonl.part"
+        flags = ("--length", "12", "--batch", "2")
+        command = [ONEBIT, "synth", SMOLLM, "-o", out, "--samples", "1000", *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and (not part.exists() or part.read_text().count("\n") < 4):
+                time.sleep(0.05)
+            child.send_signal(signal.SIGINT)
+            _, err = child.communicate(timeout=120)
+        self.assertEqual(child.returncode, 130)
+        self.assertIn(f"error: synth was interrupted; texts that are done are in {part}, the same".encode(), err)
+        self.assertEqual((out.read_text(), self.files()), ("before", ["a.jsonl", "a.jsonl.part"]))
+        samples = part.read_text().count("\n") + 1  # two more: a line of them is the header
+        with part.open("a") as file:
+            file.write('{"text": "what a killed process has lef')
+        said = self.onebit("synth", SMOLLM, "-o", out, "--samples", samples, *flags, "--json").json()
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        self.assertEqual((said["samples"], said["tokens"]), (samples, sum(len(row["tokens"]) for row in rows)))
+        self.assertLess(said["generated_tokens"], 3 * 12)
+        self.assertEqual(self.rows("--samples", samples, *flags, "-s", said["seed"], model=SMOLLM), rows)
+        self.assertEqual(self.files(), ["a.jsonl", "out.jsonl"])
 
     def test_json(self):
         out = self.dir / "a.jsonl"
@@ -89,18 +125,6 @@ class Failures(CliTest):
     def test_teacher_that_is_none(self):
         self.fails("synth", self.write("m.gguf", "x"), "-o", self.dir / "a.jsonl", says="m.gguf")
         self.assertEqual(self.files(), ["m.gguf"])
-
-    @needs(SMOLLM)
-    def test_interrupt_keeps_what_was_there(self):
-        out = self.write("a.jsonl", "before")
-        command = [ONEBIT, "synth", SMOLLM, "-o", out, "--samples", "1000", "--length", "512"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            child.stderr.readline()  # the first line of progress
-            child.send_signal(signal.SIGINT)
-            _, err = child.communicate(timeout=120)
-        self.assertEqual(child.returncode, 130)
-        self.assertIn(b"onebit: error: synth was interrupted; nothing written\n", err)
-        self.assertEqual((out.read_text(), self.files()), ("before", ["a.jsonl"]))
 
 
 if __name__ == "__main__":
