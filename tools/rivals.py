@@ -6,8 +6,8 @@ Usage: rivals.py smollm2|stories260k [ROW…] [-l] [--speed]   (all rows when no
 Needs the built program and the shared data (DATA, default ../shared/data). What is done stays in build/rivals/MODEL:
 a step whose result is there is not done again, so that a run that was broken off goes on. Trained rows first try
 their rates on SEARCH steps and take the one with the least held-out divergence; all see the same text, in the same
-order, for the same number of tokens. The last line names the tables of all rows that are there, those of `onebit
-compare` (report.html, its CSV files) among them.
+order, for the same number of tokens, and those named "as long" for the same time. The last line names the tables of
+all rows that are there, those of `onebit compare` (report.html, its CSV files) among them.
 """
 import argparse
 import json
@@ -38,6 +38,9 @@ TRAINED = {
     "onebit, paper": (("--recipe", "paper", "--warmup", "{warmup}"), (2e-4, 4e-4, 1e-3)),
     "onebit, best": (("--recipe", "best"), (3e-3, 6e-3, 1.2e-2)),
 }
+
+# Rows of the same method with as many steps as take as long as those of rivals_table.BEST.
+AS_LONG = ", as long"
 
 MOST_RATES, STEP_OF_RATES = 6, 3
 TURNS = 5
@@ -72,7 +75,7 @@ SETTINGS = {
         "source": MODELS / "stories260k.gguf",
         "quantised": quantised(32),
         "calib": ("--samples", "64", "--length", "256"),
-        "trained": [*TRAINED],
+        "trained": [*TRAINED, *(row + AS_LONG for row in TRAINED if row != rivals_table.BEST)],
         "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128},
         "tasks": False},
 }
@@ -139,7 +142,9 @@ class Rivals:
         folder.mkdir(exist_ok=True)
         model, made = folder / "model.gguf", folder / "made.json"
         if not made.exists():
-            if row in TRAINED:
+            if row.endswith(AS_LONG):
+                save(made, self.train_as_long(row.removesuffix(AS_LONG), folder, model))
+            elif row in TRAINED:
                 save(made, self.train(row, folder, model))
             else:
                 method, *flags = self.settings["quantised"][row]
@@ -179,12 +184,23 @@ class Rivals:
     def train(self, row, folder, model):
         search = self.search(row, folder)
         rate = min(search, key=search.get)
+        return self.train_whole(row, folder, model, self.settings["train"]["steps"], rate) | {"search": search}
+
+    def train_as_long(self, row, folder, model):
+        """Its rate with more steps: as many as the time of the best row pays for."""
+        for other in (row, rivals_table.BEST):
+            self.make(other)
+        own, best = (json.loads((self.folder_of(other) / "made.json").read_text()) for other in (row, rivals_table.BEST))
+        steps = round(self.settings["train"]["steps"] * best["seconds"] / own["seconds"])
+        return self.train_whole(row, folder, model, steps, own["rate"])
+
+    def train_whole(self, row, folder, model, steps, rate):
         whole = folder / "run"
         if whole.exists():
             subprocess.run(["rm", "-r", whole], check=True)
-        facts = self.distill(row, whole, self.settings["train"]["steps"], rate)
+        facts = self.distill(row, whole, steps, rate)
         (whole / "model.gguf").replace(model)
-        return facts | {"search": search, "rate": rate}
+        return facts | {"rate": rate, "steps": steps}
 
     def measurements(self, row):
         """The command for each file of results; those of tasks write theirs by themselves."""

@@ -94,6 +94,8 @@ def cost(rows, folder_of):
         made = read(folder_of(row) / "made.json")
         info = next(filter(None, (read(folder_of(row) / name) for name in ("wiki.json", "stories.json"))))["model_info"]
         search = ", ".join(f"{float(rate):g} ({kl:.3f})" for rate, kl in made.get("search", {}).items())
+        if "rate" in made and not search:
+            search = f"{made['rate']:g}: {made['steps']:,} steps"
         lines.append([row, f"{info['file_bytes']:,}", f"{info['file_bits_per_weight']:.2f}", f"{made['seconds']:.0f}",
                       f"{made['peak_bytes'] / 2**30:.2f}", *(speeds[row] or ["", ""] if measured else []), search])
     return markdown(header, lines)

@@ -38,7 +38,8 @@ bool is_exact(const arch::ActivationRule& rule) {
 }
 
 /// What happens to activations, for a rule that is_exact() is not true of.
-std::string activations_text(const arch::ActivationRule& rule) {
+std::string activations_text(const arch::Provenance& made) {
+  const arch::ActivationRule& rule = made.activations;
   std::vector<std::string> parts;
   if (rule.norm != arch::InputNorm::kNone) {
     parts.push_back(fmt::format("{} norm before each matrix", word_of(rule.norm)));
@@ -49,6 +50,9 @@ std::string activations_text(const arch::ActivationRule& rule) {
   };
   bits(rule.bits, "inputs");
   bits(rule.kv_bits, "keys and values");
+  if (!made.exact_inputs.empty()) {
+    parts.push_back(fmt::format("but for {} matrices", made.exact_inputs.size()));
+  }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
@@ -113,7 +117,7 @@ class Info final : public Command {
       row(console, "method",
           made->method + (has_one_bit(summary) ? form_text(*made) : std::string()));
       if (!is_exact(made->activations)) {
-        row(console, "activations", activations_text(made->activations));
+        row(console, "activations", activations_text(*made));
       }
       row(console, "source", fmt::format("{}, sha256 {}", made->source_name, made->source_sha256));
       row(console, "made by", made->program);
@@ -173,7 +177,8 @@ class Info final : public Command {
         object["packed"]["activations"] = {{"norm", word_of(rule.norm)},
                                            {"rounding", word_of(rule.rounding)},
                                            {"bits", rule.bits},
-                                           {"kv_bits", rule.kv_bits}};
+                                           {"kv_bits", rule.kv_bits},
+                                           {"exact", made->exact_inputs}};
       }
     }
     object["kernels"] = kernels.name;

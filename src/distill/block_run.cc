@@ -2,11 +2,13 @@
 // fitted goes to one file each, which a resumed run and the stage that follows read.
 #include <algorithm>
 #include <fmt/format.h>
+#include <memory>
 #include <torch/utils.h>
 #include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/scratch_file.h"
 #include "distill/run_parts.h"
 #include "nn/load.h"
 
@@ -81,6 +83,32 @@ Tensor own_segments(const TrainJob& job) {
       });
 }
 
+/// Embeddings of `tokens` [N, T], [N, T, D]. On a CPU they are in a file without a name in the
+/// run's folder: of a large model they are most of what the stage has, and the system may write
+/// them out.
+Tensor embedded(const TrainJob& job, const nn::DecoderModel& ends, const Tensor& tokens) {
+  constexpr std::int64_t kTogether = 4;
+  const torch::NoGradGuard no_grad;
+  const std::int64_t sizes[] = {tokens.size(0), tokens.size(1), job.teacher.config().dim};
+  const torch::TensorOptions options = ends.frozen().embedding.options();
+  Tensor states;
+  if (job.options.device.is_cpu()) {
+    const auto bytes =
+        static_cast<std::size_t>(sizes[0] * sizes[1] * sizes[2]) * options.dtype().itemsize();
+    auto file = std::make_shared<ScratchFile>(job.folder, bytes);
+    std::byte* data = file->data();
+    states = torch::from_blob(
+        data, sizes, [file](void*) {}, options);
+  } else {
+    states = torch::empty(sizes, options);
+  }
+  for (std::int64_t i = 0; i < tokens.size(0); i += kTogether) {
+    const std::int64_t count = std::min(kTogether, tokens.size(0) - i);
+    states.narrow(0, i, count).copy_(ends.embed(tokens.narrow(0, i, count)));
+  }
+  return states;
+}
+
 /// The held-out text's streams through the teacher, the student's start and, if wanted, the fitted
 /// student.
 class Followers {
@@ -93,7 +121,7 @@ class Followers {
     }
     for (const Through through : {Through::kTeacher, Through::kStart, Through::kFitted}) {
       if (tokens_.empty() || (through == Through::kFitted && !fitted)) continue;
-      streams_.push_back({through, ends.embed(torch::cat(tokens_))});
+      streams_.push_back({through, embedded(job, ends, torch::cat(tokens_))});
     }
   }
 
@@ -164,8 +192,10 @@ TrainResult run_block_stage(const TrainJob& job, Record& record, bool pack) {
     BlockFiles files(job, record, fitted);
     const auto progress = job.observer.progress("fit blocks", "blocks");
     try {
-      fit_blocks(files, ends->embed(own_segments(job)), followers.streams(), job.recipe.block,
-                 job.recipe.adam, job.group, *progress, job.stop);
+      const Tensor segments = own_segments(job);
+      const BlockStates states = {embedded(job, *ends, segments), embedded(job, *ends, segments)};
+      fit_blocks(files, states, followers.streams(), job.recipe.block, job.recipe.adam, job.group,
+                 *progress, job.stop);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInterrupted) throw;
       if (saved() == 0) {

@@ -102,15 +102,15 @@ double fit_block(nn::DecoderModel& student, std::int64_t layer, const Tensor& in
 
 }  // namespace
 
-void fit_blocks(BlockStore& store, const Tensor& embedded, std::span<BlockStream> streams,
+void fit_blocks(BlockStore& store, const BlockStates& states, std::span<BlockStream> streams,
                 const BlockStageOptions& options, const AdamOptions& adam, ProcessGroup& group,
                 Progress& progress, const std::stop_token& stop) {
   using Through = BlockStream::Through;
   const std::int64_t layers = store.layers();
   ONEBIT_CHECK(options.steps > 0 && options.batch > 0);
-  ONEBIT_CHECK(embedded.dim() == 3 && embedded.size(0) > 0);
-  const Tensor given = embedded.detach().clone();
-  const Tensor wanted = given.clone();
+  const auto& [given, wanted] = states;
+  ONEBIT_CHECK(given.dim() == 3 && given.size(0) > 0 && given.sizes() == wanted.sizes() &&
+               given.const_data_ptr() != wanted.const_data_ptr());
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     if (group.any(stop.stop_requested())) {
       throw Error(ErrorCode::kInterrupted, fmt::format("{} of {} blocks", layer, layers));

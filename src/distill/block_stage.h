@@ -58,13 +58,18 @@ struct BlockStream {
 /// times the stage gives up.
 inline constexpr int kMaxBlockRetries = 5;
 
-/// Minimises relative_error(losses.h) block by block on the embeddings `embedded` of this process's
-/// sequences, [segments, T, D] in the residual's type; and takes `streams` through the blocks.
-/// `adam` as in the stage that follows, but for its scale_rate. Beside one block, the states of all
-/// segments are held twice: 2·segments·T·D·4 bytes. A stop of any process throws
-/// Error{kInterrupted} between two blocks, in all. Throws Error{kNumeric} as Adam::step, when a
-/// block fails again and again.
-void fit_blocks(BlockStore& store, const torch::Tensor& embedded, std::span<BlockStream> streams,
+/// What a block reads of this process's sequences and what it should give, [segments, T, D] in the
+/// residual's type, each in memory of its own; before the first block the embeddings, both.
+struct BlockStates {
+  torch::Tensor given;
+  torch::Tensor wanted;
+};
+
+/// Minimises relative_error(losses.h) block by block on `states`, which go through the blocks in
+/// place, and so do `streams`. `adam` as in the stage that follows, but for its scale_rate. A stop
+/// of any process throws Error{kInterrupted} between two blocks, in all. Throws Error{kNumeric} as
+/// Adam::step, when a block fails again and again.
+void fit_blocks(BlockStore& store, const BlockStates& states, std::span<BlockStream> streams,
                 const BlockStageOptions& options, const AdamOptions& adam, ProcessGroup& group,
                 Progress& progress, const std::stop_token& stop);
 

@@ -133,7 +133,8 @@ MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Reci
   m.moments = 2 * trained / processes;
   const double segments = static_cast<double>(recipe.block.segments) / processes;
   const double followers = static_cast<double>(held_out) / processes * (recipe.steps == 0 ? 3 : 2);
-  m.states = kMaster * n.dim * length * (2 * segments + followers);
+  // On a CPU they are in files.
+  m.states = device.is_cpu() ? 0 : kMaster * n.dim * length * (2 * segments + followers);
   m.block = static_cast<double>(recipe.block.batch) * length *
             (block_bytes_per_token(n, compute) + passing_bytes_per_token(n));
   m.logits = chunk_bytes(config, recipe, product, device);

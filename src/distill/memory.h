@@ -34,7 +34,7 @@ MemoryEstimate estimate_memory(const arch::ModelConfig& config, const Recipe& re
                                bool gradient_checkpointing, torch::Device device);
 
 /// Of the block-wise stage alone: one block of both models, its gradients and moments, and the
-/// states of this process's segments and of `held_out` sequences.
+/// states of this process's segments and of `held_out` sequences, which on a CPU are in files.
 MemoryEstimate estimate_block_memory(const arch::ModelConfig& config, const Recipe& recipe,
                                      int processes, std::int64_t held_out, torch::Device device);
 

@@ -178,6 +178,9 @@ TEST(MemoryTable, OfLargeModels) {
   recipe.steps = 0;
   EXPECT_DOUBLE_EQ(gb(estimate_block_memory(small, recipe, 1, 16, torch::kCUDA).peak()), 18.2);
   EXPECT_DOUBLE_EQ(gb(estimate_block_memory(large, recipe, 1, 16, torch::kCUDA).peak()), 24.1);
+  recipe.compute = torch::kFloat32;
+  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(small, recipe, 1, 16, torch::kCPU).peak()), 8.1);
+  EXPECT_DOUBLE_EQ(gb(estimate_block_memory(large, recipe, 1, 16, torch::kCPU).peak()), 11.9);
 }
 
 }  // namespace

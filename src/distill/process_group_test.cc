@@ -332,8 +332,9 @@ TEST_F(Parallel, TwoProcessesFitBlocksAsOneWithTheDoubledBatch) {
     BlocksInMemory blocks;
     NoProgress progress;
     const Models m = models(torch::kFloat64);
-    fit_blocks(blocks, m.teacher->embed(torch::cat(rows)), {}, options, AdamOptions{}, group,
-               progress, {});
+    const Tensor tokens = torch::cat(rows);
+    fit_blocks(blocks, {m.teacher->embed(tokens), m.teacher->embed(tokens)}, {}, options,
+               AdamOptions{}, group, progress, {});
     return blocks.results;
   };
   const std::vector<Tensor> one = fit(single_process());

@@ -68,6 +68,7 @@ struct Calibration::Moment {
   Tensor input;  ///< of the batch under way; kept, so that no other gets its address
   Tensor sum;
   std::vector<Role> readers;
+  bool has_readers = false;  ///< all of them: what follows the matrix need not be computed
 };
 
 /// Stands before a matrix and looks at what it reads.
@@ -83,6 +84,7 @@ class Calibration::Observer final : public nn::Linear {
         moment_.sum = torch::zeros({rows.size(1), rows.size(1)}, torch::kFloat64);
       }
       add_products(rows, moment_.sum);
+      if (moment_.has_readers) throw Enough();
       moment_.input = x;
     }
     if (moment_.input.defined()) {
@@ -214,9 +216,9 @@ Tensor Calibration::second_moment(Role role) {
     moment.input.reset();
     try {
       through_rest(batch(states_, i));
-    } catch (const Enough&) {
-      continue;
+    } catch (const Enough&) {  // of down there is nothing after it
     }
+    moment.has_readers = true;
   }
   for (auto& [replaced, linear] : inner) block_->exchange(replaced, layer_, std::move(linear));
   mirror(moment.sum);

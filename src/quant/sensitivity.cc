@@ -7,6 +7,7 @@
 #include <string>
 #include <torch/utils.h>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -82,6 +83,33 @@ class Substitution {
   std::unique_ptr<nn::Linear> full_;
 };
 
+/// The blocks of a full-precision model: the last ones, which every pass comes through, in memory
+/// as far as `bytes` go, others only while someone holds them.
+class Blocks {
+ public:
+  Blocks(const arch::Checkpoint& source, torch::ScalarType compute, std::uint64_t bytes)
+      : source_(source), compute_(compute) {
+    const auto block = static_cast<std::uint64_t>(arch::count_parameters(source.config()).linear /
+                                                  source.config().layers) *
+                       torch::elementSize(compute);
+    kept_.resize(std::min<std::uint64_t>(bytes / std::max<std::uint64_t>(block, 1),
+                                         static_cast<std::uint64_t>(source.config().layers)));
+  }
+
+  std::shared_ptr<nn::DecoderModel> at(std::int64_t layer) {
+    const std::int64_t index = layer - (source_.config().layers - std::ssize(kept_));
+    if (index < 0) return nn::load_block(source_, compute_, layer);
+    std::shared_ptr<nn::DecoderModel>& kept = kept_[static_cast<std::size_t>(index)];
+    if (!kept) kept = nn::load_block(source_, compute_, layer);
+    return kept;
+  }
+
+ private:
+  const arch::Checkpoint& source_;
+  torch::ScalarType compute_;
+  std::vector<std::shared_ptr<nn::DecoderModel>> kept_;  ///< of the last layers, once loaded
+};
+
 /// Windows that go through the model side by side.
 struct Batch {
   Tensor x;  ///< [windows, c − 1, D]: the residual stream before the block under way
@@ -116,7 +144,9 @@ class Measurement {
         progress_(progress),
         stop_(stop),
         pool_(options.threads),
-        jobs_(jobs_of(source.config(), options)) {
+        jobs_(jobs_of(source.config(), options)),
+        ends_(nn::load_ends(source, options.compute)),
+        blocks_(source, options.compute, options.model_bytes) {
     for (const Setting& setting : options.settings) {
       quantizers_.push_back(setting.method->make(source, setting.options, pool_));
     }
@@ -127,7 +157,6 @@ class Measurement {
     total_ = cost_from(0);
     for (const Job& job : jobs_) total_ += cost_from(job.matrix.layer);
     total_ *= static_cast<std::uint64_t>(batch_count());
-    model_ = nn::load_dense(source, options.compute);
   }
 
   void run(const OnBaseline& on_baseline, const OnSensitivity& on_row) {
@@ -137,6 +166,7 @@ class Measurement {
     for (std::int64_t layer = 0; job != jobs_.end(); ++layer) {
       const auto end = std::find_if(job, jobs_.end(),
                                     [&](const Job& other) { return other.matrix.layer != layer; });
+      block_ = blocks_.at(layer);
       begin_layer(layer, {job, end});
       std::vector<float> weights;
       const TensorId* read = nullptr;
@@ -174,13 +204,20 @@ class Measurement {
                 fmt::format("interrupted after {} of {} measurements", measured_, jobs_.size()));
   }
 
-  /// The hidden states [N, D] of a batch, whose residual stream before block `first` is x.
-  Tensor hidden_from(std::int64_t first, Tensor x, std::string_view note) {
+  /// The hidden states [N, D] of batches, whose residual streams before block `first` are `xs`: all
+  /// of them through one block after the other, so that each is loaded once.
+  std::vector<Tensor> hidden_from(std::int64_t first, std::vector<Tensor> xs,
+                                  std::string_view note) {
     for (std::int64_t layer = first; layer < config_.layers; ++layer) {
-      x = model_->forward_block(layer, x);
-      tell(1, note);
+      const std::shared_ptr<nn::DecoderModel> block =
+          layer == first && block_ ? block_ : blocks_.at(layer);
+      for (Tensor& x : xs) {
+        x = block->forward_block(layer, x);
+        tell(1, note);
+      }
     }
-    return model_->finish(x).flatten(0, 1);
+    for (Tensor& x : xs) x = ends_->finish(x).flatten(0, 1);
+    return xs;
   }
 
   /// Fills batches_ and measures the model itself.
@@ -193,14 +230,20 @@ class Measurement {
     const std::uint64_t logits = static_cast<std::uint64_t>(window_count() * last) *
                                  static_cast<std::uint64_t>(config_.vocab) *
                                  static_cast<std::uint64_t>(torch::elementSize(options_.compute));
+    const std::vector<Tensor> batches = windows.split(batch_windows());
+    std::vector<Tensor> embedded;
+    embedded.reserve(batches.size());
+    for (const Tensor& some : batches) {
+      embedded.push_back(ends_->embed(some.narrow(1, 0, last).contiguous()));
+    }
+    const std::vector<Tensor> hidden = hidden_from(0, embedded, "full precision");
     std::vector<double> nll;
-    for (const Tensor& some : windows.split(batch_windows())) {
-      const Tensor x = model_->embed(some.narrow(1, 0, last).contiguous());
-      ReferenceLogits reference(hidden_from(0, x, "full precision"), model_->head(),
-                                some.narrow(1, 1, last).flatten(), logits <= options_.logits_bytes);
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      ReferenceLogits reference(hidden[i], ends_->head(), batches[i].narrow(1, 1, last).flatten(),
+                                logits <= options_.logits_bytes);
       tell(head_cost_, "full precision");
       nll.insert(nll.end(), reference.nll().begin(), reference.nll().end());
-      batches_.push_back({x, std::move(reference)});
+      batches_.push_back({embedded[i], std::move(reference)});
     }
     const eval::MeanError mean = eval::mean_error(nll);
     require_finite(mean.mean, "of the full-precision model");
@@ -217,7 +260,7 @@ class Measurement {
   }
 
   void advance(std::int64_t layer) {
-    for (Batch& batch : batches_) batch.x = model_->forward_block(layer, batch.x);
+    for (Batch& batch : batches_) batch.x = block_->forward_block(layer, batch.x);
   }
 
   const arch::TensorSpec& spec_of(const TensorId& id) const {
@@ -253,9 +296,13 @@ class Measurement {
 
     PositionScores scores;
     {
-      const Substitution substitution(*model_, job.matrix, quantized);
-      for (const Batch& batch : batches_) {
-        batch.reference.compare(hidden_from(job.matrix.layer, batch.x, name), scores);
+      const Substitution substitution(*block_, job.matrix, quantized);
+      std::vector<Tensor> streams;
+      streams.reserve(batches_.size());
+      for (const Batch& batch : batches_) streams.push_back(batch.x);
+      const std::vector<Tensor> hidden = hidden_from(job.matrix.layer, std::move(streams), name);
+      for (std::size_t i = 0; i < batches_.size(); ++i) {
+        batches_[i].reference.compare(hidden[i], scores);
         tell(head_cost_, name);
       }
       row.output_error = substitution.output_error();
@@ -288,7 +335,9 @@ class Measurement {
   ThreadPool pool_;
   std::vector<Job> jobs_;
   std::vector<std::unique_ptr<Quantizer>> quantizers_;  ///< one a setting
-  std::unique_ptr<nn::DecoderModel> model_;
+  std::unique_ptr<nn::DecoderModel> ends_;
+  Blocks blocks_;
+  std::shared_ptr<nn::DecoderModel> block_;  ///< the one under way
   std::vector<Batch> batches_;
   std::uint64_t head_cost_ = 0;  ///< of final norm and logits, in blocks
   std::uint64_t done_ = 0;       ///< blocks

@@ -49,6 +49,10 @@ struct SensitivityOptions {
   /// than this many bytes; else they are computed again, a few positions at a time, beside those of
   /// every matrix, from its hidden states, which are kept always.
   std::uint64_t logits_bytes = std::uint64_t{1} << 30;
+
+  /// As many of the last blocks as take no more than this many bytes stay in memory; others are
+  /// read again each time that they are passed through.
+  std::uint64_t model_bytes = std::uint64_t{4} << 30;
 };
 
 /// What one matrix costs.
@@ -84,8 +88,9 @@ using OnSensitivity = std::function<void(const Sensitivity&)>;
 /// move KL by at most 2ε (√(2 KL) + KL) to first order: its derivatives for ẑ and z are p̂ − p and
 /// p ⊙ (log(p/p̂) − KL), whose 1-norms √(2 KL) (Pinsker) and 2 KL + √(2 KL) bound.
 ///
-/// Peak memory: the model in the compute type, N states of D values twice, a block's activations
-/// for some 2,048 positions, the logits that are kept and three times those of 64 positions.
+/// Peak memory in the compute type: embedding and head, the blocks that are kept and two others, N
+/// states of D values three times, a block's activations for some 2,048 positions, the logits that
+/// are kept and three times those of 64 positions.
 ///
 /// Throws Error{kUnsupported} for a packed model and as Method::make; kNumeric for weights that a
 /// method cannot represent and for logits that are not finite, naming the matrix; kInterrupted when

@@ -198,8 +198,8 @@ TEST_F(SensitivityTest, RowsAreInOrderAndComplete) {
   }
 }
 
-// Neither which matrices are measured beside one, nor whether logits are kept, nor how windows go
-// side by side changes its row.
+// Neither which matrices are measured beside one, nor whether logits and blocks are kept, nor how
+// windows go side by side changes its row.
 TEST_F(SensitivityTest, EachRowStandsAlone) {
   SensitivityOptions options;
   options.settings = {one_bit(), one_bit(arch::Form::kFoldable)};
@@ -207,6 +207,7 @@ TEST_F(SensitivityTest, EachRowStandsAlone) {
   for (const std::size_t picked : {0U, 5U, 17U, 27U}) {
     SensitivityOptions alone = options;
     alone.logits_bytes = picked % 2 == 0 ? 0 : alone.logits_bytes;
+    alone.model_bytes = picked % 3 == 0 ? 0 : alone.model_bytes;
     alone.wanted = [&](const arch::TensorId& id, std::size_t setting) {
       return id == all.rows[picked].matrix && setting == all.rows[picked].setting;
     };

@@ -205,6 +205,8 @@ class Students(CliTest):
             self.run_dir = self.dir / kept
             said = self.distill("bitnet158", "--steps", "2", "--override", f"*.ffn_down={kept}", "--json").json()
             start[kept] = said["start"]["kl"]
+            rule = self.onebit("info", self.run_dir / "model.gguf", "--json").json()["packed"]["activations"]
+            self.assertEqual(rule["exact"], ["blk.0.ffn_down", "blk.1.ffn_down"] if kept == "int8" else [])
             self.assertAlmostEqual(self.perplexity() / self.perplexity("--engine", "torch"), 1, delta=0.01)
         self.assertAlmostEqual(start["int8"] / start["f16"], 1, delta=0.02)
 

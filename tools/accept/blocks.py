@@ -3,14 +3,16 @@
 
 Usage: blocks.py [METHOD…]   (all when none is named; hours on two cores)
 
-Weights and text are random (bench/random_model.py). Memory is what no one can take away: the peak of the process's
-anonymous pages, looked at every half second; what it maps of files, the residual streams among it, is the system's to
-drop. The time of 32 blocks is 16 times that of two and no measurement. A method's figures stay in build/accept/blocks:
+Weights and text are random (bench/random_model.py). Memory is what no one can take away: the process may allocate no
+more than the bound (RLIMIT_DATA), and the figure is the peak of its anonymous pages, looked at fifty times a second;
+what it maps of files, the residual streams among it, is the system's to drop. Left out are methods that train a whole
+model, f16, which is bf16's way, and omniquant's --let. The time of 32 blocks is 16 times that of two and no measurement. A method's figures stay in build/accept/blocks:
 a run that was broken off goes on with the method, and within it with the block, that it was at.
 """
 import json
 import pathlib
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -49,16 +51,15 @@ def make_inputs():
 
 
 def anonymous_bytes(process):
-    """Of a process and its children."""
-    total = 0
-    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
-        try:
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        except (OSError, ValueError):
-            continue  # it has ended
-        if process in (int(fields["Pid"]), int(fields["PPid"])):
-            total += sum(int(fields.get(key, "0 kB").split()[0]) * 1024 for key in ("RssAnon", "RssShmem"))
-    return total
+    try:
+        fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines())
+    except OSError:
+        return 0  # it has ended
+    return sum(int(fields.get(key, "0 kB").split()[0]) * 1024 for key in ("RssAnon", "RssShmem"))
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_DATA, (BOUND * GIB, BOUND * GIB))
 
 
 def measure(name, model, text):
@@ -70,16 +71,21 @@ def measure(name, model, text):
     command = [figures.ONEBIT, "quantize", model, "-o", out, "--method", *METHODS[name], *calib]
     before = json.loads(begun.read_text()) if begun.exists() else {"seconds": 0, "peak": 0}
     begin, peak = time.monotonic(), before["peak"]
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:
+    parts = FOLDER / f"{name}.gguf.part"
+    saved = set(parts.glob("*.safetensors"))
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, preexec_fn=limit_memory) as process:
         while process.poll() is None:
-            time.sleep(0.5)
+            time.sleep(0.02)
             peak = max(peak, anonymous_bytes(process.pid))
-            begun.write_text(json.dumps({"seconds": before["seconds"] + time.monotonic() - begin, "peak": peak}))
+            if (there := set(parts.glob("*.safetensors"))) != saved:
+                # From here a run that is broken off goes on: what it did after the last of them is done again.
+                saved = there
+                begun.write_text(json.dumps({"seconds": before["seconds"] + time.monotonic() - begin, "peak": peak}))
     if process.returncode:
         sys.exit(f"blocks: {name}: exit status {process.returncode}")
     result = {"seconds": before["seconds"] + time.monotonic() - begin, "peak": peak, "bytes": out.stat().st_size}
     facts.write_text(json.dumps(result))
-    begun.unlink()
+    begun.unlink(missing_ok=True)
     out.unlink()
     return result
 

@@ -47,10 +47,10 @@ class Report:
         print(f"{self.point:<10} | {figure:<52} | {value:>12} | {bound:<20} | {verdict}", flush=True)
 
 
-def run_json(*arguments, program=ONEBIT):
+def run_json(*arguments, program=ONEBIT, **environment):
     """The JSON object that ends a command's output; its messages go to our standard error."""
     done = subprocess.run([program, *map(str, arguments), "--json"], check=True,
-                          stdout=subprocess.PIPE, text=True)
+                          stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
