@@ -216,7 +216,7 @@ Tensor Calibration::second_moment(Role role) {
     moment.input.reset();
     try {
       through_rest(batch(states_, i));
-    } catch (const Enough&) {  // of down there is nothing after it
+    } catch (const Enough&) {  // what is wanted is in moment.sum
     }
     moment.has_readers = true;
   }

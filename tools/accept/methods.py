@@ -19,7 +19,7 @@ import figures  # noqa: E402
 import rivals  # noqa: E402
 
 PERCENT = 0.1
-FEW_LEVELS_PERCENT = 1
+FEW_LEVELS_PERCENT = 0.5
 INT8_PERCENT = 0.5
 RIVALS = figures.ROOT / "build/rivals"
 TEXTS = {"smollm2": (figures.WIKITEXT, "wiki.json", ("-c", 512, "--max-windows", 16)),
