@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Every method side by side on one model: makes each row of docs/results/rivals-MODEL.md and measures it.
 
-Usage: rivals.py smollm2|stories260k [ROW…] [-l] [--speed]   (all rows when none is named; -l lists them)
+Usage: rivals.py smollm2|stories260k [ROW…] [-l] [--speed] [--record FILE]   (all rows when none is named; -l lists them)
 
 Needs the built program and the shared data (DATA, default ../shared/data). What is done stays in build/rivals/MODEL:
-a step whose result is there is not done again, so that a run that was broken off goes on. Trained rows first try
+a step whose result is there is not done again, so that a run that was broken off goes on. Rows that are whole are added to
+the record (rivals_record.py), and those that it has are not done again anywhere. Trained rows first try
 their rates on SEARCH steps and take the one with the least held-out divergence; all see the same text, in the same
 order, for the same number of tokens, and those named "as long" for the same time. The last line names the tables of
 all rows that are there, those of `onebit compare` (report.html, its CSV files) among them.
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 
+import rivals_record
 import rivals_table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -42,6 +44,10 @@ TRAINED = {
 # Rows of the same method with as many steps as take as long as those of rivals_table.BEST.
 AS_LONG = ", as long"
 
+# The same file by both engines, on a part of the text.
+ENGINES = {"engine-runtime.json": ("--activations", "f32"), "engine-torch.json": ("--engine", "torch")}
+
+SPEED = "speed.json"
 MOST_RATES, STEP_OF_RATES = 6, 3
 TURNS = 5
 
@@ -70,6 +76,7 @@ SETTINGS = {
         "calib": ("--samples", "64", "--length", "512"),
         "trained": [row for row in TRAINED if row != "bitnet continued"],
         "train": {"steps": 180, "search": 45, "batch": 4, "length": 256},
+        "engines": ("-c", "512", "--max-windows", "16"),
         "tasks": True},
     "stories260k": {
         "source": MODELS / "stories260k.gguf",
@@ -77,6 +84,7 @@ SETTINGS = {
         "calib": ("--samples", "64", "--length", "256"),
         "trained": [*TRAINED, *(row + AS_LONG for row in TRAINED if row != rivals_table.BEST)],
         "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128},
+        "engines": ("-c", "256", "--max-windows", "100"),
         "tasks": False},
 }
 
@@ -116,8 +124,9 @@ def results_of(folder):
 
 
 class Rivals:
-    def __init__(self, name):
+    def __init__(self, name, record=None):
         self.settings = SETTINGS[name]
+        self.record = record or ROOT / f"docs/results/rivals-{name}.json"
         self.source = self.settings["source"]
         self.folder = ROOT / "build/rivals" / name
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +139,13 @@ class Rivals:
                     text = file.read(CHARACTERS)
                 rows = [json.dumps({"text": text[i:i + DOCUMENT]}) for i in range(0, len(text), DOCUMENT)]
                 write(self.text, ("\n".join(rows) + "\n").encode())
+        self.held_out = self.folder / "held_out.txt"
+        if not self.settings["tasks"] and not self.held_out.exists():
+            rows = self.folder / "held_out.jsonl"
+            run((ONEBIT, "synth", self.source, "-o", rows, "--samples", "200", "--length", "256", "-s", "1"))
+            write(self.held_out, "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines()).encode())
+        for row, entry in rivals_record.load(self.record).items():
+            rivals_record.restore(entry, self.folder_of(row))
 
     def rows(self):
         return [*self.settings["quantised"], *self.settings["trained"]]
@@ -141,7 +157,7 @@ class Rivals:
         folder = self.folder_of(row)
         folder.mkdir(exist_ok=True)
         model, made = folder / "model.gguf", folder / "made.json"
-        if not made.exists():
+        if not (made.exists() and model.exists()):
             if row.endswith(AS_LONG):
                 save(made, self.train_as_long(row.removesuffix(AS_LONG), folder, model))
             elif row in TRAINED:
@@ -189,7 +205,8 @@ class Rivals:
     def train_as_long(self, row, folder, model):
         """Its rate with more steps: as many as the time of the best row pays for."""
         for other in (row, rivals_table.BEST):
-            self.make(other)
+            if not (self.folder_of(other) / "made.json").exists():
+                self.make(other)
         own, best = (json.loads((self.folder_of(other) / "made.json").read_text()) for other in (row, rivals_table.BEST))
         steps = round(self.settings["train"]["steps"] * best["seconds"] / own["seconds"])
         return self.train_whole(row, folder, model, steps, own["rate"])
@@ -202,15 +219,25 @@ class Rivals:
         (whole / "model.gguf").replace(model)
         return facts | {"rate": rate, "steps": steps}
 
+    def model_of(self, row):
+        return self.folder_of(row) / "model.gguf"
+
+    def test_text(self):
+        return DATA / "wikitext2/wiki.test.raw" if self.settings["tasks"] else self.held_out
+
+    def engines(self, row):
+        return {name: (ONEBIT, "perplexity", self.model_of(row), "-f", self.test_text(), *self.settings["engines"], *flags,
+                       "--json") for name, flags in ENGINES.items()}
+
     def measurements(self, row):
         """The command for each file of results; those of tasks write theirs by themselves."""
-        folder = self.folder_of(row)
-        model = folder / "model.gguf"
+        folder, model = self.folder_of(row), self.model_of(row)
         if not self.settings["tasks"]:
-            return {"stories.json": (ONEBIT, "perplexity", model, "-f", self.folder / "held_out.txt", "-c", "256",
-                                     "--kl-teacher", self.source, "--json")}
-        found = {"wiki.json": (ONEBIT, "perplexity", model, "-f", DATA / "wikitext2/wiki.test.raw", "-c", "2048",
+            return {"stories.json": (ONEBIT, "perplexity", model, "-f", self.test_text(), "-c", "256",
+                                     "--kl-teacher", self.source, "--json")} | self.engines(row)
+        found = {"wiki.json": (ONEBIT, "perplexity", model, "-f", self.test_text(), "-c", "2048",
                                "--kl-teacher", self.source, "--kl-base", self.folder / "wiki.base", "--json")}
+        found |= self.engines(row)
         if row not in ORDER_ALONE:
             found["c4.json"] = (ONEBIT, "perplexity", model, "-f", DATA / "c4/c4_sample.jsonl", "-c", "2048", "--json")
             for name, tasks in (("limited", ("hellaswag", "--limit", "2000")),
@@ -220,34 +247,43 @@ class Rivals:
         return found
 
     def measure(self, row):
-        held_out = self.folder / "held_out.txt"
-        if not self.settings["tasks"] and not held_out.exists():
-            rows = self.folder / "held_out.jsonl"
-            run((ONEBIT, "synth", self.source, "-o", rows, "--samples", "200", "--length", "256", "-s", "1"))
-            write(held_out, "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines()).encode())
-        self.make(row)
-        for name, command in self.measurements(row).items():
-            file = self.folder_of(row) / name
-            if not file.exists():
-                run(command, None if "-o" in command else file)
+        if not self.is_measured(row):
+            self.make(row)
+            for name, command in self.measurements(row).items():
+                file = self.folder_of(row) / name
+                if not file.exists():
+                    run(command, None if "-o" in command else file)
+
+    def is_measured(self, row):
+        return all((self.folder_of(row) / name).exists() for name in ("made.json", *self.measurements(row)))
 
     def measured(self):
-        return [row for row in self.rows()
-                if all((self.folder_of(row) / name).exists() for name in self.measurements(row))]
+        return [row for row in self.rows() if self.is_measured(row)]
 
-    def time(self):
-        """Speeds of all rows that are measured, in turns, so that what else the machine does is shared among them."""
-        for turn in range(TURNS):
-            for row in self.measured():
-                folder = self.folder_of(row)
-                run((ONEBIT, "bench", folder / "model.gguf", "-t", "2", "-r", "1", "-o", "json"),
-                    folder / f"speed-{turn}.json")
+    def time(self, row):
+        """Speeds of the row and of the first, in turns, so that what else the machine does is shared between them."""
+        file = self.folder_of(row) / SPEED
+        if file.exists():
+            return
+        pair = {"of": row, "base": self.rows()[0]}
+        for which in pair.values():
+            self.make(which)
+        turns = {name: [] for name in pair}  # tokens a second by test
+        for _ in range(TURNS):
+            for name, which in pair.items():
+                out = self.folder / "speed.json"
+                run((ONEBIT, "bench", self.model_of(which), "-t", "2", "-r", "1", "-o", "json"), out)
+                turns[name].append({test["test"]: test["tokens_per_second"] for test in json.loads(out.read_text())["results"]})
+        save(file, turns)
+
+    def keep(self, row):
+        rivals_record.add(self.record, row, self.folder_of(row), ("made.json", *self.measurements(row), SPEED))
 
     def compare(self, rows, base, out):
         inputs = []
         for row in rows:
             for file in (self.folder_of(row) / name for name in (*self.measurements(row), "quantize.json")):
-                if file.exists():
+                if file.exists() and file.name not in ENGINES:
                     inputs += [file, f"--label={file}={row}"]
         run((ONEBIT, "compare", *inputs, "--base", base, "-o", out.with_suffix(".html"), "--csv", out))
 
@@ -269,9 +305,10 @@ def main():
     parser.add_argument("model", choices=SETTINGS)
     parser.add_argument("row", nargs="*")
     parser.add_argument("-l", "--list", action="store_true")
-    parser.add_argument("--speed", action="store_true", help="afterwards time all rows there are, in turns")
+    parser.add_argument("--speed", action="store_true", help="time each row, too, in turns with the first")
+    parser.add_argument("--record", type=pathlib.Path, help="default: docs/results/rivals-MODEL.json")
     arguments = parser.parse_args()
-    rivals = Rivals(arguments.model)
+    rivals = Rivals(arguments.model, arguments.record)
     if arguments.list:
         print("\n".join(rivals.rows()))
         return
@@ -280,8 +317,9 @@ def main():
         sys.exit(f"rivals.py: found the row '{unknown.pop()}', expected one of those that -l lists")
     for row in rows:
         rivals.measure(row)
-    if arguments.speed:
-        rivals.time()
+        if arguments.speed:
+            rivals.time(row)
+        rivals.keep(row)
     rivals.tables()
 
 

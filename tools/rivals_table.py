@@ -74,20 +74,23 @@ def quality(rows, folder_of, report, report_of_best):
     return markdown(header, lines)
 
 
-def speed(folder):
-    """Medians of the turns, in tokens a second: prompt and generation."""
-    turns = [read(path)["results"] for path in sorted(folder.glob("speed-*.json"))]
-    return [f"{statistics.median(test['tokens_per_second'] for turn in turns for test in turn if test['test'] == name):,.0f}"
-            for name in ("pp512", "tg128")] if turns else []
+def speed(turns):
+    """Medians of the turns, in tokens a second, and of their ratios to the first row: prompt and generation."""
+    if not turns:
+        return []
+
+    pairs = list(zip(turns["of"], turns["base"], strict=True))
+    return [f"{statistics.median(own[test] for own, _ in pairs):,.0f} "
+            f"({statistics.median(own[test] / base[test] for own, base in pairs):.2f})" for test in ("pp512", "tg128")]
 
 
 def cost(rows, folder_of):
     """Bytes and bits of whole files, what making them took, and speed where it was measured."""
     header = ["method", "file, bytes", "bits, whole file", "made in, s", "peak memory, GiB"]
-    speeds = {row: speed(folder_of(row)) for row in rows}
+    speeds = {row: speed(read(folder_of(row) / "speed.json")) for row in rows}
     measured = any(speeds.values())
     if measured:
-        header += ["prompt, tokens/s", "generated, tokens/s"]
+        header += [f"{what}, tokens/s (of {rows[0]}'s)" for what in ("prompt", "generated")]
     header.append("rates tried (held-out KL after them)")
     lines = []
     for row in rows:

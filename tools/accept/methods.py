@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The packed files of all methods: both engines, and what papers report of the methods' order.
 
-Usage: methods.py   (needs the models that tools/rivals.py has made: build/rivals)
+Usage: methods.py   (needs the models that tools/rivals.py makes, or its records of them)
 
 For each: the packed runtime's perplexity, activations as the file says and otherwise exact, from libtorch's on the
-same windows: WikiText-2's test split for SmolLM2, its own stories for stories260K. Files whose activations have few
+same windows: WikiText-2's test split for SmolLM2, its own stories for stories260K; for a model that is not in
+build/rivals, the record's. Files whose activations have few
 levels are made here and have a wider bound: what lies between two levels falls to either side, on two engines as on
 two instruction sets, and all that follows with it; the difference of two sets stands beside it. Orders are of the
 perplexities that rivals.py has measured.
@@ -22,39 +23,38 @@ PERCENT = 0.1
 FEW_LEVELS_PERCENT = 0.5
 INT8_PERCENT = 0.5
 RIVALS = figures.ROOT / "build/rivals"
-TEXTS = {"smollm2": (figures.WIKITEXT, "wiki.json", ("-c", 512, "--max-windows", 16)),
-         "stories260k": (RIVALS / "stories260k/held_out.txt", "stories.json", ("-c", 256, "--max-windows", 100))}
+RESULTS = {"smollm2": "wiki.json", "stories260k": "stories.json"}
 ORDERS = (("gptq-3-bits", "rtn-3-bits"), ("gptq-4-bits", "rtn-4-bits"), ("omniquant-2-bits", "gptq-2-bits"),
           ("omniquant-2-bits-groups", "gptq-2-bits-groups"))
 
 
-def check_engines(report, name, text, flags):
-    settings = rivals.SETTINGS[name]
-    for row in (*settings["quantised"], *settings["trained"]):
-        model = RIVALS / name / rivals.folder_name(row) / "model.gguf"
-        if not model.exists():
-            report.check(f"{name}, {row}: runtime from libtorch", "not made", f"tools/rivals.py {name}", False)
+def check_engines(report, name, made):
+    for row in made.rows():
+        commands = made.engines(row)
+        files = [made.folder_of(row) / file for file in commands]
+        point = f"{name}, {row}: runtime from libtorch"
+        if made.model_of(row).exists():
+            runtime, torch = (figures.run_json(*command[1:-1])["ppl"] for command in commands.values())
+        elif all(file.exists() for file in files):
+            runtime, torch = (json.loads(file.read_text())["ppl"] for file in files)
+            point += " (record)"
+        else:
+            report.check(point, "not made", f"tools/rivals.py {name}", False)
             continue
-
-        def perplexity(*engine, model=model):
-            return figures.run_json("perplexity", model, "-f", text, *flags, *engine)["ppl"]
-
-        torch = perplexity("--engine", "torch")
-        percent = 100 * (perplexity("--activations", "f32") / torch - 1)
-        report.check(f"{name}, {row}: runtime from libtorch", f"{percent:+.4f} %",
-                     f"within {PERCENT} %", abs(percent) <= PERCENT)
+        percent = 100 * (runtime / torch - 1)
+        report.check(point, f"{percent:+.4f} %", f"within {PERCENT} %", abs(percent) <= PERCENT)
 
 
-def check_few_levels(report):
+def check_few_levels(report, stories):
     """Four bits of activations, keys or values."""
-    source, folder = figures.ROOT / ".deps/models/stories260k.gguf", RIVALS / "stories260k"
+    source, folder = stories.source, stories.folder
     calib = ("--samples", 16, "--length", 128)
     out = RIVALS / "few-levels"
     made = {"llm-qat, keys and values of 4 bits": ("distill", source, "-o", out, "--data", folder / "text.jsonl", "--method",
                                                    "llm-qat", "--steps", 30, "--lr", 1e-3),
             "omniquant, activations of 4 bits": ("quantize", source, "-o", out / "model.gguf", "--method", "omniquant",
                                                  "--act-bits", 4, "--epochs", 1, "--calib", folder / "text.jsonl", *calib)}
-    text, _, flags = TEXTS["stories260k"]
+    text, flags = stories.test_text(), stories.settings["engines"]
     for name, command in made.items():
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
@@ -94,14 +94,11 @@ def check_orders(report, name, file):
 
 def main():
     report = figures.Report("methods")
-    made = [name for name in TEXTS if (RIVALS / name).exists()]
-    if not made:
-        sys.exit(f"methods: {RIVALS}: found no models, expected those that tools/rivals.py makes")
-    for name in made:
-        text, file, flags = TEXTS[name]
-        check_engines(report, name, text, flags)
+    made = {name: rivals.Rivals(name) for name in RESULTS}
+    for name, file in RESULTS.items():
+        check_engines(report, name, made[name])
         check_orders(report, name, file)
-    check_few_levels(report)
+    check_few_levels(report, made["stories260k"])
     sys.exit(report.exit_status())
 
 
