@@ -238,10 +238,14 @@ std::vector<quant::Override> plan_budget(const BudgetRequest& request, const Mea
       throw too_small(
           request, size_of(request, plan(quant::share_budget(choices, smallest)), source, options));
     }
-    std::vector<quant::Override> overrides = plan(quant::share_budget(choices, matrices));
+    const std::vector<std::size_t> chosen = quant::share_budget(choices, matrices);
+    std::vector<quant::Override> overrides = plan(chosen);
     const std::uint64_t bytes = size_of(request, overrides, source, options);
     if (bytes <= request.bytes) return overrides;
-    matrices -= std::min(matrices, bytes - request.bytes);
+    // Less than they take now, not than they might: the choice is then another one each time.
+    std::uint64_t taken = 0;
+    for (std::size_t m = 0; m < chosen.size(); ++m) taken += choices[m][chosen[m]].bytes;
+    matrices = taken - std::min(taken, bytes - request.bytes);
   }
 }
 

@@ -86,27 +86,26 @@ class Quantize final : public Command {
     take_methods();
     require_budget_usage();
     require_used_flags();
+    require_head(app_->count("--head") > 0, source.config(), pack_);
     options_.embedding = formats::parse_dtype(pack_.embedding);
     options_.head = formats::parse_dtype(pack_.head);
     options_.threads = threads_;
     if (threads_ > 0) at::set_num_threads(threads_);
-    if (budget_ > 0 && !quant::keeps_blocks(options_) && app_->count("--samples") == 0) {
-      samples_ = (kMeasuredTokens + length_ - 1) / length_;  // all that is read of them
-    }
+    if (budget_ > 0 && !quant::keeps_blocks(options_)) take_measured_samples();
     const std::vector<text::TokenId> tokens = calibration_tokens(source);
     if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
-
+    options_.identity = identity(tokens).dump();
+    settle_parts(source);
     if (budget_ > 0) {
       options_.overrides = plan_budget({static_cast<std::uint64_t>(budget_), out_},
                                        measurements(context, source), source, options_);
+      if (restart_ && !quant::keeps_blocks(options_)) {
+        throw UsageError(
+            fmt::format("--restart: found {}, whose settings calibrate nothing", sensitivity_));
+      }
+      settle_parts(source);
     }
-
-    std::optional<std::filesystem::path> parts;
-    if (quant::keeps_blocks(options_)) {
-      options_.identity = identity(tokens).dump();
-      parts = quant::parts_folder(out_);
-      if (restart_) quant::BlockParts::discard(*parts);
-    }
+    options_.plan = overrides_json().dump();
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -119,7 +118,7 @@ class Quantize final : public Command {
     const auto begin = std::chrono::steady_clock::now();
     const auto progress = console.progress("quantize", "tensors");
     const quant::QuantizeTotals totals = quantize(
-        source, parts,
+        source,
         [&](const quant::MatrixReport& report) {
           if (matrices.empty()) {
             console.print(row("matrix", "shape", "rel. error", "bits/weight"));
@@ -201,7 +200,10 @@ class Quantize final : public Command {
     }
     std::set<std::string_view> methods = {options_.method->name};
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
-    if (budget_ > 0) methods.insert("rtn");
+    if (budget_ > 0) {
+      for (const quant::Setting& setting : settings_of_budget())
+        methods.insert(setting.method->name);
+    }
     method_flags_.require_used(methods);
   }
 
@@ -211,6 +213,19 @@ class Quantize final : public Command {
       if (method->calibrates != quant::Calibrates::kNo) names.push_back(method->name);
     }
     return names;
+  }
+
+  /// Windows that a measurement reads, where nothing else reads any.
+  void take_measured_samples() {
+    const std::int64_t read = (kMeasuredTokens + length_ - 1) / length_;
+    if (app_->count("--samples") == 0) {
+      samples_ = read;
+    } else if (samples_ > read) {
+      throw UsageError(
+          fmt::format("--samples: found {}, expected at most {}, the windows of {} "
+                      "tokens that a measurement for --budget reads",
+                      samples_, read, length_));
+    }
   }
 
   void require_budget_usage() const {
@@ -232,51 +247,75 @@ class Quantize final : public Command {
     }
   }
 
+  /// Of an earlier run in OUT.part, before any work: dropped, or to go on with.
+  void settle_parts(const arch::Checkpoint& source) const {
+    if (!quant::keeps_blocks(options_)) return;
+    if (restart_) quant::BlockParts::discard(quant::parts_folder(out_));
+    quant::require_parts(source, out_, options_);
+  }
+
+  /// How a run that was stopped goes on.
+  std::string same_command() const {
+    std::vector<std::string> changes;
+    if (restart_) changes.emplace_back("without --restart");
+    if (seed_ < 0) changes.push_back(fmt::format("with --seed {}", seed_used_));
+    return fmt::format("the same command{}{}", changes.empty() ? "" : " ",
+                       fmt::join(changes, " and "));
+  }
+
   /// quantize_model(); when stopped says what stays.
-  quant::QuantizeTotals quantize(const arch::Checkpoint& source,
-                                 const std::optional<std::filesystem::path>& parts,
-                                 const quant::OnMatrix& on_matrix, Progress& progress,
-                                 const std::stop_token& stop) const {
+  quant::QuantizeTotals quantize(const arch::Checkpoint& source, const quant::OnMatrix& on_matrix,
+                                 Progress& progress, const std::stop_token& stop) const {
+    const std::filesystem::path parts = quant::parts_folder(out_);
     try {
       return with_torch_errors(kNoMemory, [&] {
         return quant::quantize_model(source, out_, options_, on_matrix, progress, stop);
       });
     } catch (const Error& error) {
       std::error_code ignored;
-      const bool kept = parts && std::filesystem::exists(*parts, ignored);
+      const bool kept = quant::keeps_blocks(options_) && std::filesystem::exists(parts, ignored);
       if (error.code() != ErrorCode::kInterrupted || !kept) throw;
-      throw Error(error.code(), fmt::format("interrupted; blocks that are done are in {}, the same "
-                                            "command goes on",
-                                            parts->string()));
+      throw Error(error.code(),
+                  fmt::format("interrupted; blocks that are done are in {}, {} goes on",
+                              parts.string(), same_command()));
     }
   }
 
-  /// All that decides what calibrated blocks become, but for the model.
+  static Json method_json(const quant::Method& method, const quant::MethodOptions& options) {
+    Json json = to_json(quant::Setting{&method, options});
+    json.update(calibration_json(options));
+    return json;
+  }
+
+  /// All that decides what calibrated blocks become, but for the model and overrides_json().
   Json identity(const std::vector<text::TokenId>& tokens) const {
     Sha256 digest;
     digest.update(std::as_bytes(std::span(tokens)));
-    const auto method = [](const quant::Method& of, const quant::MethodOptions& how) {
-      Json json = to_json(quant::Setting{&of, how});
-      json.update(calibration_json(how));
-      return json;
-    };
-    Json overrides = Json::array();
-    for (const quant::Override& o : options_.overrides) {
-      overrides.push_back({{"pattern", o.pattern}, {"method", method(*o.method, o.options)}});
-    }
-    return {{"method", method(*options_.method, options_.method_options)},
-            {"overrides", std::move(overrides)},
+    return {{"method", method_json(*options_.method, options_.method_options)},
+            {"budget", budget_},
             {"calibration", digest.hex()},
             {"length", length_}};
+  }
+
+  Json overrides_json() const {
+    Json overrides = Json::array();
+    for (const quant::Override& o : options_.overrides) {
+      overrides.push_back({{"pattern", o.pattern}, {"method", method_json(*o.method, o.options)}});
+    }
+    return overrides;
+  }
+
+  std::vector<quant::Setting> settings_of_budget() const {
+    return budget_settings(
+        *options_.method, options_.method_options,
+        method_options(quant::find_method("rtn"), kMeasuredBits.front(), /*others_group=*/true));
   }
 
   Measurements measurements(Context& context, const arch::Checkpoint& source) const {
     if (!sensitivity_.empty()) {
       return read_measurements(sensitivity_, source, options_.method_options.scales);
     }
-    const std::vector<quant::Setting> settings = budget_settings(
-        *options_.method, options_.method_options,
-        method_options(quant::find_method("rtn"), kMeasuredBits.front(), /*others_group=*/true));
+    const std::vector<quant::Setting> settings = settings_of_budget();
     require_budget({static_cast<std::uint64_t>(budget_), out_}, settings, source, options_);
     const auto progress = context.console.progress("measure", "blocks");
     return with_torch_errors(kNoMemory, [&] {

@@ -206,10 +206,11 @@ quant::MethodOptions MethodFlags::options(const quant::Method& method, int bits,
   quant::MethodOptions options = options_;
   options.bits = bits;
   if (damping_ == nullptr || damping_->count() == 0) options.damping = method.damping;
-  if (method.name == "onebit" && form_->count() == 0 && options.group_size > 0) {
-    if (others_group) {
+  if (method.name == "onebit" && options.group_size > 0) {
+    const bool has_form = form_->count() > 0;
+    if (others_group && !(has_form && options.form == arch::Form::kFoldable)) {
       options.group_size = 0;
-    } else {
+    } else if (!has_form) {
       options.form = arch::Form::kFoldable;
     }
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arch/model_config.h"
 #include "cli/flags.h"
 
 namespace onebit::cli {
@@ -35,6 +36,15 @@ inline void define_pack(CLI::App& app, PackFlags& flags) {
     define_choice(app, fmt::format("--{}", entry.name).c_str(), flags.*entry.type, entry.about,
                   entry.types);
   }
+}
+
+/// Throws UsageError for a type of the output matrix that a model without one cannot have: `given`
+/// on the command line, where the embedding, which stands for it, has another.
+inline void require_head(bool given, const arch::ModelConfig& config, const PackFlags& flags) {
+  if (!given || !config.tied_head || flags.head == flags.embedding) return;
+  throw UsageError(fmt::format(
+      "--head: found {} for a model whose output matrix is its embedding, expected --embed {}",
+      flags.head, flags.head));
 }
 
 }  // namespace onebit::cli

@@ -88,6 +88,7 @@ class TrainingRun {
     if (plan_.from_scratch) require_state(folder, group);
     if (plan_.prepare) group.first_does([&] { plan_.prepare(folder); });
     const arch::Checkpoint teacher = arch::Checkpoint::open(plan_.teacher);
+    require_head(f.given("--head"), teacher.config(), f.pack);
     if (!plan_.from_scratch) require_state(folder, group);
     std::optional<arch::Checkpoint> start;
     if (!plan_.start.empty()) start = arch::Checkpoint::open(plan_.start);

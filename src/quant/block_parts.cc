@@ -14,7 +14,18 @@ namespace {
 using formats::DType;
 
 constexpr const char* kIdentityKey = "onebit.run";
+constexpr const char* kPlanKey = "onebit.plan";
 constexpr const char* kEnding = ".safetensors";
+
+void require_metadata(const file::SafetensorsFile& stored, const std::filesystem::path& file,
+                      const char* key, std::string_view expected) {
+  const auto found = stored.metadata().find(key);
+  if (found != stored.metadata().end() && found->second == expected) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              fmt::format("{}: found blocks of a run with other settings, model or text, expected "
+                          "those of this one; --restart begins anew",
+                          file.string()));
+}
 
 }  // namespace
 
@@ -57,18 +68,26 @@ std::vector<std::int32_t> BlockPart::integers(const std::string& name) const {
   return read<std::int32_t>(name, DType::kI32);
 }
 
-BlockParts::BlockParts(std::filesystem::path folder, std::string identity)
-    : folder_(std::move(folder)), identity_(std::move(identity)) {
+BlockParts::BlockParts(std::filesystem::path folder, std::string identity, std::string plan)
+    : folder_(std::move(folder)), identity_(std::move(identity)), plan_(std::move(plan)) {
+  require_run(folder_, identity_);
+  for (const std::filesystem::path& part : files_of(folder_)) {
+    if (part.extension() == kEnding) require_own(file::SafetensorsFile::open(part), part);
+  }
+}
+
+void BlockParts::require_run(const std::filesystem::path& folder, std::string_view identity) {
   std::error_code ignored;
-  const std::filesystem::file_status there = std::filesystem::status(folder_, ignored);
+  const std::filesystem::file_status there = std::filesystem::status(folder, ignored);
   if (std::filesystem::exists(there) && !std::filesystem::is_directory(there)) {
     throw Error(ErrorCode::kIo,
                 fmt::format("{}: found a file, expected nothing or a folder: blocks "
                             "that are done are kept there",
-                            folder_.string()));
+                            folder.string()));
   }
-  for (const std::filesystem::path& part : files_of(folder_)) {
-    if (part.extension() == kEnding) require_own(file::SafetensorsFile::open(part), part);
+  for (const std::filesystem::path& part : files_of(folder)) {
+    if (part.extension() != kEnding) continue;
+    require_metadata(file::SafetensorsFile::open(part), part, kIdentityKey, identity);
   }
 }
 
@@ -91,12 +110,8 @@ std::optional<BlockPart> BlockParts::load(std::int64_t layer) const {
 
 void BlockParts::require_own(const file::SafetensorsFile& stored,
                              const std::filesystem::path& file) const {
-  const auto identity = stored.metadata().find(kIdentityKey);
-  if (identity != stored.metadata().end() && identity->second == identity_) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("{}: found blocks of a run with other settings, model or text, expected "
-                          "those of this one; --restart begins anew",
-                          file.string()));
+  require_metadata(stored, file, kIdentityKey, identity_);
+  require_metadata(stored, file, kPlanKey, plan_);
 }
 
 void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
@@ -107,6 +122,7 @@ void BlockParts::save(std::int64_t layer, const BlockPart& part) const {
   }
   file::SafetensorsWriter writer(file(layer));
   writer.set_metadata(kIdentityKey, identity_);
+  writer.set_metadata(kPlanKey, plan_);
   for (const auto& [name, array] : part.arrays_) {
     const auto size = static_cast<std::int64_t>(formats::info(array.type).block_bytes);
     writer.declare(name, array.type, {std::ssize(array.data) / size});

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/dtype.h"
@@ -46,9 +47,13 @@ class BlockPart {
 /// FOLDER/0.safetensors and so on, of one run.
 class BlockParts {
  public:
-  /// `identity`: all that decides what blocks become. Throws Error{kInvalidArgument} when the
-  /// folder holds parts of another run, Error{kIo} when it is a file.
-  BlockParts(std::filesystem::path folder, std::string identity);
+  /// All that decides what blocks become: `identity`, and `plan` where this takes work to find out.
+  /// Throws as require_run(), and for another plan.
+  BlockParts(std::filesystem::path folder, std::string identity, std::string plan);
+
+  /// Throws Error{kInvalidArgument} when the folder holds parts of another run than `identity`,
+  /// Error{kIo} when it is a file.
+  static void require_run(const std::filesystem::path& folder, std::string_view identity);
 
   /// What an earlier run has left of the block, if anything. Throws Error{kCorrupt} naming the
   /// file.
@@ -71,6 +76,7 @@ class BlockParts {
 
   std::filesystem::path folder_;
   std::string identity_;
+  std::string plan_;
 };
 
 }  // namespace onebit::quant

@@ -195,6 +195,11 @@ class OmniquantQuantizer final : public CodeQuantizer {
         require_finite(task);
         const Ranges ranges = ranges_of(task, options_.group_size);
         require_steps(ranges.widest, options_.bits);
+        // Trained scales are smaller, but for those of a transformation.
+        const auto widest_step = static_cast<float>(ranges.widest / ((1 << options_.bits) - 1));
+        if (!options_.training.let) {
+          arch::require_precise_scales({&widest_step, 1}, options_.scales, "scales");
+        }
         if (ranges.one_sign) one_sign_.insert(id);
       } catch (const Error& error) {
         throw located(error, source, arch::gguf_name(tensor, id.layer));

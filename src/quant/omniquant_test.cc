@@ -214,6 +214,16 @@ TEST(Omniquant, WeightsOfOneSignAndWeightsThatAreNotFinite) {
     arch::test_models::write_gguf(tiny, dir / "m.gguf");
     EXPECT_THAT(run, ThrowsMessage<Error>(HasSubstr("blk.1.attn_v: weights: found a range of ")));
   }
+
+  // Scales that f16 does not hold are found before any block is trained, too.
+  std::fill(value.begin(), value.end(), 1e-4F);
+  arch::test_models::write_gguf(tiny, dir / "m.gguf");
+  const arch::Checkpoint source = arch::Checkpoint::open(dir / "m.gguf");
+  ThreadPool pool(1);
+  const auto make = [&] { options.method->make(source, options.method_options, pool); };
+  EXPECT_THAT(make, ThrowsMessage<Error>(HasSubstr("blk.1.attn_v: scales: found ")));
+  options.method_options.scales = formats::DType::kF32;
+  EXPECT_NO_THROW(make());
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ Tensor expected_weights(const testing::GoldenTensors& golden, const std::string&
 TEST_F(PlainMethods, RtnIsTheReferences) {
   const testing::GoldenTensors golden(testing::golden("rivals/rtn.safetensors"));
   const Tensor w = golden.get("W");
+  int compared = 0;
   for (int bits = 1; bits <= 8; ++bits) {
     for (const bool symmetric : {true, false}) {
       for (const char* grouping : {"row", "group", "group_f16"}) {
@@ -78,9 +79,11 @@ TEST_F(PlainMethods, RtnIsTheReferences) {
                   0x1p-22 * expected.abs().max().item<double>());
         const auto error = golden.get(at + "/error").item<double>();
         EXPECT_NEAR(found.report.relative_error, error, 1e-5 * error);
+        ++compared;
       }
     }
   }
+  EXPECT_EQ(compared, 34);  // 8 widths, with and without zero points, rows and groups; f16 of one
 }
 
 TEST_F(PlainMethods, Int8IsTheReferences) {

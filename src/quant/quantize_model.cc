@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 #include "quant/block_parts.h"
 #include "quant/calibration.h"
@@ -28,10 +29,10 @@ std::vector<float> read(const arch::Checkpoint& source, const arch::TensorSpec& 
 class Assignment {
  public:
   Assignment(const arch::Checkpoint& source, const QuantizeOptions& options, ThreadPool& pool) {
-    add(source, {"", options.method, options.method_options}, options, pool);
+    choices_.push_back({"", options.method, options.method_options});
     std::vector<std::string> patterns;
     for (const Override& o : options.overrides) {
-      add(source, o, options, pool);
+      choices_.push_back(o);
       patterns.push_back(o.pattern);
     }
     for (const auto& [id, index] : match_matrices(source, patterns, "--override")) {
@@ -40,12 +41,11 @@ class Assignment {
     for (const arch::TensorId& id : arch::tensor_ids(source.config())) {
       if (arch::find_tensor(*source.config().arch, id.role)->linear) matrices_.try_emplace(id, 0);
     }
-    for (const auto& [id, index] : matrices_) {
-      const Method& method = *choices_[index].method;
-      if (method.calibrates != Calibrates::kAlways || options.calibration) continue;
-      throw Error(
-          ErrorCode::kInvalidArgument,
-          fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
+    require_calibration(options);
+    for (const Override& choice : choices_) {
+      const Method& method = *choice.method;
+      quantizers_.push_back(method.make(source, choice.options, pool));
+      calibrates_.push_back(method.calibrates != Calibrates::kNo && options.calibration);
     }
   }
 
@@ -108,12 +108,16 @@ class Assignment {
   }
 
  private:
-  void add(const arch::Checkpoint& source, const Override& choice, const QuantizeOptions& options,
-           ThreadPool& pool) {
-    const Method& method = *choice.method;
-    quantizers_.push_back(method.make(source, choice.options, pool));
-    calibrates_.push_back(method.calibrates != Calibrates::kNo && options.calibration);
-    choices_.push_back(choice);
+  /// Before any method is made, which may read the whole model.
+  void require_calibration(const QuantizeOptions& options) const {
+    if (options.calibration) return;
+    for (const auto& [id, index] : matrices_) {
+      const Method& method = *choices_[index].method;
+      if (method.calibrates != Calibrates::kAlways) continue;
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("method {}: found no calibration text, expected --calib FILE", method.name));
+    }
   }
 
   std::size_t index_of(const arch::TensorId& id) const { return matrices_.at(id); }
@@ -175,6 +179,11 @@ arch::PackOptions pack_options(const arch::Checkpoint& source, const QuantizeOpt
   return pack;
 }
 
+/// Of the parts of a run.
+std::string whole_identity(const arch::Checkpoint& source, const QuantizeOptions& options) {
+  return fmt::format("{} {} {}", arch::program_name(), source.identity(), options.identity);
+}
+
 }  // namespace
 
 bool keeps_blocks(const QuantizeOptions& options) {
@@ -212,6 +221,11 @@ std::filesystem::path parts_folder(const std::filesystem::path& out) {
   return out.string() + ".part";
 }
 
+void require_parts(const arch::Checkpoint& source, const std::filesystem::path& out,
+                   const QuantizeOptions& options) {
+  BlockParts::require_run(parts_folder(out), whole_identity(source, options));
+}
+
 QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesystem::path& out,
                               const QuantizeOptions& options, const OnMatrix& on_matrix,
                               Progress& progress, const std::stop_token& stop) {
@@ -219,6 +233,11 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
   require_full_precision(source);
   require_own_scales(options);
   require_no_mixture(options);
+  std::optional<BlockParts> parts;
+  if (keeps_blocks(options) && !options.identity.empty()) {
+    parts.emplace(parts_folder(out), whole_identity(source, options), options.plan);
+  }
+  remove_abandoned(std::filesystem::absolute(out));
   const arch::ModelConfig& config = source.config();
   ThreadPool pool(options.threads);
   const Assignment assignment(source, options, pool);
@@ -233,12 +252,6 @@ QuantizeTotals quantize_model(const arch::Checkpoint& source, const std::filesys
     calibration = std::make_unique<Calibration>(source, *options.calibration,
                                                 out.parent_path().empty() ? "." : out.parent_path(),
                                                 stop, options.method->trains_blocks);
-  }
-
-  std::optional<BlockParts> parts;
-  if (keeps_blocks(options) && !options.identity.empty()) {
-    parts.emplace(parts_folder(out), fmt::format("{} {} {}", arch::program_name(),
-                                                 source.identity(), options.identity));
   }
 
   const std::uint64_t total = writer.order().size();

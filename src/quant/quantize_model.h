@@ -35,10 +35,11 @@ struct QuantizeOptions {
   int threads = 0;  ///< 0: one per hardware thread
   /// What methods that calibrate read; whole windows, no longer than the model's context.
   std::optional<TokenWindows> calibration;
-  /// Names all that decides the result beside the source: where it is not empty, and
-  /// keeps_blocks(), what blocks become stays in OUT.part until the file is whole, and a run of the
-  /// same name goes on.
+  /// Names all that decides the result beside the source, with `plan` where that takes work to find
+  /// out: where it is not empty, and keeps_blocks(), what blocks become stays in OUT.part until the
+  /// file is whole, and a run of the same names goes on.
   std::string identity;
+  std::string plan;
 };
 
 /// Whether any of its methods may calibrate: those take long enough that OUT.part pays.
@@ -66,6 +67,11 @@ std::uint64_t planned_bytes(const arch::Checkpoint& source, const std::filesyste
 
 /// OUT.part, where an identified run keeps its blocks.
 std::filesystem::path parts_folder(const std::filesystem::path& out);
+
+/// Before the work that the plan takes: throws Error{kInvalidArgument, kIo} where OUT.part is of a
+/// run with another identity, or a file.
+void require_parts(const arch::Checkpoint& source, const std::filesystem::path& out,
+                   const QuantizeOptions& options);
 
 using OnMatrix = std::function<void(const MatrixReport&)>;
 

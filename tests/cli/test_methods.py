@@ -84,13 +84,7 @@ class Methods(CliTest):
                 whole = out.read_bytes()
                 out.unlink()
                 part = self.dir / "out.gguf.part"
-                with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-                    while process.poll() is None and not (part / "1.safetensors").exists():
-                        time.sleep(0.01)
-                    process.send_signal(signal.SIGINT)
-                    said = process.stderr.read().decode()
-                self.assertEqual(process.returncode, 130, said)
-                self.assertIn("out.gguf.part, the same command goes on", said)
+                self.assertIn("out.gguf.part, the same command goes on", self.interrupted(*command))
                 self.assertEqual(self.files(), ["out.gguf.part", "text.txt"])
                 other = ("--override", "*.attn_q=rtn") if words.startswith("lowrank") else ("-s", "1")
                 self.fails(*command[1:], *other, says=["out.gguf.part", "other settings", "--restart"])
@@ -102,6 +96,44 @@ class Methods(CliTest):
                 self.fails(*command[1:], says=["0.safetensors"])
                 self.onebit(*command[1:], "--restart")
                 self.assertEqual(out.read_bytes(), whole)
+
+    def interrupted(self, *command):
+        """What a run says that is stopped after its first block."""
+        part = self.dir / "out.gguf.part/1.safetensors"
+        part.unlink(missing_ok=True)
+        with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            while process.poll() is None and not part.exists():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read().decode()
+        self.assertEqual(process.returncode, 130, said)
+        return said
+
+    def test_what_a_stopped_run_says_goes_on(self):
+        out = self.dir / "out.gguf"
+        command = (ONEBIT, "quantize", STORIES, "-o", out, "--method", "gptq", "--calib", self.text, "--samples", "4",
+                   "--length", "64", "-t", "1")
+        self.assertIn("the same command without --restart goes on", self.interrupted(*command, "--restart"))
+        said = self.interrupted(*command, "--seed", "-1", "--restart")
+        self.assertIn("the same command without --restart and with --seed ", said)
+        seed = said.split("--seed ")[1].split()[0]
+        part = self.dir / "out.gguf.part/0.safetensors"
+        before = part.stat().st_mtime_ns
+        self.fails(*command[1:], "--seed", int(seed) + 1, says=["out.gguf.part", "other settings"])
+        self.assertEqual(part.stat().st_mtime_ns, before)
+        (self.dir / "out.gguf.tmp-4194305").touch()  # of a process that was killed
+        self.onebit(*command[1:], "--seed", seed)
+        self.assertEqual(self.files(), ["out.gguf", "text.txt"])
+
+    def test_parts_of_another_run_are_refused_before_a_measurement(self):
+        out = self.dir / "out.gguf"
+        command = (ONEBIT, "quantize", STORIES, "-o", out, "--method", "gptq", "--calib", self.text, "--samples", "4",
+                   "--length", "64", "-t", "1")
+        self.interrupted(*command, "--budget", "230000")
+        said = self.fails(*command[1:], "--budget", "180000", says=["out.gguf.part", "other settings", "--restart"])
+        self.assertNotIn("measure", said.err)
+        self.onebit(*command[1:], "--budget", "230000")
+        self.assertLessEqual(out.stat().st_size, 230000)
 
     def test_what_is_there_stays(self):
         """No output takes an input's place, and beside it only this command's parts are removed."""
@@ -157,6 +189,9 @@ class Methods(CliTest):
             self.assertLess(found["kl_mean"], last)
             last = found["kl_mean"]
         self.assertEqual(self.onebit("info", out, "--json").json()["types"]["8-bit codes"], 35)
+        unlimited = out.stat().st_size
+        self.onebit("quantize", STORIES, "-o", out, "--budget", unlimited - 1, "--sensitivity", costs)
+        self.assertLess(out.stat().st_size, unlimited)
 
         def wrong(*words, says, expect=1):
             self.fails("quantize", STORIES, "-o", out, *words, says=says, expect=expect)
@@ -166,6 +201,7 @@ class Methods(CliTest):
         wrong("--sensitivity", costs, says=["--budget BYTES"], expect=2)
         wrong("--budget", "5", "--sensitivity", costs, "--override", "*=int8", says=["--override"], expect=2)
         wrong("--budget", "200000", "--sensitivity", costs, "--scales", "f32", says=["scales of type f16", "f32"])
+        wrong("--budget", "200000", "--sensitivity", costs, "--restart", says=["--restart", str(costs)], expect=2)
         wrong("--budget", "200000", "--sensitivity", self.text, says=[str(self.text), "onebit sensitivity -o"])
         self.fails("quantize", tiny(), "-o", out, "--budget", "200000", "--sensitivity", costs,
                    says=[str(costs), "sha256", str(tiny())])
@@ -181,6 +217,11 @@ class Methods(CliTest):
         self.assertGreater(bits["blk.1.attn_q"], 5)
         packed = self.onebit("info", out, "--json").json()["packed"]
         self.assertEqual((packed["form"], packed["group_size"]), ("free", 0))
+        for form in ("paper", "free"):
+            self.onebit("quantize", STORIES, "-o", out, "--form", form, "--group-size", "16", "--override",
+                        "*.ffn_down=rtn:4")
+            packed = self.onebit("info", out, "--json").json()["packed"]
+            self.assertEqual((packed["form"], packed["group_size"]), (form, 0))
         # Where no other method has any, they would be of the 1-bit matrices.
         self.fails("quantize", STORIES, "-o", out, "--group-size", "16", "--override", "blk.0.*=f16",
                    says=["foldable", "form paper or free"])
@@ -251,12 +292,18 @@ class Methods(CliTest):
               "form foldable", "--budget", "paper or free")
         wrong(f"rtn --budget 5 --samples 1 --length 64 --calib {self.text}", "--budget: found 5 bytes",
               "expected at least")
+        wrong(f"rtn --budget 200000 --samples 33 --length 64 --calib {self.text}", "--samples: found 33",
+              "expected at most 32", expect=2)
+        wrong(f"lowrank --budget 200000 --group-size 16 --calib {self.text}", "--group-size: found with method lowrank",
+              expect=2)
         wrong("omniquant --budget 200000 --calib x", "--budget: found method omniquant", expect=2)
         wrong(f"arb --budget 200000 --samples 1 --length 64 --calib {self.text}", "--budget: found method arb")
         wrong("rtn --bits 9", "bits of method rtn", "9", "1, 2, 3, 4, 5, 6, 7, 8", expect=2)
         wrong("int8 --bits 4", "bits of method int8", "'4'", "expected 8", expect=2)
         wrong("int8 --per-tensor --group-size 16", "--per-tensor", "groups of 16")
         wrong("rtn --override blk.9.attn_q=int8", "--override", "blk.9.attn_q", "blk.0.attn_q")
+        wrong("rtn --override *=rtn:3 --override blk.0.*=f16", "--override", "'blk.0.*'", "an earlier pattern")
+        wrong("rtn --head f16", "--head: found f16", "expected --embed f16", expect=2)
         wrong("rtn --override *.attn_q", "'*.attn_q'", "PATTERN=METHOD", expect=2)
         wrong("rtn --override *.attn_q=int8:3", "bits of method int8", "'3'", expect=2)
         wrong("onebit --form foldable --override *.attn_q=int8", "foldable", "form paper or free")
