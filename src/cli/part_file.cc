@@ -14,21 +14,6 @@ using Json = PartFile::Json;
 
 constexpr const char* kHeader = "header";
 
-/// "window 256, expected 512": the first member in which two headers differ; empty if none does.
-std::string difference(const Json& found, const Json& expected) {
-  const auto text = [](const Json& object, const std::string& key) {
-    return object.contains(key) ? object[key].dump() : "none";
-  };
-  for (const Json* object : {&expected, &found}) {
-    for (const auto& [key, value] : object->items()) {
-      const std::string there = text(found, key);
-      const std::string here = text(expected, key);
-      if (there != here) return fmt::format("{} {}, expected {}", key, there, here);
-    }
-  }
-  return {};
-}
-
 /// The next line with its end; nothing for what a killed process has left of one.
 std::optional<std::string> whole_line(std::istream& file) {
   std::string line;
@@ -45,19 +30,35 @@ std::optional<Json> header_in(const std::string& line) {
   return std::move(object[kHeader]);
 }
 
-std::filesystem::path part_of(const std::filesystem::path& out) { return out.string() + ".part"; }
-
 }  // namespace
 
+std::filesystem::path PartFile::path_of(const std::filesystem::path& out) {
+  return out.string() + ".part";
+}
+
+std::string PartFile::difference(const Json& found, const Json& expected) {
+  const auto text = [](const Json& object, const std::string& key) {
+    return object.contains(key) ? object[key].dump() : "none";
+  };
+  for (const Json* object : {&expected, &found}) {
+    for (const auto& [key, value] : object->items()) {
+      const std::string there = text(found, key);
+      const std::string here = text(expected, key);
+      if (there != here) return fmt::format("{} {}, expected {}", key, there, here);
+    }
+  }
+  return {};
+}
+
 std::optional<Json> PartFile::header_of(const std::filesystem::path& out) {
-  std::ifstream file(part_of(out), std::ios::binary);
+  std::ifstream file(path_of(out), std::ios::binary);
   const std::optional<std::string> line = whole_line(file);
   return line ? header_in(*line) : std::nullopt;
 }
 
 PartFile::PartFile(const std::filesystem::path& out, Json header, bool restart,
                    const OnKept& on_kept)
-    : path_(part_of(out)), header_(std::move(header)) {
+    : path_(path_of(out)), header_(std::move(header)) {
   if (!restart && std::filesystem::exists(path_)) read(on_kept);
 }
 

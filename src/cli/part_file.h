@@ -22,8 +22,14 @@ class PartFile {
  public:
   using Json = nlohmann::ordered_json;
 
+  /// `out`.part
+  static std::filesystem::path path_of(const std::filesystem::path& out);
+
   /// The header in `out`.part; nothing where there is none.
   static std::optional<Json> header_of(const std::filesystem::path& out);
+
+  /// "window 256, expected 512": the first member in which two headers differ; empty if none does.
+  static std::string difference(const Json& found, const Json& expected);
 
   /// Reads `out`.part, if it is there, for a run whose header is `header`, an object. A last line
   /// that a killed process has left unfinished is dropped. `restart`: so is all that is there.

@@ -12,7 +12,8 @@ namespace onebit::cli {
 struct SynthParts {
   bool restart = false;     ///< they are dropped
   bool any_seed = false;    ///< where they differ in the seed alone, theirs is taken
-  bool drop_other = false;  ///< those of other settings are dropped too, and no error
+  bool drop_other = false;  ///< those of other settings are dropped, with a warning, and no error
+  bool keep = false;        ///< they stay where all are written too: PATH can be written again
 };
 
 /// Writes a JSONL row {"text", "tokens"} a sample, with progress; whole or not at all. What is done

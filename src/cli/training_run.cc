@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "cli/launch.h"
 #include "cli/number_text.h"
+#include "cli/part_file.h"
 #include "cli/synth_file.h"
 #include "cli/torch_errors.h"
 #include "cuda/cuda.h"
@@ -25,16 +26,22 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Tells people how the run goes.
+void remove_if_there(const std::filesystem::path& file) {
+  std::error_code ignored;  // a file too many does no harm
+  std::filesystem::remove(file, ignored);
+}
+
+/// Tells people how the run goes, and drops what it needs no more once it can be resumed.
 class Narrator final : public distill::TrainObserver {
  public:
-  explicit Narrator(Console& console) : console_(console) {}
+  Narrator(Console& console, std::filesystem::path until_saved)
+      : console_(console), until_saved_(std::move(until_saved)) {}
 
   std::unique_ptr<Progress> progress(const char* label, const char* unit) override {
     return console_.progress(label, unit);
   }
 
-  void on_block(std::int64_t, double) override {}
+  void on_block(std::int64_t, double) override { remove_if_there(until_saved_); }
   void on_step(std::int64_t, const distill::StepMetrics&) override {}
 
   void on_evaluation(std::int64_t step, const distill::Evaluation& e) override {
@@ -59,12 +66,23 @@ class Narrator final : public distill::TrainObserver {
   }
 
   void on_save(std::int64_t step) override {
+    remove_if_there(until_saved_);
     console_.message(LogLevel::kDebug, fmt::format("step {}: saved", step));
   }
 
  private:
   Console& console_;
+  std::filesystem::path until_saved_;
 };
+
+/// The types of what model.gguf stores.
+arch::PackOptions types_of(const PackFlags& flags) {
+  arch::PackOptions types;
+  types.embedding = formats::parse_dtype(flags.embedding);
+  types.head = formats::parse_dtype(flags.head);
+  types.scales = formats::parse_dtype(flags.scales);
+  return types;
+}
 
 class TrainingRun {
  public:
@@ -97,7 +115,14 @@ class TrainingRun {
     if (!by_text && recipe.steps == 0 && recipe.block.steps == 0) {
       throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
     }
-    group.first_does([&] { prepare_folder(context, teacher, recipe, folder, group); });
+    group.first_does([&] { create_folder(folder); });
+    const arch::PackOptions types = types_of(choose_pack(folder, group));
+    group.first_does([&] {
+      // Before hours of work: types that the model cannot be stored in.
+      distill::require_types(teacher, recipe, folder, types);
+      prepare_text(context, teacher, recipe, folder, group);
+    });
+    recipe.seed = group.of_first(recipe.seed);
     const auto [train, held_out] = open_text(recipe, folder);
     if (by_text) {
       recipe.steps = steps_of(f.epochs.value_or(1), train.size(), recipe, group);
@@ -111,20 +136,16 @@ class TrainingRun {
     if (!f.resume && group.is_first()) {
       write_file(folder / "recipe.json", settings.dump(2) + "\n");
     }
-    const PackFlags pack = choose_pack(folder, group);
     announce(console, teacher.config(), recipe, train, held_out, group, device);
-    distill::TrainOptions options{.device = device,
-                                  .save_every = f.save_every,
-                                  .eval_every = f.eval_every,
-                                  .keep = f.keep,
-                                  .resume = f.resume,
-                                  .gradient_checkpointing = f.gradient_checkpointing,
-                                  .pack = {},
-                                  .threads = f.threads};
-    options.pack.embedding = formats::parse_dtype(pack.embedding);
-    options.pack.head = formats::parse_dtype(pack.head);
-    options.pack.scales = formats::parse_dtype(pack.scales);
-    Narrator narrator(console);
+    const distill::TrainOptions options{.device = device,
+                                        .save_every = f.save_every,
+                                        .eval_every = f.eval_every,
+                                        .keep = f.keep,
+                                        .resume = f.resume,
+                                        .gradient_checkpointing = f.gradient_checkpointing,
+                                        .pack = types,
+                                        .threads = f.threads};
+    Narrator narrator(console, PartFile::path_of(synth_file(folder)));
     const std::string no_memory = fmt::format(
         "not enough memory for {} x {} tokens at a time; a smaller --batch or "
         "--length needs less",
@@ -332,16 +353,23 @@ class TrainingRun {
     return folder / "data" / "held_out.tokens";
   }
 
-  /// The run's folder with its training and held-out segments. A resumed run finds what it was
-  /// begun with.
-  void prepare_folder(Context& context, const arch::Checkpoint& teacher,
-                      const distill::Recipe& recipe, const std::filesystem::path& folder,
-                      const distill::ProcessGroup& group) const {
+  /// What the teacher writes for a run without data.
+  static std::filesystem::path synth_file(const std::filesystem::path& folder) {
+    return folder / "data" / "synth.jsonl";
+  }
+
+  static void create_folder(const std::filesystem::path& folder) {
     std::error_code error;
     std::filesystem::create_directories(folder / "data", error);
     if (error) {
       throw Error(ErrorCode::kIo, fmt::format("{}: {}", folder.string(), error.message()));
     }
+  }
+
+  /// The run's training and held-out segments. A resumed run finds what it was begun with. Where
+  /// any seed will do, `recipe` gets that of text which the teacher has begun to write.
+  void prepare_text(Context& context, const arch::Checkpoint& teacher, distill::Recipe& recipe,
+                    const std::filesystem::path& folder, const distill::ProcessGroup& group) const {
     const std::filesystem::path train = train_file(folder);
     const std::filesystem::path held_out = held_out_file(folder);
     if (!flags_.resume) {
@@ -368,6 +396,7 @@ class TrainingRun {
       return;
     }
     for (const char* file : {"model.gguf", "state.safetensors"}) remove_abandoned(folder / file);
+    remove_if_there(PartFile::path_of(synth_file(folder)));
     for (const char* flag : {"--data", "--eval-file", "--held-out", "--eval-sequences"}) {
       if (!flags_.given(flag)) continue;
       context.console.message(
@@ -393,8 +422,9 @@ class TrainingRun {
     return text;
   }
 
-  /// The teacher's own text for a run without data; the file that holds it.
-  std::string synthesize(Context& context, const distill::Recipe& recipe,
+  /// The teacher's own text for a run without data; the file that holds it. What it is made from
+  /// stays beside it until the run can be resumed: until then the same command begins here.
+  std::string synthesize(Context& context, distill::Recipe& recipe,
                          const std::filesystem::path& folder,
                          const distill::ProcessGroup& group) const {
     RuntimeFlags runtime;
@@ -406,9 +436,10 @@ class TrainingRun {
                                        : recipe.block.segments;
     options.length = recipe.length;
     options.sampling.seed = recipe.seed;
-    const std::filesystem::path file = folder / "data" / "synth.jsonl";
+    const std::filesystem::path file = synth_file(folder);
     write_samples(context, model, options, file,
-                  {.any_seed = !flags_.given("--seed"), .drop_other = true});
+                  {.any_seed = flags_.seed < 0, .drop_other = true, .keep = true});
+    recipe.seed = options.sampling.seed;
     return file.string();
   }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <string>
 #include <torch/utils.h>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -349,6 +350,12 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   require("tokens in the vocabulary", found.vocab, expected.vocab);
 }
 
+void require_types(const arch::Checkpoint& teacher, const Recipe& recipe,
+                   const std::filesystem::path& folder, arch::PackOptions types) {
+  set_storage(recipe, teacher, types);
+  arch::PackedWriter(folder / "model.gguf", teacher, std::move(types));
+}
+
 TrainResult train(const TrainJob& job) {
   ONEBIT_CHECK(job.train.length() == job.recipe.length && job.train.size() > 0);
   ONEBIT_CHECK(job.recipe.steps > 0 || job.recipe.block.steps > 0);
@@ -356,9 +363,6 @@ TrainResult train(const TrainJob& job) {
                                      job.recipe.block.steps == 0 && job.start == nullptr));
   require_teacher(job.teacher, job.recipe);
   if (job.start != nullptr) require_start(*job.start, job.teacher, job.recipe);
-  // Hours before the first save: types that the model cannot be stored in.
-  job.group.first_does(
-      [&] { arch::PackedWriter(job.folder / "model.gguf", job.teacher, packing_of(job)); });
   Record record(job);
   const bool stage = job.recipe.block.steps > 0 &&
                      !(job.options.resume && std::filesystem::exists(state_file(job.folder)));

@@ -102,6 +102,11 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
                    const Recipe& recipe);
 
+/// Can model.gguf of a run in `folder` be written in these types? Throws Error{kUnsupported} naming
+/// the tensor that cannot; Error{kIo}.
+void require_types(const arch::Checkpoint& teacher, const Recipe& recipe,
+                   const std::filesystem::path& folder, arch::PackOptions types);
+
 /// Runs the recipe and leaves the folder with state, model and metrics. Without steps the
 /// block-wise stage is all, and the model is never in memory as a whole. When stopped it saves
 /// after the step under way and throws Error{kInterrupted}. Otherwise throws Error: what

@@ -377,6 +377,10 @@ KvCache Model::make_cache(std::int64_t capacity) const {
 
 KvType Model::kv_type() const noexcept { return impl_->kv; }
 
+Activations Model::activations() const noexcept {
+  return impl_->linear.int8_activations() ? Activations::kI8 : Activations::kF32;
+}
+
 std::span<const float> Model::forward(std::span<const text::TokenId> tokens, KvCache& cache) {
   impl_->check(tokens, cache);
   const auto chunk = static_cast<std::size_t>(impl_->prompt_chunk);

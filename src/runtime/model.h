@@ -75,6 +75,7 @@ class Model {
   /// For a sequence of `capacity` tokens, of the type that the options name. Throws as KvCache.
   KvCache make_cache(std::int64_t capacity) const;
   KvType kv_type() const noexcept;
+  Activations activations() const noexcept;
 
   /// Runs `tokens` (at least one) after what the cache holds and appends them to it. Returns the
   /// logits that follow the last: f32 [vocab], valid until the model's next call. Throws

@@ -86,6 +86,45 @@ class Distill(CliTest):
         rows = (self.run_dir / "data" / "synth.jsonl").read_text().splitlines()
         self.assertEqual(len(rows), 6)
 
+    def test_text_is_written_once(self):
+        """What fails between the text and the first checkpoint costs no text; nor does what can fail before."""
+        command = ("distill", tiny(), "-o", self.run_dir, *quick(block_steps=0))
+        data = self.run_dir / "data"
+        part = data / "synth.jsonl.part"
+        in_the_way = self.run_dir / "metrics.jsonl"
+        in_the_way.mkdir(parents=True)
+        self.fails(*command, "--seed", "7", "--log-level", "error", says="metrics.jsonl")
+        header, first, *rest = part.read_text().splitlines()
+        self.assertEqual(len(rest), 4 * 2 - 1)
+        marked = {**json.loads(first), "text": "as it was"}
+        part.write_text("\n".join([header, json.dumps(marked), *rest]) + "\n")
+        # A seed that is drawn is that of the text.
+        self.fails(*command, "--seed", "-1", "--log-level", "error", says="metrics.jsonl")
+        self.assertEqual(json.loads((self.run_dir / "recipe.json").read_text())["seed"], 7)
+        whole = (data / "synth.jsonl").read_text().splitlines()
+        self.assertEqual([json.loads(row) for row in whole], [marked, *map(json.loads, rest)])
+        in_the_way.rmdir()
+        self.onebit(*command, "--seed", "7")
+        self.assertEqual((data / "synth.jsonl").read_text().splitlines(), whole)
+        self.assertFalse(part.exists())
+        # Texts of another seed are none of this run's.
+        self.run_dir = self.dir / "other"
+        (self.run_dir / "data").mkdir(parents=True)
+        part = self.run_dir / "data" / "synth.jsonl.part"
+        for lines, says in (([header, first], 'found seed 7, expected 0'), (["{}"], "found no header of a run")):
+            part.write_text("\n".join(lines) + "\n")
+            result = self.onebit("distill", tiny(), "-o", self.run_dir, *quick(block_steps=0))
+            self.assertIn(f"warning: {part}: dropped, the texts of another run: {says}\n", result.err)
+            self.assertNotIn(first, (self.run_dir / "data" / "synth.jsonl").read_text().splitlines())
+            self.assertEqual(json.loads((self.run_dir / "recipe.json").read_text())["seed"], 0)
+            (self.run_dir / "state.safetensors").unlink()
+        narrow = self.dir / "narrow"
+        write_tiny(narrow, dim=80)
+        self.run_dir = self.dir / "types"
+        self.fails("distill", narrow, "-o", self.run_dir, *quick(), "--embed", "q4_0", "--log-level", "error",
+                   says=["token_embd.weight", "found rows of 80"])
+        self.assertEqual(list((self.run_dir / "data").iterdir()), [])
+
     def test_compressed_data(self):
         self.distill(steps=1)
         plain = (self.run_dir / "data" / "train.tokens").read_bytes()

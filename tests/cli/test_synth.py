@@ -71,6 +71,10 @@ class Synth(CliTest):
         self.assertEqual(child.returncode, 130)
         self.assertIn(f"error: synth was interrupted; texts that are done are in {part}, the same".encode(), err)
         self.assertEqual((out.read_text(), self.files()), ("before", ["a.jsonl", "a.jsonl.part"]))
+        for other in ('activations "i8", expected "f32"', 'kv_type "f16", expected "f32"'):
+            name = other.split()[0].replace("_", "-")
+            self.fails("synth", SMOLLM, "-o", out, "--samples", "1000", *flags, f"--{name}", "f32",
+                       says=[str(part), "another run", other, "--restart"])
         samples = part.read_text().count("\n") + 1  # two more: a line of them is the header
         with part.open("a") as file:
             file.write('{"text": "what a killed process has lef')
