@@ -1,5 +1,6 @@
 #include "base/atomic_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -121,6 +122,18 @@ void require_writable(const std::filesystem::path& path) { const AtomicFile trie
 void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
+  file.commit();
+}
+
+void copy_atomically(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const MappedFile source = MappedFile::open(from);
+  AtomicFile file(to);
+  const std::size_t size = source.bytes().size();
+  for (std::size_t begin = 0; begin < size; begin += kBufferBytes) {
+    const std::size_t count = std::min(kBufferBytes, size - begin);
+    file.write(source.bytes().subspan(begin, count));
+    source.release(begin, count);
+  }
   file.commit();
 }
 

@@ -50,6 +50,9 @@ void require_writable(const std::filesystem::path& path);
 /// Whole-file convenience: write `text` to `path` atomically.
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+/// Copies a file; what is at `to` is whole at any time. Throws Error{kNotFound, kIo}.
+void copy_atomically(const std::filesystem::path& from, const std::filesystem::path& to);
+
 /// Reads a whole file. Throws Error{kNotFound, kIo}.
 std::string read_file(const std::filesystem::path& path);
 

@@ -1,4 +1,5 @@
 // Tests of the small pieces of base: checks, arithmetic, files, threads, random numbers.
+#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <numeric>
@@ -103,6 +104,20 @@ TEST(AtomicFile, FullDiskIsAnErrorAndLeavesNothing) {
     EXPECT_THROW(file.commit(), Error);
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(AtomicFile, CopiesAreFilesOfTheirOwn) {
+  const testing::TempDir dir;
+  for (const std::size_t size : {0UL, 1UL, 1UL << 20, (3UL << 20) + 1}) {
+    std::string content(size, 'x');
+    if (size > 0) content.back() = 'y';
+    write_file(dir / "from", content);
+    copy_atomically(dir / "from", dir / "to");
+    std::ofstream(dir / "from", std::ios::binary) << "other";
+    EXPECT_EQ(read_file(dir / "to"), content);
+  }
+  EXPECT_THROW(copy_atomically(dir / "absent", dir / "to"), Error);
+  EXPECT_EQ(read_file(dir / "to").size(), (3UL << 20) + 1);
 }
 
 TEST(AtomicFile, WhatDeadProcessesHaveLeftIsRemoved) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <torch/utils.h>
 
+#include "base/atomic_file.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "file/safetensors.h"
@@ -176,10 +177,11 @@ void keep_checkpoint(const std::filesystem::path& folder, std::int64_t step, std
   const auto name = [](std::int64_t number) { return fmt::format("{}.safetensors", number); };
   try {
     std::filesystem::create_directories(kept);
-    std::filesystem::remove(kept / name(step));
-    std::filesystem::create_hard_link(state_file(folder), kept / name(step));
+    copy_atomically(state_file(folder), kept / name(step));
     std::vector<std::int64_t> older;
+    std::vector<std::filesystem::path> torn;  // copies of processes that were killed meanwhile
     for (const auto& entry : std::filesystem::directory_iterator(kept)) {
+      if (entry.path().extension() != ".safetensors") torn.push_back(kept / entry.path().stem());
       const std::string stem = entry.path().stem().string();
       std::int64_t number = -1;
       const auto [end, error] = std::from_chars(stem.data(), stem.data() + stem.size(), number);
@@ -195,6 +197,7 @@ void keep_checkpoint(const std::filesystem::path& folder, std::int64_t step, std
         std::filesystem::remove(kept / name(older[static_cast<std::size_t>(i)]));
       }
     }
+    for (const std::filesystem::path& file : torn) remove_abandoned(file);
   } catch (const std::filesystem::filesystem_error& error) {
     throw Error(ErrorCode::kIo, fmt::format("{}: {}", kept.string(), error.code().message()));
   }

@@ -39,8 +39,9 @@ std::filesystem::path block_file(const std::filesystem::path& folder, std::int64
 /// How many blocks, from the first on, have their files.
 std::int64_t blocks_saved(const std::filesystem::path& folder);
 
-/// Keeps state.safetensors of step `step` under its step's name too (a hard link), and of those
-/// before it the newest `count`. Throws Error{kIo}.
+/// Keeps a copy of state.safetensors of step `step` under its step's name, and of those before it
+/// the newest `count`; later ones go. A copy, not a link: one that is written over
+/// state.safetensors changes no other. Throws Error{kIo}.
 void keep_checkpoint(const std::filesystem::path& folder, std::int64_t step, std::int64_t count);
 
 /// Whether the folder holds a run that can be resumed.

@@ -6,9 +6,11 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sys/types.h>
 
 #include "arch/test_models.h"
 #include "base/atomic_file.h"
@@ -240,9 +242,17 @@ TEST_F(Trainer, KeepsOlderCheckpointsThatRunsGoOnFrom) {
   };
   EXPECT_THAT(kept(), UnorderedElementsAre("8.safetensors", "12.safetensors", "15.safetensors"));
   const std::string end = state("run");
-  std::filesystem::copy_file(folder_ / "run" / "checkpoints" / "8.safetensors",
-                             folder_ / "run" / "state.safetensors",
-                             std::filesystem::copy_options::overwrite_existing);
+  const auto checkpoint = [&](const char* step) {
+    return read_file(folder_ / "run" / "checkpoints" / fmt::format("{}.safetensors", step));
+  };
+  EXPECT_EQ(checkpoint("15"), end);
+  EXPECT_NE(checkpoint("12"), end);
+  const std::string torn = fmt::format("{}", std::numeric_limits<pid_t>::max());  // none is so high
+  write_file(folder_ / "run" / "checkpoints" / ("15.safetensors.tmp-" + torn), "killed");
+  // As `cp` does it: into the file that is there.
+  std::ofstream(folder_ / "run" / "state.safetensors", std::ios::binary) << checkpoint("8");
+  EXPECT_EQ(checkpoint("15"), end);
+  EXPECT_EQ(checkpoint("8"), state("run"));
   Observer rest(9);
   EXPECT_THROW(run(recipe(15), "run", rest, /*resume=*/true), Error);
   EXPECT_THAT(kept(), UnorderedElementsAre("8.safetensors", "9.safetensors"));

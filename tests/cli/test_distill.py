@@ -198,8 +198,14 @@ class Distill(CliTest):
 
     def test_older_checkpoints(self):
         self.distill(steps=6, save_every=2, keep=1)
-        self.assertEqual(sorted(p.name for p in (self.run_dir / "checkpoints").iterdir()),
-                         ["4.safetensors", "6.safetensors"])
+        kept = self.run_dir / "checkpoints"
+        self.assertEqual(sorted(p.name for p in kept.iterdir()), ["4.safetensors", "6.safetensors"])
+        state = self.run_dir / "state.safetensors"
+        newest = state.read_bytes()
+        state.write_bytes((kept / "4.safetensors").read_bytes())  # into the file, as `cp` does it
+        self.assertEqual((kept / "6.safetensors").read_bytes(), newest)
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+        self.assertEqual(self.metrics()[-1]["step"], 6)
 
     def test_interrupted_then_resumed(self):
         """The run that was stopped ends as the one that was not, bit for bit."""
