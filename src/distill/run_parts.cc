@@ -31,8 +31,11 @@ std::unique_ptr<nn::DecoderModel> first_student(const TrainJob& job, const Recip
 }
 
 RunIdentity identity_of(const TrainJob& job) {
-  return {to_json(job.recipe).dump(), job.teacher.sha256(), job.train.sha256(),
-          job.start == nullptr ? "" : job.start->sha256()};
+  return {.recipe = to_json(job.recipe).dump(),
+          .teacher = job.teacher.identity(),
+          .teacher_sha256 = job.teacher.sha256(),
+          .data_sha256 = job.train.sha256(),
+          .start_sha256 = job.start == nullptr ? "" : job.start->sha256()};
 }
 
 arch::PackOptions packing_of(const TrainJob& job) {

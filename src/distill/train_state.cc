@@ -95,8 +95,12 @@ class SavedRun {
            fmt::format("the saved run has {} processes, found {} now; resume with as many",
                        saved_number, processes));
     }
-    if (metadata(kTeacher) != identity.teacher_sha256) {
-      fail(ErrorCode::kInvalidArgument, "the saved run has another teacher; resume with the same");
+    const std::string& teacher = metadata(kTeacher);
+    if (teacher != identity.teacher && teacher != identity.teacher_sha256) {
+      fail(
+          ErrorCode::kInvalidArgument,
+          "the saved run has another teacher, of other weights or another config.json; resume with "
+          "the same");
     }
     if (metadata(kData) != identity.data_sha256) {
       fail(ErrorCode::kInvalidArgument,
@@ -146,7 +150,7 @@ class SavedRun {
 void set_identity(file::SafetensorsWriter& writer, const RunIdentity& identity, int processes) {
   writer.set_metadata(kRecipe, identity.recipe);
   writer.set_metadata(kProcesses, std::to_string(processes));
-  writer.set_metadata(kTeacher, identity.teacher_sha256);
+  writer.set_metadata(kTeacher, identity.teacher);
   writer.set_metadata(kData, identity.data_sha256);
   writer.set_metadata(kStart, identity.start_sha256);
 }

@@ -25,7 +25,8 @@ namespace onebit::distill {
 /// What a run is, besides its tensors.
 struct RunIdentity {
   std::string recipe;          ///< to_json(Recipe).dump()
-  std::string teacher_sha256;  ///< of the teacher's weights
+  std::string teacher;         ///< arch::Checkpoint::identity()
+  std::string teacher_sha256;  ///< of its weights alone, which earlier programs saved in its place
   std::string data_sha256;     ///< of the training segments
   std::string start_sha256;    ///< of the packed student that it began with; empty for none
 };

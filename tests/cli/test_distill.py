@@ -2,6 +2,7 @@
 which a run cannot begin."""
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import signal
@@ -242,6 +243,27 @@ class Distill(CliTest):
         self.assertRegex(self.distill(*quiet, lr=0.5, expect=1).err, r"has lr = 0\.\d+, found 0\.5 now")
         self.assertIn("length = 32, found 16 now", self.distill(*quiet, length=16, expect=1).err)
         self.assertEqual((self.run_dir / "recipe.json").read_bytes(), recipe)
+
+    def test_resume_needs_the_same_teacher(self):
+        """All that it computes with, not its weights alone; but what earlier programs have saved is these."""
+        teacher = self.dir / "teacher"
+        write_tiny(teacher)
+        self.onebit("distill", teacher, "-o", self.run_dir, "--data", self.data, *quick())
+        resume = ("distill", teacher, "-o", self.run_dir, "--resume")
+        config = (teacher / "config.json").read_text()
+        changed = config.replace('"rope_theta": 10000.0', '"rope_theta": 20000.0')
+        self.assertNotEqual(changed, config)
+        (teacher / "config.json").write_text(changed)
+        self.fails(*resume, "--log-level", "error", says="the saved run has another teacher")
+        weights = hashlib.sha256((teacher / "model.safetensors").read_bytes()).hexdigest()
+        identity = hashlib.sha256((weights + config).encode()).hexdigest()
+        state = self.run_dir / "state.safetensors"
+        saved = state.read_bytes()
+        self.assertIn(identity.encode(), saved)
+        state.write_bytes(saved.replace(identity.encode(), weights.encode()))
+        (teacher / "config.json").write_text(config)
+        self.onebit(*resume)
+        self.assertEqual(state.read_bytes(), saved)
 
     def test_resume_alone(self):
         """The saved run's settings hold where nothing is said, a drawn seed included."""
