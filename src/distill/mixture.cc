@@ -14,6 +14,7 @@
 #include "nn/load.h"
 #include "nn/pack.h"
 #include "quant/matrix_names.h"
+#include "quant/quantize_model.h"
 
 namespace onebit::distill {
 namespace {
@@ -63,21 +64,24 @@ Choice parse(std::string_view word) {
   return {std::move(kept.pattern), kept.choice};
 }
 
+quant::MethodOptions options_of(const quant::MethodChoice& choice, formats::DType scales) {
+  quant::MethodOptions options;
+  options.bits = choice.bits;
+  options.scales = scales;
+  return options;
+}
+
 /// A method at work on one matrix of the teacher.
 struct Work {
-  Work(const arch::Checkpoint& teacher, const quant::MethodChoice& choice,
-       const arch::TensorId& matrix)
-      : id(matrix) {
-    quant::MethodOptions options;
-    options.bits = choice.bits;
-    quantizer = choice.method->make(teacher, options, pool);
+  Work(const arch::Checkpoint& teacher, const quant::MethodChoice& choice, formats::DType scales,
+       const arch::TensorId& id) {
+    quantizer = choice.method->make(teacher, options_of(choice, scales), pool);
     quantizer->begin_layer(id.layer);
     const torch::Tensor w = nn::read_dense(teacher, id.role, id.layer);
     weights = nn::values_of(w);
     task = {id.role, id.layer, w.size(0), w.size(1), weights};
   }
 
-  arch::TensorId id;
   ThreadPool pool{1};
   std::unique_ptr<quant::Quantizer> quantizer;
   std::vector<float> weights;
@@ -88,10 +92,11 @@ struct Work {
 class KeptLinear final : public nn::StoredLinear {
  public:
   KeptLinear(const arch::Checkpoint& teacher, const quant::MethodChoice& choice,
-             const arch::TensorId& matrix, nn::Placement placement)
+             formats::DType scales, const arch::TensorId& matrix, nn::Placement placement)
       : teacher_(teacher),
         choice_(choice),
-        weights_(fake_weights(teacher, choice, matrix)
+        scales_(scales),
+        weights_(fake_weights(matrix)
                      .to(placement.device, nn::master_type(placement.compute))
                      .to(placement.compute)) {}
 
@@ -101,21 +106,33 @@ class KeptLinear final : public nn::StoredLinear {
 
   /// Found again: that costs less than to hold it through a run.
   void add_to(arch::PackedWriter& writer, arch::Role role, std::int64_t layer) const override {
-    const Work work(teacher_, choice_, {role, layer});
-    work.quantizer->add(work.task, writer);
+    at_work_on({role, layer}, [&](const Work& work) { work.quantizer->add(work.task, writer); });
   }
 
  private:
-  static torch::Tensor fake_weights(const arch::Checkpoint& teacher,
-                                    const quant::MethodChoice& choice,
-                                    const arch::TensorId& matrix) {
-    const Work work(teacher, choice, matrix);
-    const quant::FakeQuantized fake = work.quantizer->fake_quantize(work.task);
-    return torch::tensor(at::ArrayRef<float>(fake.weights)).view(fake.report.shape);
+  torch::Tensor fake_weights(const arch::TensorId& matrix) const {
+    torch::Tensor weights;
+    at_work_on(matrix, [&](const Work& work) {
+      const quant::FakeQuantized fake = work.quantizer->fake_quantize(work.task);
+      weights = torch::tensor(at::ArrayRef<float>(fake.weights)).view(fake.report.shape);
+    });
+    return weights;
+  }
+
+  /// Errors say of which matrix they are.
+  template <class Use>
+  void at_work_on(const arch::TensorId& matrix, Use&& use) const {
+    try {
+      use(Work(teacher_, choice_, scales_, matrix));
+    } catch (const Error& error) {
+      const arch::TensorSpec& spec = *arch::find_tensor(*teacher_.config().arch, matrix.role);
+      throw quant::located(error, teacher_, arch::gguf_name(spec, matrix.layer));
+    }
   }
 
   const arch::Checkpoint& teacher_;
   quant::MethodChoice choice_;
+  formats::DType scales_;
   nn::DenseLinear weights_;
 };
 
@@ -168,16 +185,15 @@ Mixture::Mixture(const Recipe& recipe, const arch::Checkpoint& teacher)
 void Mixture::require_word(std::string_view word) { parse(word); }
 
 arch::Storage Mixture::storage(const arch::TensorId& matrix, const formats::Shape& shape) const {
-  quant::MethodOptions options;
   const quant::MethodChoice& choice = kept_.at(matrix);
-  options.bits = choice.bits;
   ThreadPool pool(1);
-  return choice.method->make(teacher_, options, pool)->storage(matrix, shape);
+  return choice.method->make(teacher_, options_of(choice, recipe_.kept_scales), pool)
+      ->storage(matrix, shape);
 }
 
 std::unique_ptr<nn::Linear> Mixture::layer(const arch::TensorId& matrix,
                                            torch::Device device) const {
-  return std::make_unique<KeptLinear>(teacher_, kept_.at(matrix), matrix,
+  return std::make_unique<KeptLinear>(teacher_, kept_.at(matrix), recipe_.kept_scales, matrix,
                                       nn::Placement{recipe_.compute, device});
 }
 

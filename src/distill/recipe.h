@@ -32,6 +32,9 @@ struct Recipe {
   /// "PATTERN=METHOD[:BITS],…": matrices that are not trained, or at other bits (mixture.h)
   std::string mixture;
 
+  /// The stored scales' of matrices that are not trained. No setting: it is the file's.
+  formats::DType kept_scales = formats::DType::kF16;
+
   // The student's start.
   arch::Form form;
   std::int64_t group_size = 0;  ///< of arch::kGroupSizes; the form kFoldable only

@@ -24,10 +24,12 @@ std::unique_ptr<nn::DecoderModel> first_student(const TrainJob& job, const Recip
                                                 const nn::FrozenWeights& frozen, ThreadPool& pool,
                                                 const StartProgress& progress,
                                                 nn::LayerRange range) {
+  Recipe own = recipe;
+  own.kept_scales = job.options.pack.scales;
   if (job.start == nullptr) {
-    return start_student(job.teacher, frozen, recipe, pool, progress, range);
+    return start_student(job.teacher, frozen, own, pool, progress, range);
   }
-  return packed_student(job.teacher, *job.start, frozen, recipe, range);
+  return packed_student(job.teacher, *job.start, frozen, own, range);
 }
 
 RunIdentity identity_of(const TrainJob& job) {

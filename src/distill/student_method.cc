@@ -105,7 +105,9 @@ void set_storage(const Recipe& recipe, const arch::Checkpoint& teacher,
                  arch::PackOptions& options) {
   const bool is_ours = recipe.method == StudentMethod::kOneBit;
   // BitNet's sign matrices have no scales of inputs: what a file calls foldable.
-  const Mixture mixture(recipe, teacher);
+  Recipe own = recipe;
+  own.kept_scales = options.scales;
+  const Mixture mixture(own, teacher);
   options.provenance = arch::provenance_of(teacher, mixture.method_names(),
                                            is_ours ? recipe.form : arch::Form::kFoldable,
                                            is_ours ? recipe.group_size : 0);

@@ -1,9 +1,10 @@
 """`onebit distill --method …` and `onebit train`: students of every method are trained, resumed, packed and run; and
 what cannot be is said in one line."""
+import array
 import json
 import unittest
 
-from harness import TOOLKIT, CliTest, needs, packed, tiny
+from harness import TOOLKIT, CliTest, needs, packed, tiny, write_tiny
 
 try:
     import gguf
@@ -120,6 +121,13 @@ class Students(CliTest):
                 before = model.read_bytes()
                 self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
                 self.assertEqual(model.read_bytes(), before)
+        # The type of scales is that of the whole file.
+        exact = self.dir / "exact.gguf"
+        self.onebit("quantize", tiny(), "-o", exact, *kept, "--scales", "f32")
+        self.run_dir = self.dir / "exact"
+        self.distill("onebit --steps 1 --block-steps 0", *kept, "--scales", "f32")
+        names = ("blk.1.ffn_down", "blk.1.attn_v")
+        self.assertEqual(self.tensors(self.run_dir / "model.gguf", *names), self.tensors(exact, *names))
         # A mixture that was quantised is a start.
         self.run_dir = self.dir / "started"
         said = self.distill("onebit --steps 2 --block-steps 0", *kept, "--start", quantized, "--json").json()
@@ -138,6 +146,22 @@ class Students(CliTest):
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--start",
                    quantized, says=["found a student of method", "expected one of onebit", "--override"])
         self.assertFalse(self.run_dir.exists())
+
+    def test_a_kept_matrix_that_cannot_be(self):
+        """It is named; wider scales take what f16 does not."""
+        large = self.dir / "large"
+        write_tiny(large)
+        file = large / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:8 + size])
+        begin, end = (8 + size + at for at in header["model.layers.1.mlp.down_proj.weight"]["data_offsets"])
+        content[begin:end] = array.array("f", [1e7 * w for w in array.array("f", content[begin:end])]).tobytes()
+        file.write_bytes(content)
+        run = ("distill", large, "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--block-steps", "0",
+               "--override", "*.ffn_down=rtn:4")
+        self.fails(*run, "--log-level", "error", says=["large: blk.1.ffn_down: scales: found one of 65504"])
+        self.onebit(*run, "--scales", "f32")
 
     def test_a_budget_keeps_what_costs_most(self):
         """Selective: what is measured to cost most keeps more bits, the rest is trained in one."""
