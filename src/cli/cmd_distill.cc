@@ -43,27 +43,45 @@ class Distill final : public Command {
     if (!flags_.resume && flags_.data.empty() && !flags_.settings.has("steps")) {
       throw UsageError("found neither --data nor --steps, expected text, or steps to write it for");
     }
-    choose_by_budget();
+    require_budget_flags();
+    if (budget_ > 0 && !flags_.resume) {
+      choose_by_budget(flags_.settings.method().value_or(StudentMethod::kOneBit));
+    }
     RunPlan plan;
     plan.teacher = teacher_;
     plan.start = start_;
     plan.rate_follows_steps = rate_follows_steps();
     plan.recipe = [this](torch::Device device, const std::filesystem::path& folder) {
+      if (budget_ > 0 && flags_.resume) require_same_choice(folder);
       return base_recipe(device, folder);
     };
     run_training(context, flags_, plan);
   }
 
  private:
-  /// The matrices that a budget leaves out of training, and the bits of the others.
-  void choose_by_budget() {
+  void require_budget_flags() const {
     if (budget_ == 0 && sensitivity_.empty()) return;
     if (budget_ == 0) throw UsageError("--sensitivity: expected --budget BYTES beside it");
     if (sensitivity_.empty()) throw UsageError("--budget: expected --sensitivity FILE beside it");
-    if (flags_.resume) throw UsageError("--budget: found with --resume, whose matrices are chosen");
     if (flags_.settings.has("override")) {
       throw UsageError("--override: found --budget beside it, expected one of them");
     }
+  }
+
+  /// Of a resumed run, which has its matrices: that they are those of this budget, as in the
+  /// command that began it.
+  void require_same_choice(const std::filesystem::path& folder) {
+    const distill::Recipe saved = distill::saved_recipe(folder);
+    if (choose_by_budget(saved.method) == saved.mixture) return;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: the saved run has other matrices than --budget {} and "
+                            "--sensitivity {} choose now; resume with the same, or with neither",
+                            folder.string(), budget_, sensitivity_));
+  }
+
+  /// Sets the matrices that a budget leaves out of training, and the bits of the others; gives
+  /// them.
+  std::string choose_by_budget(StudentMethod method) {
     const arch::Checkpoint teacher = arch::Checkpoint::open(teacher_);
     quant::QuantizeOptions options;
     options.method = &quant::find_method("onebit");
@@ -75,8 +93,7 @@ class Distill final : public Command {
     const HybridPlan plan =
         plan_hybrid({static_cast<std::uint64_t>(budget_),
                      std::filesystem::temp_directory_path() / "onebit-budget.gguf"},
-                    measured, word_of(flags_.settings.method().value_or(StudentMethod::kOneBit)),
-                    teacher, options);
+                    measured, word_of(method), teacher, options);
     if (plan.form) {
       const std::string form(word_of(*plan.form));
       if (flags_.settings.has("form") && flags_.settings.text("form") != form) {
@@ -85,9 +102,9 @@ class Distill final : public Command {
       }
       flags_.settings.set("form", form);
     }
-    if (!plan.mixture.empty()) {
-      flags_.settings.set("override", fmt::format("{}", fmt::join(plan.mixture, ",")));
-    }
+    std::string mixture = fmt::format("{}", fmt::join(plan.mixture, ","));
+    if (!mixture.empty()) flags_.settings.set("override", mixture);
+    return mixture;
   }
 
   /// What holds where the command line says nothing: the named recipe's, or the resumed run's.

@@ -183,6 +183,13 @@ class Students(CliTest):
             before = (self.run_dir / "model.gguf").read_bytes()
             self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
             self.assertEqual((self.run_dir / "model.gguf").read_bytes(), before)
+            # As a script does it that is queued again: the same command.
+            self.distill("onebit --steps 4 --block-steps 2 --block-segments 2", "--budget", budget, "--sensitivity",
+                         costs, "--resume")
+            self.assertEqual((self.run_dir / "model.gguf").read_bytes(), before)
+        self.fails("distill", tiny(), "-o", self.run_dir, "--resume", "--budget", "80000", "--sensitivity", costs,
+                   "--log-level", "error", says=["the saved run has other matrices than --budget 80000 and --sensitivity",
+                                                 "resume with the same, or with neither"])
         self.assertEqual(ends, sorted(ends, reverse=True))
         run = ("distill", tiny(), "-o", self.dir / "no", "--data", self.data, *QUICK, "--steps", "1")
         budget = ("--budget", "90000", "--sensitivity", costs)
@@ -190,7 +197,7 @@ class Students(CliTest):
         self.fails(*run, "--sensitivity", costs, expect=2, says="--sensitivity: expected --budget BYTES")
         self.fails(*run, *budget, "--override", "*=f16", expect=2, says="--override: found --budget beside it")
         self.fails(*run, *budget, "--form", "paper", expect=2, says=["--form: found paper, expected free"])
-        self.fails(*run, *budget, "--resume", expect=2, says="--budget: found with --resume")
+        self.fails(*run, *budget, "--resume", says="found no state.safetensors or blocks/ to resume from")
         self.fails(*run, "--budget", "5", "--sensitivity", costs, says=["--budget: found 5 bytes"])
         self.onebit(*measure, "--method", "onebit,rtn:4", "--group-size", "16", "-o", costs)
         self.fails(*run, *budget, says=["costs.json: found a setting", "group_size", "no other settings than their bits"])
@@ -240,6 +247,7 @@ class Students(CliTest):
         flags = ("--budget", "80000", "--sensitivity", costs)
         said = self.distill("llm-qat --lr 1e-3 --steps 3", *flags, "--json").json()
         self.assertLessEqual((self.run_dir / "model.gguf").stat().st_size, 80000)
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", *flags)  # of the saved run's method
         kinds = {word.split("=")[1] for word in said["recipe"]["override"].split(",")}
         self.assertLessEqual(kinds, {"llm-qat:2", "llm-qat:4", "f16:16"})
         self.assertGreater(len(kinds), 1)
