@@ -19,6 +19,7 @@
 #include "cli/number_text.h"
 #include "cli/part_file.h"
 #include "cli/sensitivity_report.h"
+#include "cli/torch_errors.h"
 #include "eval/perplexity.h"
 #include "eval/windows.h"
 #include "quant/matrix_names.h"
@@ -28,6 +29,9 @@ namespace onebit::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kNoMemory =
+    "not enough memory; a smaller -c or fewer --max-windows need less";
 
 constexpr const char* kNotes =
     "For each matrix: KL, the mean over the predicted tokens of KL(full precision || model in\n"
@@ -42,8 +46,8 @@ constexpr const char* kNotes =
     "is measured by each. --matrices takes names as shells match them: 'blk.3.*', '*.ffn_down'.\n"
     "\n"
     "With -o FILE what is measured so far is in FILE.part: broken off, the same command goes on\n"
-    "from there. The whole model is in memory in f32, and so are the full-precision logits up to\n"
-    "1 GiB.\n";
+    "from there. At most 4 GiB of the model's blocks are in memory, in f32 (the others are read\n"
+    "anew), and at most 1 GiB of the full-precision logits.\n";
 
 enum class Order : std::uint8_t { kKl, kLayer };
 
@@ -228,21 +232,24 @@ class SensitivityCommand final : public Command {
     quant::SensitivityBaseline baseline;
     const auto progress = context.console.progress("sensitivity", "blocks");
     try {
-      quant::measure_sensitivity(
-          source, {tokens, window_}, options,
-          [&](const quant::SensitivityBaseline& found) { baseline = found; },
-          [&](const quant::Sensitivity& row) {
-            if (part) part->add(report.to_json(row));
-            report.rows.push_back(row);
-          },
-          *progress, context.interrupts.token());
+      with_torch_errors(kNoMemory, [&] {
+        quant::measure_sensitivity(
+            source, {tokens, window_}, options,
+            [&](const quant::SensitivityBaseline& found) { baseline = found; },
+            [&](const quant::Sensitivity& row) {
+              if (part) part->add(report.to_json(row));
+              report.rows.push_back(row);
+            },
+            *progress, context.interrupts.token());
+      });
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInterrupted) throw;
-      throw Error(error.code(),
-                  part && !report.rows.empty()
-                      ? fmt::format("{}; what is done is in {}, the same command goes on",
-                                    error.what(), part->path().string())
-                      : error.what());
+      throw Error(
+          error.code(),
+          part && !report.rows.empty()
+              ? fmt::format("{}; what is done is in {}, the same command {}goes on", error.what(),
+                            part->path().string(), restart_ ? "without --restart " : "")
+              : error.what());
     }
     return baseline;
   }

@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -190,10 +191,10 @@ class Files(Sensitivity):
                                text=True).stdout.splitlines()
         self.assertEqual(words, ["onebit", *map(str, self.command("--matrices", "blk.0.*")), "--json"])
 
-    def interrupt(self, after):
+    def interrupt(self, after, *flags):
         """Stops the run when so many results are in the part file; what it says then."""
         part = self.dir / "out.json.part"
-        command = [str(ONEBIT), *map(str, self.command("-o", self.out, model=self.slow()))]
+        command = [str(ONEBIT), *map(str, self.command("-o", self.out, *flags, model=self.slow()))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             while child.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") > after):
                 pass
@@ -224,6 +225,9 @@ class Files(Sensitivity):
         self.assertIn(f"{done} measurements are there already", result.err)
         self.assertEqual(self.results(), whole)
         self.assertEqual(self.files(), ["out.json", "text.txt"])
+
+    def test_begun_anew_and_broken_off(self):
+        self.assertIn("out.json.part, the same command without --restart goes on", self.interrupt(2, "--restart"))
 
     def part(self, change=None, lines=3):
         """A part file of this command with `lines` results, and what the whole command finds."""
@@ -364,6 +368,17 @@ class BadInput(Sensitivity):
         for value in ("-1", "some"):
             self.fails(*self.command("--max-windows", value), expect=2,
                        says=["--max-windows", f"'{value}'", "at least 0"])
+
+    def test_short_memory(self):
+        """Is one line, whoever lacks it."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        if subprocess.run([TOOLKIT, "--version"], capture_output=True, check=False, preexec_fn=limit).returncode != 0:
+            self.skipTest("a build that does not start in so little")  # with AddressSanitizer
+        # Its states alone take more: a token has 4 * 96 bytes.
+        self.text = self.write("long.txt", PROSE * (3000000 // len(PROSE)))
+        self.fails(*self.command("--max-windows", "0"), preexec_fn=limit,
+                   says="not enough memory; a smaller -c or fewer --max-windows need less")
 
     def test_methods(self):
         for value, says in (("twobit", "found method 'twobit', expected one of onebit, rtn, int8, f16, bf16, lowrank ("), ("onebit:2", "found '2', expected 1"),
