@@ -4,11 +4,11 @@
 Usage: rivals.py smollm2|stories260k [ROW…] [-l] [--speed] [--record FILE]   (all rows when none is named; -l lists them)
 
 Needs the built program and the shared data (DATA, default ../shared/data). What is done stays in build/rivals/MODEL:
-a step whose result is there is not done again, so that a run that was broken off goes on. Rows that are whole are added to
-the record (rivals_record.py), and those that it has are not done again anywhere. Trained rows first try
-their rates on SEARCH steps and take the one with the least held-out divergence; all see the same text, in the same
-order, for the same number of tokens, and those named "as long" for the same time. The last line names the tables of
-all rows that are there, those of `onebit compare` (report.html, its CSV files) among them.
+a step whose result is there is not done again, so that a run that was broken off goes on. Results are added to the record
+(rivals_record.py), and those that it has are not measured again anywhere. Trained rows first try their rates on SEARCH
+steps and take the one with the least held-out divergence; all see the same text, in the same order, for the same
+number of tokens, and those named "as long" for the same time. The last line names the tables of all rows that are
+whole, those of `onebit compare` (report.html, its CSV files) among them.
 """
 import argparse
 import json
@@ -154,21 +154,23 @@ class Rivals:
         return self.folder / folder_name(row)
 
     def make(self, row):
-        folder = self.folder_of(row)
+        """The row's model, where it is missing; what it took, and the rates that were tried, stay those of the first time."""
+        folder, model, made = self.folder_of(row), self.model_of(row), self.folder_of(row) / "made.json"
         folder.mkdir(exist_ok=True)
-        model, made = folder / "model.gguf", folder / "made.json"
-        if not (made.exists() and model.exists()):
-            if row.endswith(AS_LONG):
-                save(made, self.train_as_long(row.removesuffix(AS_LONG), folder, model))
-            elif row in TRAINED:
-                save(made, self.train(row, folder, model))
-            else:
-                method, *flags = self.settings["quantised"][row]
-                calib = ("--calib", self.text, *self.settings["calib"]) if method in CALIBRATED else ()
-                facts = run((ONEBIT, "quantize", self.source, "-o", model, "--method", method, *flags, *calib,
-                             *(("--restart",) if calib else ()), *SEED, "--json"), folder / "quantize.json")
-                save(made, facts)
-        return folder, model
+        known = json.loads(made.read_text()) if made.exists() else {}
+        if known and model.exists():
+            return
+        if row.endswith(AS_LONG):
+            facts = self.train_as_long(row.removesuffix(AS_LONG), folder, model)
+        elif row in TRAINED:
+            facts = self.train(row, folder, model, known.get("search"))
+        else:
+            method, *flags = self.settings["quantised"][row]
+            calib = ("--calib", self.text, *self.settings["calib"]) if method in CALIBRATED else ()
+            facts = run((ONEBIT, "quantize", self.source, "-o", model, "--method", method, *flags, *calib,
+                         *(("--restart",) if calib else ()), *SEED, "--json"), folder / "quantize.json")
+        if not known:
+            save(made, facts)
 
     def distill(self, row, folder, steps, rate):
         flags, _ = TRAINED[row]
@@ -197,9 +199,9 @@ class Rivals:
                     rates.append(float(f"{best * STEP_OF_RATES if best == high else best / STEP_OF_RATES:.2g}"))
         return dict(sorted(found.items()))
 
-    def train(self, row, folder, model):
-        search = self.search(row, folder)
-        rate = min(search, key=search.get)
+    def train(self, row, folder, model, search):
+        search = search or self.search(row, folder)
+        rate = float(min(search, key=search.get))
         return self.train_whole(row, folder, model, self.settings["train"]["steps"], rate) | {"search": search}
 
     def train_as_long(self, row, folder, model):
@@ -253,6 +255,7 @@ class Rivals:
                 file = self.folder_of(row) / name
                 if not file.exists():
                     run(command, None if "-o" in command else file)
+                    self.keep(row)
 
     def is_measured(self, row):
         return all((self.folder_of(row) / name).exists() for name in ("made.json", *self.measurements(row)))

@@ -1,6 +1,6 @@
 """The record of rivals.py, docs/results/rivals-MODEL.json: all that the tables are made of, a row a method.
 
-Rows that it has are not measured again; take one out to have it made anew. Of a task's samples it keeps what `onebit
+What it has of a row is not measured again; take the row out to have it made anew. Of a task's samples it keeps what `onebit
 compare` reads of them: which documents were answered rightly, a bit each, the first document's the lowest.
 """
 import json
