@@ -21,20 +21,25 @@ using Through = BlockStream::Through;
 /// Blocks of a run's folder.
 class BlockFiles final : public BlockStore {
  public:
-  /// The first `fitted` blocks have their files.
-  BlockFiles(const TrainJob& job, Record& record, std::int64_t fitted)
+  /// The first `fitted` blocks have their files. `needs_starts`: the start of every block is
+  /// wanted, also of those that restore() makes what they have become.
+  BlockFiles(const TrainJob& job, Record& record, std::int64_t fitted, bool needs_starts)
       : job_(job),
         record_(record),
         identity_(identity_of(job)),
         pool_(job.options.threads),
-        fitted_(fitted) {}
+        fitted_(fitted),
+        needs_starts_(needs_starts) {}
 
   std::int64_t layers() const override { return job_.teacher.config().layers; }
 
   BlockPair load(std::int64_t layer) override {
     BlockPair pair;
     pair.teacher = nn::load_block(job_.teacher, {job_.recipe.compute, job_.options.device}, layer);
-    pair.student = first_student(job_, job_.recipe, pair.teacher->frozen(), pool_, {}, {layer, 1});
+    Recipe recipe = job_.recipe;
+    // At once, where saved values fill it in.
+    if (layer < fitted_ && !needs_starts_) recipe.svid.init = quant::Init::kCopy;
+    pair.student = first_student(job_, recipe, pair.teacher->frozen(), pool_, {}, {layer, 1});
     return pair;
   }
 
@@ -64,6 +69,7 @@ class BlockFiles final : public BlockStore {
   RunIdentity identity_;
   ThreadPool pool_;
   std::int64_t fitted_;
+  bool needs_starts_;
 };
 
 /// This process's part of the stage's sequences: of the `block.batch` · size samples of a step its
@@ -82,6 +88,27 @@ Tensor own_segments(const TrainJob& job) {
         return order.at(shared ? i / batch * together + job.group.rank() * batch + i % batch : i);
       });
 }
+
+/// What both models do before and after their blocks.
+class Ends {
+ public:
+  explicit Ends(const TrainJob& job)
+      : teacher_(nn::load_ends(job.teacher, {job.recipe.compute, job.options.device})) {
+    if (job.start == nullptr) return;  // the student begins with the teacher's
+    ThreadPool pool(1);
+    student_ = first_student(job, job.recipe, teacher_->frozen(), pool, {}, {0, 0});
+  }
+
+  nn::DecoderModel& teacher() const { return *teacher_; }
+  nn::DecoderModel& student() const { return student_ ? *student_ : *teacher_; }
+  nn::DecoderModel& of(Through through) const {
+    return through == Through::kTeacher ? teacher() : student();
+  }
+
+ private:
+  std::unique_ptr<nn::DecoderModel> teacher_;
+  std::unique_ptr<nn::DecoderModel> student_;  ///< null where they are the teacher's
+};
 
 /// Embeddings of `tokens` [N, T], [N, T, D]. On a CPU they are in a file without a name in the
 /// run's folder: of a large model they are most of what the stage has, and the system may write
@@ -113,7 +140,7 @@ Tensor embedded(const TrainJob& job, const nn::DecoderModel& ends, const Tensor&
 /// student.
 class Followers {
  public:
-  Followers(const TrainJob& job, nn::DecoderModel& ends, bool fitted) : job_(job), ends_(ends) {
+  Followers(const TrainJob& job, const Ends& ends, bool fitted) : job_(job), ends_(ends) {
     const HeldOut held_out(job);
     for (std::int64_t round = 0; round < held_out.rounds(); ++round) {
       const Tensor tokens = held_out.tokens(round);
@@ -121,7 +148,7 @@ class Followers {
     }
     for (const Through through : {Through::kTeacher, Through::kStart, Through::kFitted}) {
       if (tokens_.empty() || (through == Through::kFitted && !fitted)) continue;
-      streams_.push_back({through, embedded(job, ends, torch::cat(tokens_))});
+      streams_.push_back({through, embedded(job, ends.of(through), torch::cat(tokens_))});
     }
   }
 
@@ -134,10 +161,10 @@ class Followers {
     std::int64_t first = 0;
     for (const Tensor& tokens : tokens_) {
       const auto hidden = [&](Through kind) {
-        return ends_.finish(states(kind).narrow(0, first, tokens.size(0)));
+        return ends_.of(kind).finish(states(kind).narrow(0, first, tokens.size(0)));
       };
-      sum.add(logit_loss(hidden(through), ends_.head(), hidden(Through::kTeacher), ends_.head(),
-                         tokens, {}),
+      sum.add(logit_loss(hidden(through), ends_.of(through).head(), hidden(Through::kTeacher),
+                         ends_.teacher().head(), tokens, {}),
               tokens);
       first += tokens.size(0);
     }
@@ -154,7 +181,7 @@ class Followers {
   }
 
   const TrainJob& job_;
-  nn::DecoderModel& ends_;
+  const Ends& ends_;
   std::vector<Tensor> tokens_;
   std::vector<BlockStream> streams_;
 };
@@ -186,14 +213,15 @@ TrainResult run_block_stage(const TrainJob& job, Record& record, bool pack) {
     record.begin();
   }
   TrainResult result;
-  const auto ends = nn::load_ends(job.teacher, {job.recipe.compute, job.options.device});
-  Followers followers(job, *ends, pack);
+  const Ends ends(job);
+  Followers followers(job, ends, pack);
   {
-    BlockFiles files(job, record, fitted);
+    BlockFiles files(job, record, fitted, /*needs_starts=*/!followers.streams().empty());
     const auto progress = job.observer.progress("fit blocks", "blocks");
     try {
       const Tensor segments = own_segments(job);
-      const BlockStates states = {embedded(job, *ends, segments), embedded(job, *ends, segments)};
+      const BlockStates states = {embedded(job, ends.student(), segments),
+                                  embedded(job, ends.teacher(), segments)};
       fit_blocks(files, states, followers.streams(), job.recipe.block, job.recipe.adam, job.group,
                  *progress, job.stop);
     } catch (const Error& error) {
@@ -202,7 +230,7 @@ TrainResult run_block_stage(const TrainJob& job, Record& record, bool pack) {
         throw Error(ErrorCode::kInterrupted,
                     "interrupted before the first block was fitted; nothing saved");
       }
-      throw_interrupted(job, error.what());
+      throw_interrupted(job, fmt::format("after {}", error.what()));
     }
   }
   result.start = followers.evaluate(Through::kStart);
@@ -210,8 +238,8 @@ TrainResult run_block_stage(const TrainJob& job, Record& record, bool pack) {
   if (!pack) return result;
   result.end = followers.evaluate(Through::kFitted);
   record.add({{"blocks", layers}}, 0, result.end);
-  BlockFiles files(job, record, layers);
-  if (job.group.is_first()) pack_blocks(job, files, *ends);
+  BlockFiles files(job, record, layers, /*needs_starts=*/false);
+  if (job.group.is_first()) pack_blocks(job, files, ends.student());
   job.observer.on_save(0);
   return result;
 }

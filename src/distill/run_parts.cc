@@ -46,10 +46,9 @@ arch::PackOptions packing_of(const TrainJob& job) {
   return options;
 }
 
-void throw_interrupted(const TrainJob& job, const std::string& done) {
-  throw Error(ErrorCode::kInterrupted, fmt::format("interrupted after {}; saved in {}, --resume "
-                                                   "goes on",
-                                                   done, job.folder.string()));
+void throw_interrupted(const TrainJob& job, const std::string& when) {
+  throw Error(ErrorCode::kInterrupted, fmt::format("interrupted {}; saved in {}, --resume goes on",
+                                                   when, job.folder.string()));
 }
 
 void Record::add(nlohmann::ordered_json row, std::int64_t step, const Evaluation& evaluation) {

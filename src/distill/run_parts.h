@@ -32,8 +32,8 @@ RunIdentity identity_of(const TrainJob& job);
 /// The job's PackOptions with the provenance filled in.
 arch::PackOptions packing_of(const TrainJob& job);
 
-/// Error{kInterrupted} for a run that goes on later; `done`: how far it came.
-[[noreturn]] void throw_interrupted(const TrainJob& job, const std::string& done);
+/// Error{kInterrupted} for a run that goes on later; `when`: "after step 3 of 7".
+[[noreturn]] void throw_interrupted(const TrainJob& job, const std::string& when);
 
 /// The run's record, which the first process keeps.
 class Record {
@@ -57,6 +57,11 @@ class Record {
       if (step == steps && row.contains("held_out_tokens")) return row.contains("blocks");
       return step <= steps;
     });
+  }
+
+  /// Back to `steps` steps, where nothing is evaluated again.
+  void return_to(std::int64_t steps) {
+    open([=](const nlohmann::ordered_json& row) { return row.value("step", steps + 1) <= steps; });
   }
 
   void add(nlohmann::ordered_json row) {

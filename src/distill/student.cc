@@ -195,60 +195,83 @@ class PackedStarts {
   std::int64_t layer_ = -1;
 };
 
-/// The packed student's norms, where they are trained; where not, they must be the teacher's.
+/// Whether the norms of blocks in a packed file are a student's own: in the form kFoldable scales
+/// are folded into them.
+bool has_own_norms(const Recipe& recipe) {
+  return recipe.method != StudentMethod::kOneBit || recipe.form != arch::Form::kFoldable;
+}
+
+/// The packed student's norms, where they are trained.
 void take_norms(const arch::Checkpoint& packed, const Recipe& recipe, nn::LayerRange range,
                 nn::DecoderModel& student) {
+  if (!recipe.train_norms) return;
   const torch::NoGradGuard no_grad;
-  const auto take = [&](arch::Role role, std::int64_t layer, torch::Tensor into) {
-    const torch::Tensor values =
-        nn::read_dense(packed, role, layer).to(into.device(), into.dtype());
-    if (torch::equal(values, into)) return;
-    if (!recipe.train_norms) {
-      throw Error(
-          ErrorCode::kUnsupported,
-          fmt::format("{}: {}: found a norm that was trained, expected --train-norms",
-                      packed.path().string(),
-                      arch::gguf_name(*arch::find_tensor(*packed.config().arch, role), layer)));
-    }
-    into.copy_(values);
-  };
-  for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
-    if (recipe.method == StudentMethod::kOneBit && recipe.form == arch::Form::kFoldable) break;
-    for (const arch::Role role : {arch::Role::kAttnNorm, arch::Role::kFfnNorm}) {
-      take(role, layer, student.norm(role, layer));
+  if (has_own_norms(recipe)) {
+    for (std::int64_t layer = range.first; layer < range.first + range.count; ++layer) {
+      for (const arch::Role role : {arch::Role::kAttnNorm, arch::Role::kFfnNorm}) {
+        torch::Tensor(student.norm(role, layer)).copy_(nn::read_dense(packed, role, layer));
+      }
     }
   }
-  if (student.frozen().output_norm.defined()) {
-    take(arch::Role::kOutputNorm, -1, student.frozen().output_norm);
+  torch::Tensor output_norm = student.frozen().output_norm;
+  if (output_norm.defined()) {
+    output_norm.copy_(nn::read_dense(packed, arch::Role::kOutputNorm, -1));
   }
 }
 
-/// Its embedding and head, where they are trained; where not, they must be the teacher's as stored.
-void take_ends(const arch::Checkpoint& teacher, const arch::Checkpoint& packed,
-               const Recipe& recipe, nn::DecoderModel& student) {
-  if (!student.frozen().output_norm.defined()) return;  // blocks alone
+/// Its embedding and head, where they are trained.
+void take_ends(const arch::Checkpoint& packed, const Recipe& recipe, nn::DecoderModel& student) {
+  if (!recipe.train_ends || !student.frozen().output_norm.defined()) return;
   const torch::NoGradGuard no_grad;
   for (const arch::Role role : {arch::Role::kTokenEmbedding, arch::Role::kOutput}) {
-    const auto stored = packed.dense(role, -1);
-    if (!stored) continue;  // a tied head
-    if (recipe.train_ends) {
-      torch::Tensor into =
-          role == arch::Role::kOutput ? student.frozen().head : student.frozen().embedding;
-      into.copy_(nn::read_dense(packed, role, -1));
-      continue;
-    }
-    const std::vector<float> values = nn::values_of(nn::read_dense(teacher, role, -1));
-    std::vector<std::byte> expected(stored->view.data.size());
-    formats::quantize(stored->view.dtype, values, expected);
-    if (std::equal(expected.begin(), expected.end(), stored->view.data.begin())) continue;
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{}: {}: found a matrix that was trained, expected --train-ends",
-                            packed.path().string(),
-                            arch::gguf_name(*arch::find_tensor(*packed.config().arch, role), -1)));
+    if (!packed.dense(role, -1)) continue;  // a tied head
+    torch::Tensor into =
+        role == arch::Role::kOutput ? student.frozen().head : student.frozen().embedding;
+    into.copy_(nn::read_dense(packed, role, -1));
   }
+}
+
+/// Whether `packed` has what the teacher's tensor becomes in the type that it is stored in.
+bool is_stored_as(const arch::Checkpoint& teacher, const arch::Checkpoint::Stored& stored,
+                  arch::Role role) {
+  const std::vector<float> values = nn::values_of(nn::read_dense(teacher, role, -1));
+  std::vector<std::byte> expected(stored.view.data.size());
+  formats::quantize(stored.view.dtype, values, expected);
+  return std::equal(expected.begin(), expected.end(), stored.view.data.begin());
 }
 
 }  // namespace
+
+void require_untrained(const arch::Checkpoint& teacher, const arch::Checkpoint& packed,
+                       const Recipe& recipe) {
+  const auto fail = [&](arch::Role role, std::int64_t layer, const char* what, const char* flag) {
+    throw Error(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: {}: found a {} that was trained, expected {}", packed.path().string(),
+                    arch::gguf_name(*arch::find_tensor(*packed.config().arch, role), layer), what,
+                    flag));
+  };
+  const auto require_norm = [&](arch::Role role, std::int64_t layer) {
+    if (torch::equal(nn::read_dense(packed, role, layer), nn::read_dense(teacher, role, layer))) {
+      return;
+    }
+    fail(role, layer, "norm", "--train-norms");
+  };
+  if (!recipe.train_norms) {
+    const std::int64_t layers = has_own_norms(recipe) ? packed.config().layers : 0;
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      require_norm(arch::Role::kAttnNorm, layer);
+      require_norm(arch::Role::kFfnNorm, layer);
+    }
+    require_norm(arch::Role::kOutputNorm, -1);
+  }
+  if (recipe.train_ends) return;
+  for (const arch::Role role : {arch::Role::kTokenEmbedding, arch::Role::kOutput}) {
+    const auto stored = packed.dense(role, -1);
+    if (!stored || is_stored_as(teacher, *stored, role)) continue;  // none: a tied head
+    fail(role, -1, "matrix", "--train-ends");
+  }
+}
 
 std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher,
                                                  const arch::Checkpoint& packed,
@@ -277,7 +300,7 @@ std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher
   }
   train_others(recipe, *student);
   take_norms(packed, recipe, range, *student);
-  take_ends(teacher, packed, recipe, *student);
+  take_ends(packed, recipe, *student);
   return student;
 }
 

@@ -31,11 +31,17 @@ std::unique_ptr<nn::DecoderModel> start_student(const arch::Checkpoint& teacher,
 
 /// The same from a packed student of the same teacher and form: its signs and scales. In the form
 /// kFoldable what was folded into a norm is taken out again, so that the norms are the teacher's;
-/// what was folded into h stays there. Norms that were trained must be trained again. Throws
-/// Error{kUnsupported} where they are not, or where a matrix is not 1-bit.
+/// what was folded into h stays there. Norms, embedding and head are its own where they are trained
+/// again; where not, require_untrained() holds. Every matrix that is not kept must be as
+/// require_start() (trainer.h) wants it. Without layers: its ends alone, where `frozen` has them.
 std::unique_ptr<nn::DecoderModel> packed_student(const arch::Checkpoint& teacher,
                                                  const arch::Checkpoint& packed,
                                                  const nn::FrozenWeights& frozen,
                                                  const Recipe& recipe, nn::LayerRange range);
+
+/// That `packed` has norms as the teacher, and embedding and head as they are stored of it, unless
+/// the recipe trains them. Throws Error{kUnsupported} naming the first that was trained.
+void require_untrained(const arch::Checkpoint& teacher, const arch::Checkpoint& packed,
+                       const Recipe& recipe);
 
 }  // namespace onebit::distill

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -121,6 +122,14 @@ class Trainer : public ::testing::Test {
 
   std::string state(const char* name) const {
     return read_file(folder_ / name / "state.safetensors");
+  }
+
+  /// Of metrics.jsonl.
+  std::vector<nlohmann::json> rows(const char* name) const {
+    std::vector<nlohmann::json> result;
+    std::ifstream in(folder_ / name / "metrics.jsonl");
+    for (std::string line; std::getline(in, line);) result.push_back(nlohmann::json::parse(line));
+    return result;
   }
 
   onebit::testing::TempDir folder_;

@@ -132,7 +132,7 @@ class Run {
     }
     load_state(state_path(), distiller_.optimizer(), identity_);
     rate_scale_ = rate_scale;
-    record_.resume_steps(steps());
+    record_.return_to(steps());
     record_.add({{"step", steps()}, {"rolled_back", error.what()}, {"rate_scale", rate_scale}});
     job_.observer.on_rollback(error.what(), steps(), rate_scale);
   }
@@ -168,9 +168,7 @@ class Run {
                  : nn::read_frozen(job_.teacher, {recipe.compute, options_.device}),
         pool,
         [&](const arch::TensorSpec& spec, std::int64_t layer) {
-          if (job_.stop.stop_requested()) {
-            throw Error(ErrorCode::kInterrupted, "interrupted before the first step");
-          }
+          if (job_.stop.stop_requested()) throw_not_begun();
           progress->update(static_cast<std::uint64_t>(layer), static_cast<std::uint64_t>(layers()),
                            arch::gguf_name(spec, layer));
         },
@@ -197,7 +195,14 @@ class Run {
     if (!group_.any(job_.stop.stop_requested())) return;
     save();
     drop_blocks();
-    throw_interrupted(job_, fmt::format("step {} of {}", steps(), recipe_.steps));
+    throw_interrupted(job_, fmt::format("after step {} of {}", steps(), recipe_.steps));
+  }
+
+  /// Of a run that is stopped before this process has taken it on.
+  [[noreturn]] void throw_not_begun() const {
+    if (resumes_) throw_interrupted(job_, "before another step");
+    if (has_blocks()) throw_interrupted(job_, fmt::format("after {0} of {0} blocks", layers()));
+    throw Error(ErrorCode::kInterrupted, "interrupted before the first step; nothing saved");
   }
 
   std::vector<Tensor> micro_batches(SegmentOrder& order) const {
@@ -289,21 +294,40 @@ void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe) {
 
 namespace {
 
-/// That every matrix of `start` has the factors that the recipe's student has.
-void require_factors(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
-                     const Recipe& recipe) {
+/// How a file has a matrix, for messages.
+std::string kind_of(const arch::Checkpoint& file, const arch::TensorId& id) {
+  if (const auto dense = file.dense(id.role, id.layer)) {
+    return fmt::format("values of type {}", formats::info(dense->view.dtype).name);
+  }
+  if (const auto codes = file.codes(id.role, id.layer)) {
+    return fmt::format("codes of {} bits", codes->codes.bits);
+  }
+  if (const auto factors = file.low_rank(id.role, id.layer)) {
+    return fmt::format("factors of rank {}", factors->rank());
+  }
+  return "a 1-bit matrix";
+}
+
+/// That `start` has every matrix that the recipe trains as its student has it.
+void require_matrices(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
+                      const Recipe& recipe) {
+  const Mixture mixture(recipe, teacher);
   arch::PackOptions expected;
   set_storage(recipe, teacher, expected);
-  for (const auto& [id, spec] : expected.low_rank) {
-    const auto factors = start.low_rank(id.role, id.layer);
-    if (factors && factors->rank() == spec.rank) continue;
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}: {}: found {}, expected factors of rank {} (--bits {})",
-                    start.path().string(),
-                    arch::gguf_name(*arch::find_tensor(*teacher.config().arch, id.role), id.layer),
-                    factors ? fmt::format("rank {}", factors->rank()) : "no factors", spec.rank,
-                    recipe.bits));
+  for (const arch::TensorId& id : arch::tensor_ids(teacher.config())) {
+    const arch::TensorSpec& spec = *arch::find_tensor(*teacher.config().arch, id.role);
+    if (!spec.linear || mixture.keeps(id)) continue;
+    std::string should = "a 1-bit matrix";
+    const auto factors = expected.low_rank.find(id);
+    if (factors != expected.low_rank.end()) {
+      should = fmt::format("factors of rank {}", factors->second.rank);
+    }
+    const std::string is = kind_of(start, id);
+    if (is == should) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: {}: found {}, expected {} (--override{})", start.path().string(),
+                            arch::gguf_name(spec, id.layer), is, should,
+                            factors == expected.low_rank.end() ? "" : ", --bits"));
   }
 }
 
@@ -328,7 +352,6 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
                       "the weights that it trains",
                       word_of(recipe.method)));
     }
-    require_factors(start, teacher, recipe);
   } else if (packed.form != recipe.form || packed.group_size != recipe.group_size) {
     fail(fmt::format("found a student of the form {} with groups of {}, expected {} with {}",
                      word_of(packed.form), packed.group_size, word_of(recipe.form),
@@ -348,6 +371,8 @@ void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teache
   require("features a head", found.head_dim, expected.head_dim);
   require("features in the feed-forward layer", found.ffn, expected.ffn);
   require("tokens in the vocabulary", found.vocab, expected.vocab);
+  require_matrices(start, teacher, recipe);
+  require_untrained(teacher, start, recipe);
 }
 
 void require_types(const arch::Checkpoint& teacher, const Recipe& recipe,

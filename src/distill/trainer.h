@@ -98,7 +98,7 @@ struct TrainJob {
 void require_teacher(const arch::Checkpoint& teacher, const Recipe& recipe);
 
 /// Can `start` be the start of a student of this teacher in the recipe's form? Throws
-/// Error{kInvalidArgument} naming what differs.
+/// Error{kInvalidArgument} naming what differs, and as require_untrained() (student.h).
 void require_start(const arch::Checkpoint& start, const arch::Checkpoint& teacher,
                    const Recipe& recipe);
 

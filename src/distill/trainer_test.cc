@@ -3,7 +3,6 @@
 #include "distill/trainer.h"
 
 #include <fmt/format.h>
-#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <limits>
@@ -49,9 +48,7 @@ TEST_F(Trainer, LearnsAndLeavesWhatItSays) {
 
   std::int64_t steps = 0;
   std::int64_t evaluations = 0;
-  std::ifstream in(folder_ / "run" / "metrics.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    const auto row = nlohmann::json::parse(line);
+  for (const nlohmann::json& row : rows("run")) {
     evaluations += row.contains("held_out_kl") ? 1 : 0;
     if (!row.contains("loss")) continue;
     EXPECT_EQ(row["step"], ++steps);
@@ -197,6 +194,50 @@ TEST_F(Trainer, TrainedNormsOfAStartAreTrainedOn) {
   }
 }
 
+// Before the first block as after it, and no block is fitted for a start that is refused.
+TEST_F(Trainer, BlocksBeginWithTheEndsOfAStart) {
+  Recipe r = recipe(6);
+  r.train_norms = r.train_ends = true;
+  Observer observer;
+  const TrainResult before = run(r, "first", observer);
+  start_ = arch::Checkpoint::open(folder_ / "first" / "model.gguf");
+  r.steps = 0;
+  r.block.steps = 3;
+  // Scales are f16 in the file.
+  EXPECT_NEAR(run(r, "alone", observer).start.kl, before.end.kl, 2e-3 * before.end.kl);
+  const arch::Checkpoint alone = arch::Checkpoint::open(folder_ / "alone" / "model.gguf");
+  const arch::Checkpoint teacher = arch::Checkpoint::open(folder_ / "t.gguf");
+  for (const arch::Role role :
+       {arch::Role::kTokenEmbedding, arch::Role::kOutput, arch::Role::kOutputNorm}) {
+    const torch::Tensor values = nn::read_dense(alone, role, -1);
+    EXPECT_TRUE(torch::equal(values, nn::read_dense(*start_, role, -1)));
+    EXPECT_FALSE(torch::equal(values, nn::read_dense(teacher, role, -1)));
+  }
+  r.steps = 1;
+  Observer goes_on;
+  goes_on.model = folder_ / "steps" / "model.gguf";
+  run(r, "steps", goes_on);
+  EXPECT_EQ(goes_on.first_model, read_file(alone.path()));
+  // What the blocks were fitted for is what they meet.
+  EXPECT_LT(goes_on.held_out[1], goes_on.held_out[0]);
+  for (const auto& [trained, says] :
+       {std::pair{&Recipe::train_norms, "found a norm that was trained, expected --train-norms"},
+        {&Recipe::train_ends,
+         "token_embd: found a matrix that was trained, expected --train-ends"}}) {
+    Recipe without = r;
+    without.*trained = false;
+    Observer none;
+    try {
+      run(without, "refused", none);
+      ADD_FAILURE() << "no error, expected " << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+      EXPECT_THAT(error.what(), HasSubstr(says));
+    }
+    EXPECT_TRUE(none.block_errors.empty());
+  }
+}
+
 TEST_F(Trainer, AStartMustFitItsTeacher) {
   Observer observer;
   run(recipe(1), "run", observer);
@@ -316,6 +357,40 @@ TEST_F(Trainer, GivesUpAfterTheStatedNumberOfReturns) {
   }
   ASSERT_EQ(observer.rollbacks.size(), static_cast<std::size_t>(kMaxRollbacks));
   EXPECT_THAT(observer.rollbacks.back(), HasSubstr("> 0 x0.03125"));
+  // What was found at the step returned to stays in the record.
+  std::int64_t evaluations = 0;
+  std::int64_t returns = 0;
+  for (const nlohmann::json& row : rows("run")) {
+    evaluations += row.contains("held_out_kl") ? 1 : 0;
+    returns += row.contains("rolled_back") ? 1 : 0;
+  }
+  EXPECT_EQ(evaluations, 1);
+  EXPECT_EQ(returns, kMaxRollbacks);
+}
+
+// A stop before the first step of a process says what there is to go on from.
+TEST_F(Trainer, AnEarlyStopSaysWhatIsSaved) {
+  const auto says = [&](const Recipe& r, Observer& observer, bool resume) -> std::string {
+    try {
+      run(r, "run", observer, resume);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInterrupted);
+      return error.what();
+    }
+    return "";
+  };
+  Observer at_once;
+  at_once.source.request_stop();
+  EXPECT_EQ(says(recipe(9), at_once, false), "interrupted before the first step; nothing saved");
+  Recipe r = recipe(9);
+  r.block.steps = 1;
+  Observer after_blocks(2);
+  after_blocks.stop_at_block = 1;
+  EXPECT_THAT(says(r, after_blocks, false), HasSubstr("interrupted after 2 of 2 blocks; saved in"));
+  Observer later(2);
+  EXPECT_THAT(says(r, later, true), HasSubstr("interrupted after step 2 of 9; saved in"));
+  EXPECT_THAT(says(r, at_once, true), HasSubstr("interrupted before another step; saved in"));
 }
 
 TEST_F(Trainer, ResumeNamesWhatChanged) {

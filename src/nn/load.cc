@@ -172,12 +172,7 @@ std::unique_ptr<DecoderModel> make_student(const arch::Checkpoint& source,
 OneBitStart packed_start(const arch::Checkpoint& packed, Role role, std::int64_t layer,
                          double latent_scale) {
   const std::optional<arch::OneBitMatrix> matrix = packed.one_bit(role, layer);
-  if (!matrix) {
-    const arch::TensorSpec& spec = *arch::find_tensor(*packed.config().arch, role);
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{}: {}: found a matrix in full precision, expected a 1-bit one",
-                            packed.path().string(), arch::gguf_name(spec, layer)));
-  }
+  ONEBIT_CHECK(matrix.has_value());
   OneBitStart start;
   start.latent = unpack(matrix->sign).mul_(latent_scale);
   if (!matrix->g.empty()) start.g = copy_of(matrix->g, torch::kFloat32);

@@ -87,7 +87,7 @@ std::unique_ptr<DecoderModel> load_packed(const arch::Checkpoint& packed, torch:
                                           SignGradient gradient, double latent_scale);
 
 /// One matrix of a packed file as a layer's start, in f32: latent = latent_scale · S, g (undefined
-/// in the form kFoldable) and h. Throws Error{kUnsupported} naming a matrix that is not 1-bit.
+/// in the form kFoldable) and h. One that is not 1-bit is a programmer error (ONEBIT_CHECK).
 OneBitStart packed_start(const arch::Checkpoint& packed, arch::Role role, std::int64_t layer,
                          double latent_scale);
 
