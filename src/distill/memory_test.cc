@@ -73,6 +73,8 @@ struct Case {
   bool gradient_checkpointing;
   double beta;
   StudentMethod method = StudentMethod::kOneBit;
+  double gamma = 0;
+  const char* mixture = "";
 };
 
 class Memory : public ::testing::TestWithParam<Case> {};
@@ -98,6 +100,8 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
   recipe.group_size = c.group_size;
   recipe.compute = c.compute;
   recipe.loss.beta = c.beta;
+  recipe.loss.gamma = c.gamma;
+  recipe.mixture = c.mixture;
   recipe.batch = 4;
   recipe.length = 256;
 
@@ -115,8 +119,9 @@ TEST_P(Memory, EstimatesWhatIsMeasured) {
   const auto peak = static_cast<double>(CountingAllocator::peak - before);
   const auto lasting = static_cast<double>(CountingAllocator::now - before);
 
-  const MemoryEstimate estimate =
-      estimate_memory(checkpoint.config(), recipe, 1, c.gradient_checkpointing, torch::kCPU);
+  const Mixture mixture(recipe, checkpoint);
+  const MemoryEstimate estimate = estimate_memory(checkpoint.config(), recipe, 1,
+                                                  c.gradient_checkpointing, torch::kCPU, &mixture);
   // Between steps the signs are there only where they are kept.
   const double signs = c.gradient_checkpointing ? estimate.signs : 0;
   EXPECT_NEAR(lasting / (estimate.lasting() - signs), 1, 0.04);
@@ -136,7 +141,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"llmQat", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLlmQat},
         Case{"bitNet158", arch::Form::kFree, 0, torch::kFloat32, false, 0,
              StudentMethod::kBitNet158},
-        Case{"lowRank", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLowRank}),
+        Case{"lowRank", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLowRank},
+        Case{"attention", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kOneBit,
+             1},
+        Case{"attentionBf16", arch::Form::kFree, 0, torch::kBFloat16, false, 0,
+             StudentMethod::kOneBit, 1},
+        Case{"attentionCheckpointing", arch::Form::kFree, 0, torch::kFloat32, true, 0,
+             StudentMethod::kOneBit, 1},
+        Case{"kept", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kOneBit, 0,
+             "*.ffn_*=rtn:4"},
+        Case{"keptBf16", arch::Form::kFree, 0, torch::kBFloat16, false, 0, StudentMethod::kOneBit,
+             0, "*.ffn_*=f16,*.attn_v=rtn:2"},
+        Case{"otherBits", arch::Form::kFree, 0, torch::kFloat32, false, 0, StudentMethod::kLowRank,
+             0, "*.ffn_*=lowrank:8"}),
     [](const auto& c) { return std::string(c.param.name); });
 
 /// Llama-2 of 7B and 13B parameters.
