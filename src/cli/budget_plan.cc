@@ -8,6 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "cli/sensitivity_report.h"
+#include "distill/mixture.h"
 
 namespace onebit::cli {
 namespace {
@@ -179,9 +180,18 @@ HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measure
     quant::Setting plain{setting.method, {}};
     plain.options.bits = setting.options.bits;
     plain.options.scales = setting.options.scales;
+    // Only 1-bit matrices have these.
+    plain.options.form = setting.options.form;
+    plain.options.svid = setting.options.svid;
     if (to_json(setting) == to_json(plain)) continue;
     throw wrong(setting, fmt::format("{}: matrices in a run have no other settings than their bits",
                                      to_json(plain).dump()));
+  }
+  if (plan.form == arch::Form::kFoldable && measured.settings.size() > 1) {
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: found 1-bit matrices of the form foldable, whose scales matrices "
+                            "share, expected the form paper or free beside other settings",
+                            measured.source));
   }
   bool any_trained = false;
   for (const quant::Override& o : plan_budget(request, measured, teacher, options)) {
@@ -190,6 +200,11 @@ HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measure
     if (is_trained && method == "onebit") continue;
     plan.mixture.push_back(
         fmt::format("{}={}:{}", o.pattern, is_trained ? method : o.method->name, o.options.bits));
+    try {
+      distill::Mixture::require_word(plan.mixture.back());
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("{}: {}", measured.source, error.what()));
+    }
   }
   if (any_trained) return plan;
   throw Error(ErrorCode::kInvalidArgument,

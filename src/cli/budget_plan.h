@@ -75,7 +75,7 @@ struct HybridPlan {
 /// plan_budget() for a student of the method "onebit", whose 1-bit matrices are trained, or
 /// "llm-qat", which trains those of settings of rtn at their bits. Throws as plan_budget(), and
 /// Error{kInvalidArgument} for other methods, for measured settings that matrices in a run cannot
-/// have, as groups, and for a budget that trains no matrix.
+/// have, as groups or the form kFoldable beside others, and for a budget that trains no matrix.
 HybridPlan plan_hybrid(const BudgetRequest& request, const Measurements& measured,
                        std::string_view method, const arch::Checkpoint& teacher,
                        const quant::QuantizeOptions& options);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -23,10 +24,17 @@ constexpr std::string_view kOfTeacher[] = {
     "block_steps", "block_segments", "block_batch", "block_lr",    "block_scale_rate",
     "alpha",       "logit_scale",    "logit_term",  "temperature", "logit_reduction",
     "beta",        "gamma",          "hidden_last", "override"};
-/// … and of methods that begin with a trained model.
+/// … of methods that begin with a trained model …
 constexpr std::string_view kOfTrained[] = {
     "bits",  "act_bits", "kv_bits",      "form",          "group_size", "init",
     "split", "latent",   "latent_scale", "sign_gradient", "scale_rate", "scale_decay"};
+/// … of the block-wise stage beside its steps …
+constexpr std::string_view kOfBlocks[] = {"block_segments", "block_batch", "block_lr",
+                                          "block_scale_rate"};
+/// … and of the steps of the whole model.
+constexpr std::string_view kOfSteps[] = {
+    "alpha", "logit_scale", "logit_term", "logit_reduction", "temperature", "beta",      "gamma",
+    "lr",    "hidden_last", "scale_rate", "warmup",          "decay",       "accumulate"};
 
 template <std::size_t n>
 bool is_one_of(std::string_view name, const std::string_view (&names)[n]) {
@@ -136,11 +144,16 @@ void RecipeFlags::require_of(const distill::Recipe& recipe) const {
   require({"form", "group_size", "init", "split", "latent", "latent_scale", "sign_gradient",
            "scale_rate", "scale_decay", "block_scale_rate"},
           {StudentMethod::kOneBit});
-  for (const char* setting : {"block_segments", "block_batch", "block_lr", "block_scale_rate"}) {
-    if (recipe.block.steps > 0 || has("block_steps") || !has(setting)) continue;
-    throw UsageError(fmt::format("--{}: found without --block-steps, expected a stage that has it",
-                                 flag_of(setting)));
-  }
+  const auto require_stage = [&](std::span<const std::string_view> settings, bool is_there,
+                                 const char* found) {
+    for (const std::string_view setting : settings) {
+      if (is_there || !has(setting)) continue;
+      throw UsageError(fmt::format("--{}: found {}, expected a stage that has it",
+                                   flag_of(std::string(setting)), found));
+    }
+  };
+  require_stage(kOfBlocks, recipe.block.steps > 0 || has("block_steps"), "without --block-steps");
+  require_stage(kOfSteps, recipe.steps > 0, "with --steps 0");
   require({"bits"}, {StudentMethod::kLlmQat, StudentMethod::kLowRank});
   require({"act_bits", "kv_bits"}, {StudentMethod::kLlmQat});
   const auto require_bits = [&](const char* flag, std::int64_t bits, std::int64_t low, bool exact) {

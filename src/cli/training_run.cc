@@ -112,9 +112,7 @@ class TrainingRun {
     if (!plan_.start.empty()) start = arch::Checkpoint::open(plan_.start);
     distill::Recipe recipe = choose_recipe(teacher, start, device, folder, group);
     const bool by_text = f.epochs || (!f.resume && !f.settings.has("steps"));
-    if (!by_text && recipe.steps == 0 && recipe.block.steps == 0) {
-      throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
-    }
+    if (!by_text && recipe.steps == 0) require_blocks_alone(recipe);
     group.first_does([&] { create_folder(folder); });
     const arch::PackOptions types = types_of(choose_pack(folder, group));
     group.first_does([&] {
@@ -136,7 +134,7 @@ class TrainingRun {
     if (!f.resume && group.is_first()) {
       write_file(folder / "recipe.json", settings.dump(2) + "\n");
     }
-    announce(console, teacher.config(), recipe, train, held_out, group, device);
+    announce(console, teacher, recipe, train, held_out, group, device);
     const distill::TrainOptions options{.device = device,
                                         .save_every = f.save_every,
                                         .eval_every = f.eval_every,
@@ -211,7 +209,7 @@ class TrainingRun {
   }
 
   /// What is about to happen.
-  void announce(Console& console, const arch::ModelConfig& config, const distill::Recipe& recipe,
+  void announce(Console& console, const arch::Checkpoint& teacher, const distill::Recipe& recipe,
                 const distill::TokenSegments& train, const distill::TokenSegments& held_out,
                 const distill::ProcessGroup& group, torch::Device device) const {
     if (!plan_.start.empty() && !flags_.resume) {
@@ -227,11 +225,13 @@ class TrainingRun {
                                   recipe.warmup, recipe.steps, recipe.learning_rate));
     }
     const std::int64_t together = recipe.sequences_per_step() * group.size();
+    const distill::Mixture mixture(recipe, teacher);
     const distill::MemoryEstimate memory =
         recipe.steps == 0
-            ? distill::estimate_block_memory(config, recipe, group.size(), held_out.size(), device)
-            : distill::estimate_memory(config, recipe, group.size(), flags_.gradient_checkpointing,
-                                       device);
+            ? distill::estimate_block_memory(teacher.config(), recipe, group.size(),
+                                             held_out.size(), device, &mixture)
+            : distill::estimate_memory(teacher.config(), recipe, group.size(),
+                                       flags_.gradient_checkpointing, device, &mixture);
     console.message(
         LogLevel::kInfo,
         fmt::format("{} steps of {} x {} tokens ({} in all), {} segments to train on, {} held out; "
@@ -270,9 +270,28 @@ class TrainingRun {
       throw UsageError("--held-out: found with --eval-file, which is all of the evaluations' text");
     }
     if (plan_.start.empty()) return;
-    for (const char* name : {"init", "split"}) {
+    for (const char* name : {"init", "split", "latent"}) {
       if (!flags_.settings.has(name)) continue;
-      throw UsageError(fmt::format("--{}: found with --start, whose scales begin the run", name));
+      throw UsageError(
+          fmt::format("--{}: found with --start, whose signs and scales begin the run", name));
+    }
+  }
+
+  /// What a run without steps of the whole model has no use for.
+  void require_blocks_alone(const distill::Recipe& recipe) const {
+    if (recipe.block.steps == 0) {
+      throw UsageError("--steps, --block-steps: found 0 for both, expected something to train");
+    }
+    for (const char* flag :
+         {"--gradient-checkpointing", "--save-every", "--keep", "--eval-every"}) {
+      if (!flags_.given(flag)) continue;
+      throw UsageError(fmt::format("{}: found with --steps 0, expected a stage that has it", flag));
+    }
+    // Those that a start has trained stay as they are.
+    if (recipe.train_ends && flags_.settings.has("train_ends") && plan_.start.empty()) {
+      throw UsageError(
+          "--train-ends: found with --steps 0, expected steps of the whole model, which alone "
+          "train embedding and head");
     }
   }
 

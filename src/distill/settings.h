@@ -18,6 +18,8 @@ struct Setting {
 inline constexpr double kManyTokens = 0x1p40;
 inline constexpr double kManySequences = 0x1p20;
 inline constexpr double kLargeWeight = 1e6;
+/// Of latent weights' start: with 0 their signs were lost.
+inline constexpr double kLeastLatentScale = 1e-6;
 /// Of a moment; with 1 it would stay 0, and its correction divides by 0.
 inline constexpr double kLargestDecay = 0.99999;
 
@@ -51,7 +53,7 @@ void for_each_setting(R& r, Visit&& visit) {
   word("split", r.svid.split, "how input and output scales share their product");
   word("latent", r.latent,
        "latent weights start as 0.01 times the sign, or as weights in units of h gT");
-  number("latent_scale", r.latent_scale, 0, kLargeWeight, "factor of that start");
+  number("latent_scale", r.latent_scale, kLeastLatentScale, kLargeWeight, "factor of that start");
   word("sign_gradient", r.sign_gradient,
        "straight-through gradient: times 1.001 - tanh(w)^2 (the reference), or as it is");
   word("train_norms", r.train_norms, "train the norms too, which the reference leaves as they are");

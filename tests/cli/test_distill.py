@@ -155,6 +155,13 @@ class Distill(CliTest):
                    says=["holds a run already"])
         again = self.onebit("distill", tiny(), "-o", self.run_dir, "--resume", "--json").json()
         self.assertEqual(again["end"], said["end"])
+        # Without held-out text no start of a fitted block is found again.
+        self.run_dir = self.dir / "unseen"
+        self.distill(steps=0, held_out=0)
+        whole = (self.run_dir / "model.gguf").read_bytes()
+        (self.run_dir / "blocks" / "1.safetensors").unlink()
+        self.onebit("distill", tiny(), "-o", self.run_dir, "--resume")
+        self.assertEqual((self.run_dir / "model.gguf").read_bytes(), whole)
         self.fails("distill", tiny(), "-o", self.dir / "none", "--data", self.data,
                    *quick(steps=0, block_steps=0), "--log-level", "error", expect=2,
                    says=["--steps, --block-steps: found 0 for both"])
@@ -411,6 +418,12 @@ class Distill(CliTest):
         fails(tiny(), "--data", "", *quick(), says="--data: found an empty word", expect=2)
         fails(tiny(), "--data", self.data, "--eval-file", self.data, *quick(held_out=0.1), says="--held-out", expect=2)
         fails(tiny(), "--data", self.data, "--start", tiny(), "--init", "svd", *quick(), says="--init", expect=2)
+        fails(tiny(), "--data", self.data, "--start", tiny(), "--latent", "levels", *quick(),
+              says="--latent: found with --start", expect=2)
+        fails(tiny(), "--data", self.data, *quick(), "--latent-scale", "0", says="from 1e-06 to 1e+06", expect=2)
+        for flags in (("--train-ends",), ("--gradient-checkpointing",), ("--lr", "1e-3"), ("--beta", "1"),
+                      ("--eval-every", "1")):
+            fails(tiny(), "--data", self.data, *quick(steps=0), *flags, says=f"{flags[0]}: found with --steps 0", expect=2)
         fails(tiny(), "--data", self.data, *quick(), "--adam-beta2", "1", says="from 0 to 0.99999", expect=2)
         fails(tiny(), "--data", self.data, *quick(), "--hidden-last", says="--beta", expect=2)
         fails(tiny(), "--data", self.data, *quick(), "--epochs", "0", says="--epochs", expect=2)

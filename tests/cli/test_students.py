@@ -81,7 +81,7 @@ class Students(CliTest):
         self.run_dir = self.dir / "other"
         quiet = ("--steps", "3", "--start", start, "--log-level", "error")
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "lowrank",
-                   "--bits", "3", *quiet, says=["aware.gguf: blk.0.attn_", "found rank", "expected factors of rank"])
+                   "--bits", "3", *quiet, says=["aware.gguf: blk.0.attn_", "found factors of rank", "expected factors of rank", "--bits"])
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--method", "bitnet", *quiet,
                    says=["aware.gguf: found a student of method lowrank, expected one of bitnet"])
 
@@ -145,6 +145,11 @@ class Students(CliTest):
                    "*.attn_q=f16", "--group-size", "32", expect=2, says=["--group-size", "--override"])
         self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--start",
                    quantized, says=["found a student of method", "expected one of onebit", "--override"])
+        other = self.dir / "other.gguf"
+        self.onebit("quantize", tiny(), "-o", other, "--override", "*.ffn_down=rtn:2")
+        self.fails("distill", tiny(), "-o", self.run_dir, "--data", self.data, *QUICK, "--steps", "1", "--start",
+                   other, "--override", "*.ffn_up=rtn:4",
+                   says="other.gguf: blk.0.ffn_down: found codes of 2 bits, expected a 1-bit matrix (--override)")
         self.assertFalse(self.run_dir.exists())
 
     def test_a_kept_matrix_that_cannot_be(self):
@@ -201,6 +206,9 @@ class Students(CliTest):
         self.fails(*run, "--budget", "5", "--sensitivity", costs, says=["--budget: found 5 bytes"])
         self.onebit(*measure, "--method", "onebit,rtn:4", "--group-size", "16", "-o", costs)
         self.fails(*run, *budget, says=["costs.json: found a setting", "group_size", "no other settings than their bits"])
+        self.onebit(*measure, "--method", "onebit,rtn:4", "--form", "foldable", "-o", costs)
+        self.fails(*run, *budget, says=["--sensitivity", "costs.json: found 1-bit matrices of the form foldable",
+                                        "expected the form paper or free"])
         self.assertFalse((self.dir / "no").exists())
 
     def test_matrices_at_other_bits(self):
@@ -254,6 +262,9 @@ class Students(CliTest):
         run = ("distill", tiny(), "-o", self.dir / "no", "--data", self.data, *QUICK, "--steps", "1", *flags)
         self.fails(*run, "--method", "bitnet158", says="--budget: found method bitnet158, expected onebit or llm-qat")
         self.fails(*run[:-3], "10000000", *flags[2:], "--method", "llm-qat", says="of which no matrix takes a setting")
+        self.onebit("sensitivity", tiny(), "-f", self.text, "-c", "64", "--method", "rtn:1,rtn:4", "-o", costs)
+        self.fails(*run[:-3], "66000", *flags[2:], "--method", "llm-qat",
+                   says=["--sensitivity", "costs.json: 'blk.", "bits of method llm-qat: found '1', expected 2 to 8"])
 
     @staticmethod
     def tensors(model, *names):
