@@ -95,17 +95,21 @@ class Quantize final : public Command {
     const std::vector<text::TokenId> tokens = calibration_tokens(source);
     if (!tokens.empty()) options_.calibration = quant::TokenWindows{tokens, length_};
     options_.identity = identity(tokens).dump();
-    settle_parts(source);
+    const std::filesystem::path parts = quant::parts_folder(out_);
     if (budget_ > 0) {
+      if (quant::keeps_blocks(options_)) {  // what is in the way is said before hours of measuring
+        if (restart_) quant::BlockParts::discard(parts);
+        quant::require_parts(source, out_, options_);
+      }
       options_.overrides = plan_budget({static_cast<std::uint64_t>(budget_), out_},
                                        measurements(context, source), source, options_);
       if (restart_ && !quant::keeps_blocks(options_)) {
         throw UsageError(
             fmt::format("--restart: found {}, whose settings calibrate nothing", sensitivity_));
       }
-      settle_parts(source);
     }
     options_.plan = overrides_json().dump();
+    if (restart_) quant::BlockParts::discard(parts);
 
     Console& console = context.console;
     console.outlive_stdout();
@@ -201,8 +205,9 @@ class Quantize final : public Command {
     std::set<std::string_view> methods = {options_.method->name};
     for (const quant::Override& o : options_.overrides) methods.insert(o.method->name);
     if (budget_ > 0) {
-      for (const quant::Setting& setting : settings_of_budget())
+      for (const quant::Setting& setting : settings_of_budget()) {
         methods.insert(setting.method->name);
+      }
     }
     method_flags_.require_used(methods);
   }
@@ -245,13 +250,6 @@ class Quantize final : public Command {
     if (budget_ > 0 && !overrides_.empty()) {
       throw UsageError("--override: found --budget beside it, expected one of them");
     }
-  }
-
-  /// Of an earlier run in OUT.part, before any work: dropped, or to go on with.
-  void settle_parts(const arch::Checkpoint& source) const {
-    if (!quant::keeps_blocks(options_)) return;
-    if (restart_) quant::BlockParts::discard(quant::parts_folder(out_));
-    quant::require_parts(source, out_, options_);
   }
 
   /// How a run that was stopped goes on.

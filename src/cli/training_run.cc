@@ -32,9 +32,9 @@ void remove_if_there(const std::filesystem::path& file) {
 }
 
 /// Tells people how the run goes, and drops what it needs no more once it can be resumed.
-class Narrator final : public distill::TrainObserver {
+class RunObserver final : public distill::TrainObserver {
  public:
-  Narrator(Console& console, std::filesystem::path until_saved)
+  RunObserver(Console& console, std::filesystem::path until_saved)
       : console_(console), until_saved_(std::move(until_saved)) {}
 
   std::unique_ptr<Progress> progress(const char* label, const char* unit) override {
@@ -143,7 +143,7 @@ class TrainingRun {
                                         .gradient_checkpointing = f.gradient_checkpointing,
                                         .pack = types,
                                         .threads = f.threads};
-    Narrator narrator(console, PartFile::path_of(synth_file(folder)));
+    RunObserver observer(console, PartFile::path_of(synth_file(folder)));
     const std::string no_memory = fmt::format(
         "not enough memory for {} x {} tokens at a time; a smaller --batch or "
         "--length needs less",
@@ -158,7 +158,7 @@ class TrainingRun {
                              .folder = folder,
                              .options = options,
                              .group = group,
-                             .observer = narrator,
+                             .observer = observer,
                              .stop = context.interrupts.token()});
     });
     if (!group.is_first()) return;
