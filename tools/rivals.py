@@ -171,6 +171,7 @@ class Rivals:
                          *(("--restart",) if calib else ()), *SEED, "--json"), folder / "quantize.json")
         if not known:
             save(made, facts)
+            self.keep(row)
 
     def distill(self, row, folder, steps, rate):
         flags, _ = TRAINED[row]

@@ -1,6 +1,7 @@
 """The record of rivals.py, docs/results/rivals-MODEL.json: all that the tables are made of, a row a method.
 
-What it has of a row is not measured again; take the row out to have it made anew. Of a task's samples it keeps what `onebit
+What it has of a row is not measured again; take the row out to have it made anew. Beside each result is the commit that
+the working tree was at when it came. Of a task's samples it keeps what `onebit
 compare` reads of them: which documents were answered rightly, a bit each, the first document's the lowest.
 """
 import json
@@ -47,14 +48,19 @@ def lines(tasks):
             yield json.dumps({"task": name, "doc_id": document} | right)
 
 
+def head():
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return commit.stdout.strip()
+
+
 def add(path, row, folder, files):
     """The row's results among `files`, as they are in its folder."""
     there = {name: folder / name for name in files if (folder / name).exists()}
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    entry = {"commit": commit.stdout.strip(),
-             "files": {name: json.loads(file.read_text().replace(f"{ROOT}/", "")) for name, file in there.items()},
-             "samples": {name: rightness(samples_of(file)) for name, file in there.items() if samples_of(file).exists()}}
-    rows = load(path) | {row: entry}
+    rows = load(path)
+    before = rows.get(row, {}).get("commits", {})
+    rows[row] = {"commits": {name: before.get(name) or head() for name in there},
+                 "files": {name: json.loads(file.read_text().replace(f"{ROOT}/", "")) for name, file in there.items()},
+                 "samples": {name: rightness(samples_of(file)) for name, file in there.items() if samples_of(file).exists()}}
     # A line a row and kind: a change shows which.
     text = ",\n".join(f" {json.dumps(row)}: {{\n" + ",\n".join(f"  {json.dumps(kind)}: {json.dumps(entry[kind])}"
                                                               for kind in entry) + "\n }"
