@@ -148,6 +148,10 @@ ONEBIT_INLINE void store_codes(std::uint64_t word, int bits, float* out) {
   _mm256_storeu_ps(out, _mm256_cvtepi32_ps(codes));
 }
 
+ONEBIT_INLINE V look_up(V levels, V codes) {
+  return _mm256_permutevar8x32_ps(levels, _mm256_cvttps_epi32(codes));
+}
+
 #include "kernels/dense_inl.h"
 #include "kernels/rows_inl.h"
 //

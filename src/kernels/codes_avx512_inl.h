@@ -35,6 +35,10 @@ ONEBIT_INLINE void unpack_codes(const formats::CodesView& codes, std::int64_t r,
   }
 }
 
+ONEBIT_INLINE V look_up(V levels, V codes) {
+  return _mm512_permutexvar_ps(_mm512_cvttps_epi32(codes), levels);
+}
+
 /// Tables of up to 32 levels lie in two registers.
 ONEBIT_INLINE void look_up(float* w, std::int64_t n, const float* levels, int bits) {
   constexpr int kRegisterBits = 5;

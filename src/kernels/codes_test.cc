@@ -1,5 +1,6 @@
 // Decoding of integer codes on every instruction set: bit for bit what the definition in kernels.h
 // gives.
+#include <cmath>
 #include <gtest/gtest.h>
 #include <span>
 #include <string>
@@ -48,6 +49,16 @@ struct Matrix {
     for (std::int64_t i = 0; i < rows * groups << bits; ++i) {
       levels.push_back(static_cast<float>(rng.uniform() - 0.5));
     }
+    for (std::int64_t i = 0; i < groups * 8; ++i) {
+      signs.push_back(static_cast<float>(rng.below(3)) - 1);
+    }
+    for (std::int64_t i = 0; i < rows * groups * 2; ++i) {
+      row_scale.push_back(static_cast<float>(rng.uniform()));
+    }
+    for (std::int64_t i = 0; i < cols * 2; ++i) {
+      col_scale.push_back(static_cast<float>(rng.uniform()));
+    }
+    products = {signs.data(), row_scale.data(), col_scale.data()};
     view = {
         {bytes.data(), rows, cols, bits}, ends.data(), groups, scale.data(), zero.data(), nullptr};
   }
@@ -57,6 +68,11 @@ struct Matrix {
     while (c >= ends[size(group)]) ++group;
     const std::size_t at = size(r * view.groups + group);
     const std::uint8_t code = codes[size(r * view.codes.cols + c)];
+    if (view.products != nullptr) {
+      const float first = signs[size(8 * group + code)] * row_scale[2 * at];
+      const float second = signs[size(8 * group + 4 + code)] * row_scale[2 * at + 1];
+      return std::fma(second, col_scale[size(view.codes.cols + c)], first * col_scale[size(c)]);
+    }
     if (view.levels != nullptr) return levels[(at << view.codes.bits) + code];
     const float difference = static_cast<float>(code) - zero[at];
     return difference * scale[at];
@@ -68,8 +84,14 @@ struct Matrix {
   std::vector<float> scale;
   std::vector<float> zero;
   std::vector<float> levels;
+  std::vector<float> signs;
+  std::vector<float> row_scale;
+  std::vector<float> col_scale;
+  CodedProducts products = {};
   CodedRows view = {};
 };
+
+enum class Kind { kGrid, kLevels, kProducts };
 
 TEST_P(DecodeCodes, EveryWidthAndGrouping) {
   const std::vector<std::vector<std::int32_t>> groupings = {
@@ -78,14 +100,17 @@ TEST_P(DecodeCodes, EveryWidthAndGrouping) {
     for (const auto& ends : groupings) {
       Matrix matrix(5, ends, bits, 1);
       const std::int64_t cols = matrix.view.codes.cols;
-      for (const bool tables : {false, true}) {
-        matrix.view.levels = tables ? matrix.levels.data() : nullptr;
+      for (const Kind kind : {Kind::kGrid, Kind::kLevels, Kind::kProducts}) {
+        if (kind == Kind::kProducts && bits != 2) continue;
+        matrix.view.levels = kind == Kind::kLevels ? matrix.levels.data() : nullptr;
+        matrix.view.products = kind == Kind::kProducts ? &matrix.products : nullptr;
         for (const auto& [begin, end] : {std::pair(0, 5), std::pair(2, 3), std::pair(4, 4)}) {
           std::vector<float> out(size((end - begin) * cols + kDecodeRoom), -77.25F);
           k().decode_codes(matrix.view, out.data(), begin, end);
           for (std::int64_t i = 0; i < (end - begin) * cols; ++i) {
             ASSERT_EQ(out[size(i)], matrix.expected(begin + i / cols, i % cols))
-                << bits << " bits, " << cols << " columns, element " << i;
+                << bits << " bits, " << cols << " columns, kind " << static_cast<int>(kind)
+                << ", element " << i;
           }
         }
       }

@@ -20,6 +20,7 @@ ONEBIT_INLINE void unpack_codes(const formats::CodesView& codes, std::int64_t r,
   }
 }
 
+/// Tables of other than four levels, in memory.
 ONEBIT_INLINE void look_up(float* w, std::int64_t n, const float* levels, int) {
   for (std::int64_t i = 0; i < n; ++i) w[i] = levels[static_cast<int>(w[i])];
 }

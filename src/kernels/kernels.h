@@ -105,6 +105,13 @@ using BlockGemm = void (*)(const PackedBlocks& w, const QuantizedRows& x, std::i
                            float* y, std::int64_t ldy, std::int64_t row_begin,
                            std::int64_t row_end) noexcept;
 
+/// Of codes of two bits: each stands for two products of a scale of the row and one of the column.
+struct CodedProducts {
+  const float* signs;      ///< [groups, 2, 4]: factor of each product by code
+  const float* row_scale;  ///< [rows, groups, 2]
+  const float* col_scale;  ///< [2, cols]
+};
+
 /// Integer codes and what they stand for. Columns are in groups, each in every row a grid of its
 /// own.
 struct CodedRows {
@@ -115,6 +122,7 @@ struct CodedRows {
   const float* scale;   ///< [rows, groups]
   const float* zero;    ///< [rows, groups]
   const float* levels;  ///< [rows, groups, 2^bits], in place of scale and zero; else null
+  const CodedProducts* products = nullptr;  ///< in place of all three
 };
 
 /// Floats after the last row that a decoded matrix needs room for.
@@ -206,8 +214,9 @@ struct KernelSet {
   BlockGemm gemm_q4_0_i8;  ///< w = q - 8
 
   /// Rows [row_begin, row_end) as weights, [row_end - row_begin, cols] and kDecodeRoom floats more:
-  /// w = (code - zero) · scale, difference and product in f32, or w = levels[code]. Equal on every
-  /// ISA, bit for bit.
+  /// w = (code - zero) · scale, difference and product in f32, or w = levels[code], or of products
+  /// w = fma(l[1], col_scale[1], l[0] · col_scale[0]), l[p] = signs[p, code] · row_scale[p], in
+  /// f32. Equal on every ISA, bit for bit.
   void (*decode_codes)(const CodedRows& w, float* out, std::int64_t row_begin,
                        std::int64_t row_end) noexcept;
 

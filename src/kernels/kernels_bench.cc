@@ -208,8 +208,10 @@ void bench_attention(benchmark::State& state, const KernelSet* k, KvType type,
                static_cast<double>(kBlocks * (layout.key_bytes() + layout.value_bytes())));
 }
 
+enum class CodeKind { kGrid, kLevels, kProducts };
+
 /// Weights a second from codes of so many bits in groups of 64.
-void bench_codes(benchmark::State& state, const KernelSet* k, int bits, bool tables) {
+void bench_codes(benchmark::State& state, const KernelSet* k, int bits, CodeKind kind) {
   constexpr std::int64_t kRows = 64;
   constexpr std::int64_t kCols = 1536;
   constexpr std::int64_t kGroup = 64;
@@ -224,9 +226,17 @@ void bench_codes(benchmark::State& state, const KernelSet* k, int bits, bool tab
   const std::vector<float> scale = random_floats(rng, kRows * kGroups);
   const std::vector<float> zero = random_floats(rng, kRows * kGroups);
   const std::vector<float> levels = random_floats(rng, kRows * kGroups << bits);
-  const CodedRows w = {
-      {bytes.data(), kRows, kCols, bits}, ends.data(), kGroups, scale.data(), zero.data(),
-      tables ? levels.data() : nullptr};
+  const std::vector<float> signs = random_floats(rng, kGroups * 8);
+  const std::vector<float> row_scale = random_floats(rng, kRows * kGroups * 2);
+  const std::vector<float> col_scale = random_floats(rng, kCols * 2);
+  const CodedProducts products = {signs.data(), row_scale.data(), col_scale.data()};
+  const CodedRows w = {{bytes.data(), kRows, kCols, bits},
+                       ends.data(),
+                       kGroups,
+                       scale.data(),
+                       zero.data(),
+                       kind == CodeKind::kLevels ? levels.data() : nullptr,
+                       kind == CodeKind::kProducts ? &products : nullptr};
   std::vector<float> out(size(kRows * kCols + kDecodeRoom));
   for (auto _ : state) {
     k->decode_codes(w, out.data(), 0, kRows);
@@ -266,11 +276,14 @@ void register_all() {
       add("q4_0_i8", bench_blocks_i8<formats::BlockQ4_0>, formats::DType::kQ4_0);
     }
     for (const int bits : {2, 3, 4, 8}) {
-      for (const bool tables : {false, true}) {
-        const std::string name = "codes" + std::to_string(bits) + (tables ? "_levels/" : "/");
-        benchmark::RegisterBenchmark((name + std::string(k->name)).c_str(), bench_codes, k, bits,
-                                     tables);
-      }
+      const auto add = [&](const std::string& op, CodeKind kind) {
+        benchmark::RegisterBenchmark((op + "/" + std::string(k->name)).c_str(), bench_codes, k,
+                                     bits, kind);
+      };
+      const std::string op = "codes" + std::to_string(bits);
+      add(op, CodeKind::kGrid);
+      add(op + "_levels", CodeKind::kLevels);
+      if (bits == 2) add(op + "_products", CodeKind::kProducts);
     }
     for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
       for (const std::int64_t tokens : {1, 16}) {

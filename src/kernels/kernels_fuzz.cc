@@ -120,9 +120,17 @@ void fuzz_codes(Bytes& bytes, const Case& c) {
   const std::vector<float> zero = floats(bytes, c.rows * groups);
   std::vector<float> levels;
   if (bytes.below(2) == 0) levels = floats(bytes, c.rows * groups << bits);
-  const CodedRows w = {
-      {codes.data(), c.rows, c.cols, bits},    ends.data(), groups, scale.data(), zero.data(),
-      levels.empty() ? nullptr : levels.data()};
+  const std::vector<float> signs = floats(bytes, groups * 8);
+  const std::vector<float> row_scale = floats(bytes, c.rows * groups * 2);
+  const std::vector<float> col_scale = floats(bytes, c.cols * 2);
+  const CodedProducts products = {signs.data(), row_scale.data(), col_scale.data()};
+  const CodedRows w = {{codes.data(), c.rows, c.cols, bits},
+                       ends.data(),
+                       groups,
+                       scale.data(),
+                       zero.data(),
+                       levels.empty() ? nullptr : levels.data(),
+                       bits == 2 && bytes.below(2) == 0 ? &products : nullptr};
   const std::int64_t weights = (c.end - c.begin) * c.cols;
   std::vector<float> want;
   for (const KernelSet* k : available_kernels()) {

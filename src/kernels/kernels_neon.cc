@@ -134,6 +134,13 @@ ONEBIT_INLINE void store_codes(std::uint64_t word, int bits, float* out) {
   for (int i = 0; i < 8; ++i) out[i] = static_cast<float>(word >> (i * bits) & mask);
 }
 
+ONEBIT_INLINE V look_up(V levels, V codes) {
+  // Level l is bytes 4 l … 4 l + 3 of the table.
+  const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100), vcvtq_u32_f32(codes), 0x04040404);
+  return vreinterpretq_f32_u8(
+      vqtbl1q_u8(vreinterpretq_u8_f32(levels), vreinterpretq_u8_u32(bytes)));
+}
+
 #include "kernels/codes_words_inl.h"
 //
 #include "kernels/codes_inl.h"

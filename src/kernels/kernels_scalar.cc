@@ -310,10 +310,22 @@ void attend_q8_0(const KvHead& head, const Queries& x, float* scratch, float* ou
 
 // ---- codes ----
 
+/// `grid`: of row and group.
+float decode(const CodedRows& w, std::int64_t grid, std::int64_t column, std::uint8_t code) {
+  if (w.products != nullptr) {
+    const CodedProducts& p = *w.products;
+    const float* signs = p.signs + grid % w.groups * 8;
+    const float first = signs[code] * p.row_scale[2 * grid];
+    const float second = signs[4 + code] * p.row_scale[2 * grid + 1];
+    return std::fma(second, p.col_scale[w.codes.cols + column], first * p.col_scale[column]);
+  }
+  if (w.levels != nullptr) return w.levels[(grid << w.codes.bits) + code];
+  return (static_cast<float>(code) - w.zero[grid]) * w.scale[grid];
+}
+
 void decode_codes(const CodedRows& w, float* out, std::int64_t row_begin,
                   std::int64_t row_end) noexcept {
   const formats::CodesView& codes = w.codes;
-  const std::int64_t table = std::int64_t{1} << codes.bits;
   for (std::int64_t r = row_begin; r < row_end; ++r) {
     std::int64_t c = 0;
     for (std::int64_t s = 0; s < w.groups; ++s) {
@@ -322,8 +334,7 @@ void decode_codes(const CodedRows& w, float* out, std::int64_t row_begin,
         std::uint8_t code = 0;
         formats::codes_unpack_row({codes.row(r), static_cast<std::size_t>(codes.row_bytes())}, c,
                                   codes.bits, {&code, 1});
-        *out++ = w.levels != nullptr ? w.levels[at * table + code]
-                                     : (static_cast<float>(code) - w.zero[at]) * w.scale[at];
+        *out++ = decode(w, at, c, code);
       }
     }
   }

@@ -169,26 +169,34 @@ class Verifier {
   }
 
   void test_codes() {
-    constexpr int kBits = 3;
     constexpr std::int32_t kEnds[] = {64, 100, kCols};
     constexpr std::int64_t kGroups = std::size(kEnds);
     const std::vector<float> scale = floats(kRows * kGroups);
     const std::vector<float> zero = floats(kRows * kGroups);
-    const std::vector<float> levels = floats(kRows * kGroups << kBits);
-    std::vector<std::byte> bytes(size(kRows * formats::codes_row_bytes(kCols, kBits)));
-    for (std::byte& b : bytes) b = static_cast<std::byte>(rng_.below(256));
-    CodedRows w{
-        {bytes.data(), kRows, kCols, kBits}, kEnds, kGroups, scale.data(), zero.data(), nullptr};
-    const auto test = [&] {
-      compare("decode_codes", kRows * kCols, 0, [&](const KernelSet& k, float* y) {
-        std::vector<float> decoded(size(kRows * kCols + kDecodeRoom));
-        k.decode_codes(w, decoded.data(), 0, kRows);
-        std::copy_n(decoded.data(), kRows * kCols, y);
-      });
-    };
-    test();
-    w.levels = levels.data();
-    test();
+    const std::vector<float> signs = floats(kGroups * 8);
+    const std::vector<float> row_scale = floats(kRows * kGroups * 2);
+    const std::vector<float> col_scale = floats(kCols * 2);
+    const CodedProducts products = {signs.data(), row_scale.data(), col_scale.data()};
+    for (const int bits : {2, 3}) {
+      const std::vector<float> levels = floats(kRows * kGroups << bits);
+      std::vector<std::byte> bytes(size(kRows * formats::codes_row_bytes(kCols, bits)));
+      for (std::byte& b : bytes) b = static_cast<std::byte>(rng_.below(256));
+      const formats::CodesView codes = {bytes.data(), kRows, kCols, bits};
+      CodedRows w{codes, kEnds, kGroups, scale.data(), zero.data(), nullptr};
+      const auto test = [&] {
+        compare("decode_codes", kRows * kCols, 0, [&](const KernelSet& k, float* y) {
+          std::vector<float> decoded(size(kRows * kCols + kDecodeRoom));
+          k.decode_codes(w, decoded.data(), 0, kRows);
+          std::copy_n(decoded.data(), kRows * kCols, y);
+        });
+      };
+      test();
+      w.levels = levels.data();
+      test();
+      if (bits != 2) continue;
+      w.products = &products;
+      test();
+    }
   }
 
   void test_attention() const {

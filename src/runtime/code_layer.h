@@ -31,10 +31,7 @@ class CodeLayer {
 
   /// Floats that multiply() works with: some 256 KiB, for the second-level cache, of whole tiles of
   /// the dense kernels.
-  std::int64_t scratch() const noexcept {
-    const std::int64_t weights = tile_rows() * in() + kernels::kDecodeRoom;
-    return matrix_.products() ? 2 * weights + tile_rows() * table_floats() : weights;
-  }
+  std::int64_t scratch() const noexcept { return tile_rows() * in() + kernels::kDecodeRoom; }
 
   /// y[t, r] = Σ_c W[r, c] x[t, c] for rows [begin, end); x [tokens, in] arranged, y [tokens, out],
   /// `decoded` scratch() floats. With the bound of DenseGemm.
@@ -43,22 +40,13 @@ class CodeLayer {
 
  private:
   std::int64_t tile_rows() const noexcept {
-    const std::int64_t floats = std::int64_t{1} << (matrix_.products() ? 15 : 16);
-    return std::clamp(floats / in() / 8 * 8, std::int64_t{8}, std::int64_t{64});
+    return std::clamp((std::int64_t{1} << 16) / in() / 8 * 8, std::int64_t{8}, std::int64_t{64});
   }
-
-  /// Floats of the levels of one row.
-  std::int64_t table_floats() const noexcept { return 4 * matrix_.groups(); }
-
-  /// Rows [begin, end) as weights.
-  void decode(const kernels::KernelSet& kernels, std::int64_t begin, std::int64_t end,
-              float* decoded) const noexcept;
-  void decode_products(const kernels::KernelSet& kernels, std::int64_t begin, std::int64_t end,
-                       float* decoded) const noexcept;
 
   bool ruled_;
   arch::CodeMatrix matrix_;          ///< in_scale is of inputs alone: that of products is below
   std::vector<float> column_scale_;  ///< of products [2, in], in the order of the stored columns
+  std::vector<float> signs_;         ///< kernels::CodedProducts::signs
 };
 
 }  // namespace onebit::runtime
