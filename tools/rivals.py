@@ -12,7 +12,6 @@ whole, those of `onebit compare` (report.html, its CSV files) among them.
 """
 import argparse
 import json
-import lzma
 import os
 import pathlib
 import resource
@@ -27,8 +26,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ONEBIT = ROOT / os.environ.get("BUILD", "build/dev") / "bin/onebit"
 DATA = pathlib.Path(os.environ.get("DATA", ROOT / "../shared/data"))
 MODELS = ROOT / ".deps/models"
-CHARACTERS = 4_000_000  # of the novels: text to calibrate and to train on
-DOCUMENT = 8_000  # characters of a piece of them
 SEED = ("-s", "0")
 
 # Rates to try; the middle one is where the method's own default is, or near it.
@@ -74,16 +71,18 @@ SETTINGS = {
         "source": MODELS / "smollm2-135m-instruct.gguf",
         "quantised": quantised(64),
         "calib": ("--samples", "64", "--length", "512"),
+        "text": ("--samples", "600", "--length", "512"),
         "trained": [row for row in TRAINED if row != "bitnet continued"],
-        "train": {"steps": 180, "search": 45, "batch": 4, "length": 256},
+        "train": {"steps": 180, "search": 45, "batch": 4, "length": 256, "held_out": 0.05},
         "engines": ("-c", "512", "--max-windows", "16"),
         "tasks": True},
     "stories260k": {
         "source": MODELS / "stories260k.gguf",
         "quantised": quantised(32),
         "calib": ("--samples", "64", "--length", "256"),
+        "text": ("--samples", "4000", "--length", "256"),
         "trained": [*TRAINED, *(row + AS_LONG for row in TRAINED if row != rivals_table.BEST)],
-        "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128},
+        "train": {"steps": 1500, "search": 300, "batch": 8, "length": 128, "held_out": 0.02},
         "engines": ("-c", "256", "--max-windows", "100"),
         "tasks": False},
 }
@@ -131,14 +130,8 @@ class Rivals:
         self.folder = ROOT / "build/rivals" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.text = self.folder / "text.jsonl"
-        if not self.text.exists():
-            if name == "stories260k":  # prose that the model knows: its own
-                run((ONEBIT, "synth", self.source, "-o", self.text, "--samples", "4000", "--length", "256", *SEED))
-            else:
-                with lzma.open(DATA / "corpus/eltec-eng.txt.xz", "rt") as file:
-                    text = file.read(CHARACTERS)
-                rows = [json.dumps({"text": text[i:i + DOCUMENT]}) for i in range(0, len(text), DOCUMENT)]
-                write(self.text, ("\n".join(rows) + "\n").encode())
+        if not self.text.exists():  # the model's own: what it knows, of every kind
+            run((ONEBIT, "synth", self.source, "-o", self.text, *self.settings["text"], *SEED))
         self.held_out = self.folder / "held_out.txt"
         if not self.settings["tasks"] and not self.held_out.exists():
             rows = self.folder / "held_out.jsonl"
@@ -180,7 +173,7 @@ class Rivals:
         if row == rivals_table.BEST:  # its block-wise stage takes 48 sequences
             steps -= 48 // t["batch"]
         return run((ONEBIT, "distill", self.source, "-o", folder, "--data", self.text, "--steps", steps, "--batch",
-                    t["batch"], "--length", t["length"], "--lr", rate, "--held-out", "0.02", *words, *SEED,
+                    t["batch"], "--length", t["length"], "--lr", rate, "--held-out", t["held_out"], *words, *SEED,
                     "--eval-every", "0", "--json"), results_of(folder))
 
     def search(self, row, folder):
