@@ -4,8 +4,8 @@
 //   unpack_codes(codes, r, out)        row r's codes as floats; `out` has room for eight more than
 //                                      there are columns
 //   look_up(w, n, levels, bits)        w[i] = levels[w[i]] in place, n codes of so many bits
-//   look_up(levels, codes)             of four levels in the first lanes of a vector; codes as
-//   floats
+//   look_up(levels, codes)             lane i: lane codes[i] of levels, which are four; codes are
+//                                      floats
 
 /// Of one group: n codes as floats to weights, in place.
 ONEBIT_INLINE void apply_grid(float* w, std::int64_t n, float scale, float zero_point) {
