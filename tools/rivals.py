@@ -7,8 +7,8 @@ Needs the built program and the shared data (DATA, default ../shared/data). What
 a step whose result is there is not done again, so that a run that was broken off goes on. Results are added to the record
 (rivals_record.py), and those that it has are not measured again anywhere. Trained rows first try their rates on SEARCH
 steps and take the one with the least held-out divergence; all see the same text, in the same order, for the same
-number of tokens, and those named "as long" for the same time. The last line names the tables of all rows that are
-whole, those of `onebit compare` (report.html, its CSV files) among them.
+number of tokens, but those named "as long" for the same time, and those named "4 x tokens" on more text. The last
+line names the tables of all rows that are whole, those of `onebit compare` (report.html, its CSV files) among them.
 """
 import argparse
 import json
@@ -38,8 +38,9 @@ TRAINED = {
     "onebit, best": (("--recipe", "best"), (3e-3, 6e-3, 1.2e-2)),
 }
 
-# Rows of the same method with as many steps as take as long as those of rivals_table.BEST.
+# Rows of the same method with as many steps as take as long as those of rivals_table.BEST, and with more tokens.
 AS_LONG = ", as long"
+FOUR_TIMES = ", 4 x tokens"
 
 # The same file by both engines, on a part of the text.
 ENGINES = {"engine-runtime.json": ("--activations", "f32"), "engine-torch.json": ("--engine", "torch")}
@@ -72,7 +73,8 @@ SETTINGS = {
         "quantised": quantised(64),
         "calib": ("--samples", "64", "--length", "512"),
         "text": ("--samples", "600", "--length", "512"),
-        "trained": [row for row in TRAINED if row != "bitnet continued"],
+        "text of 4 x tokens": ("--samples", "1600", "--length", "512"),
+        "trained": [*(row for row in TRAINED if row != "bitnet continued"), rivals_table.BEST + FOUR_TIMES],
         "train": {"steps": 180, "search": 45, "batch": 4, "length": 256, "held_out": 0.05},
         "engines": ("-c", "512", "--max-windows", "16"),
         "tasks": True},
@@ -129,9 +131,7 @@ class Rivals:
         self.source = self.settings["source"]
         self.folder = ROOT / "build/rivals" / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.text = self.folder / "text.jsonl"
-        if not self.text.exists():  # the model's own: what it knows, of every kind
-            run((ONEBIT, "synth", self.source, "-o", self.text, *self.settings["text"], *SEED))
+        self.text = self.own_text("text")
         self.held_out = self.folder / "held_out.txt"
         if not self.settings["tasks"] and not self.held_out.exists():
             rows = self.folder / "held_out.jsonl"
@@ -139,6 +139,13 @@ class Rivals:
             write(self.held_out, "\n".join(json.loads(line)["text"] for line in rows.read_text().splitlines()).encode())
         for row, entry in rivals_record.load(self.record).items():
             rivals_record.restore(entry, self.folder_of(row))
+
+    def own_text(self, name):
+        """What the model itself writes: text of every kind that it knows. `name` is of the settings and of the file."""
+        text = self.folder / f"{name.replace(' ', '-')}.jsonl"
+        if not text.exists():
+            run((ONEBIT, "synth", self.source, "-o", text, *self.settings[name], *SEED))
+        return text
 
     def rows(self):
         return [*self.settings["quantised"], *self.settings["trained"]]
@@ -155,6 +162,8 @@ class Rivals:
             return
         if row.endswith(AS_LONG):
             facts = self.train_as_long(row.removesuffix(AS_LONG), folder, model)
+        elif row.endswith(FOUR_TIMES):
+            facts = self.train_on_more(row.removesuffix(FOUR_TIMES), folder, model)
         elif row in TRAINED:
             facts = self.train(row, folder, model, known.get("search"))
         else:
@@ -166,14 +175,14 @@ class Rivals:
             save(made, facts)
             self.keep(row)
 
-    def distill(self, row, folder, steps, rate):
+    def distill(self, row, folder, steps, rate, text=None):
         flags, _ = TRAINED[row]
         t = self.settings["train"]
         words = [word.format(warmup=steps // 20) for word in flags]
         if row == rivals_table.BEST:  # its block-wise stage takes 48 sequences
             steps -= 48 // t["batch"]
-        return run((ONEBIT, "distill", self.source, "-o", folder, "--data", self.text, "--steps", steps, "--batch",
-                    t["batch"], "--length", t["length"], "--lr", rate, "--held-out", t["held_out"], *words, *SEED,
+        return run((ONEBIT, "distill", self.source, "-o", folder, "--data", text or self.text, "--steps", steps,
+                    "--batch", t["batch"], "--length", t["length"], "--lr", rate, "--held-out", t["held_out"], *words, *SEED,
                     "--eval-every", "0", "--json"), results_of(folder))
 
     def search(self, row, folder):
@@ -200,18 +209,26 @@ class Rivals:
 
     def train_as_long(self, row, folder, model):
         """Its rate with more steps: as many as the time of the best row pays for."""
-        for other in (row, rivals_table.BEST):
-            if not (self.folder_of(other) / "made.json").exists():
-                self.make(other)
-        own, best = (json.loads((self.folder_of(other) / "made.json").read_text()) for other in (row, rivals_table.BEST))
+        own, best = (self.made(other) for other in (row, rivals_table.BEST))
         steps = round(self.settings["train"]["steps"] * best["seconds"] / own["seconds"])
         return self.train_whole(row, folder, model, steps, own["rate"])
 
-    def train_whole(self, row, folder, model, steps, rate):
+    def train_on_more(self, row, folder, model):
+        """Its rate with four times the steps, on text that has so much."""
+        return self.train_whole(row, folder, model, 4 * self.settings["train"]["steps"], self.made(row)["rate"],
+                                self.own_text("text of 4 x tokens"))
+
+    def made(self, row):
+        """What it took to make the row: made now where nothing is known of it."""
+        if not (self.folder_of(row) / "made.json").exists():
+            self.make(row)
+        return json.loads((self.folder_of(row) / "made.json").read_text())
+
+    def train_whole(self, row, folder, model, steps, rate, text=None):
         whole = folder / "run"
         if whole.exists():
             subprocess.run(["rm", "-r", whole], check=True)
-        facts = self.distill(row, whole, steps, rate)
+        facts = self.distill(row, whole, steps, rate, text)
         (whole / "model.gguf").replace(model)
         return facts | {"rate": rate, "steps": steps}
 
