@@ -1,5 +1,5 @@
-// Decoding of integer codes on every instruction set: bit for bit what the definition in kernels.h
-// gives.
+// Decoding of integer codes on every instruction set, and their products with one token: bit for
+// bit what the definitions in kernels.h give.
 #include <cmath>
 #include <gtest/gtest.h>
 #include <span>
@@ -93,29 +93,68 @@ struct Matrix {
 
 enum class Kind { kGrid, kLevels, kProducts };
 
-TEST_P(DecodeCodes, EveryWidthAndGrouping) {
-  const std::vector<std::vector<std::int32_t>> groupings = {
-      {1}, {7}, {8}, {9}, {64}, {16, 32, 36}, {5, 6, 19, 67}, {60, 121}, {128, 256, 384, 512, 576}};
+/// check(matrix, what) of all widths, kinds and ways to group columns.
+template <class Check>
+void for_every_matrix(std::int64_t rows, const Check& check) {
+  const std::vector<std::vector<std::int32_t>> groupings = {{1},
+                                                            {7},
+                                                            {8},
+                                                            {9},
+                                                            {64},
+                                                            {16, 32, 36},
+                                                            {5, 6, 19, 67},
+                                                            {60, 121},
+                                                            {128, 256, 384, 512, 576},
+                                                            {1000, 1001, 1700}};
   for (int bits = 1; bits <= formats::kMaxCodeBits; ++bits) {
     for (const auto& ends : groupings) {
-      Matrix matrix(5, ends, bits, 1);
-      const std::int64_t cols = matrix.view.codes.cols;
+      Matrix matrix(rows, ends, bits, 1);
       for (const Kind kind : {Kind::kGrid, Kind::kLevels, Kind::kProducts}) {
         if (kind == Kind::kProducts && bits != 2) continue;
         matrix.view.levels = kind == Kind::kLevels ? matrix.levels.data() : nullptr;
         matrix.view.products = kind == Kind::kProducts ? &matrix.products : nullptr;
-        for (const auto& [begin, end] : {std::pair(0, 5), std::pair(2, 3), std::pair(4, 4)}) {
-          std::vector<float> out(size((end - begin) * cols + kDecodeRoom), -77.25F);
-          k().decode_codes(matrix.view, out.data(), begin, end);
-          for (std::int64_t i = 0; i < (end - begin) * cols; ++i) {
-            ASSERT_EQ(out[size(i)], matrix.expected(begin + i / cols, i % cols))
-                << bits << " bits, " << cols << " columns, kind " << static_cast<int>(kind)
-                << ", element " << i;
-          }
-        }
+        check(matrix, std::to_string(bits) + " bits, " + std::to_string(ends.back()) +
+                          " columns, kind " + std::to_string(static_cast<int>(kind)));
       }
     }
   }
+}
+
+TEST_P(DecodeCodes, EveryWidthAndGrouping) {
+  for_every_matrix(5, [&](const Matrix& matrix, const std::string& what) {
+    const std::int64_t cols = matrix.view.codes.cols;
+    for (const auto& [begin, end] : {std::pair(0, 5), std::pair(2, 3), std::pair(4, 4)}) {
+      std::vector<float> out(size((end - begin) * cols + kDecodeRoom), -77.25F);
+      k().decode_codes(matrix.view, out.data(), begin, end);
+      for (std::int64_t i = 0; i < (end - begin) * cols; ++i) {
+        ASSERT_EQ(out[size(i)], matrix.expected(begin + i / cols, i % cols))
+            << what << ", element " << i;
+      }
+    }
+  });
+}
+
+TEST_P(DecodeCodes, OneTokenIsMultipliedAsByDecodedRows) {
+  if (k().gemv_codes == nullptr) return;  // rows are decoded for one token, too
+  constexpr std::int64_t kRows = 11;
+  Rng rng(2);
+  for_every_matrix(kRows, [&](const Matrix& matrix, const std::string& what) {
+    const std::int64_t cols = matrix.view.codes.cols;
+    std::vector<float> x;
+    for (std::int64_t c = 0; c < cols; ++c) x.push_back(static_cast<float>(rng.uniform() - 0.5));
+    std::vector<float> decoded(size(kRows * cols + kDecodeRoom));
+    k().decode_codes(matrix.view, decoded.data(), 0, kRows);
+    std::vector<float> want(size(kRows));
+    k().gemm_f32(decoded.data(), cols, x.data(), 1, want.data(), kRows, 0, kRows);
+    for (const auto& [begin, end] : {std::pair(0, 11), std::pair(2, 9), std::pair(10, 11)}) {
+      std::vector<float> y(size(kRows), -77.25F);
+      k().gemv_codes(matrix.view, x.data(), y.data(), begin, end);
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        ASSERT_EQ(y[size(r)], r < begin || r >= end ? -77.25F : want[size(r)])
+            << what << ", rows from " << begin << ", row " << r;
+      }
+    }
+  });
 }
 
 }  // namespace

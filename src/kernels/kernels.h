@@ -220,6 +220,11 @@ struct KernelSet {
   void (*decode_codes)(const CodedRows& w, float* out, std::int64_t row_begin,
                        std::int64_t row_end) noexcept;
 
+  /// y[r] = Σ_c W[r, c] x[c] of one token, bit for bit as decode_codes and gemm_f32 give it, but
+  /// for the bits of a NaN. Null: by those two.
+  void (*gemv_codes)(const CodedRows& w, const float* x, float* y, std::int64_t row_begin,
+                     std::int64_t row_end) noexcept;
+
   // ---- attention ----
   Attend attend_f32;
   Attend attend_f16;

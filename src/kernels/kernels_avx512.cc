@@ -116,6 +116,8 @@ ONEBIT_INLINE void store_f16(f16_bits* p, V v) {
 //
 #include "kernels/codes_inl.h"
 //
+#include "kernels/codes_gemv_inl.h"
+//
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 64;

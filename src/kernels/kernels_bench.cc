@@ -210,8 +210,12 @@ void bench_attention(benchmark::State& state, const KernelSet* k, KvType type,
 
 enum class CodeKind { kGrid, kLevels, kProducts };
 
+/// What is done with codes: decoded, or multiplied with one token.
+enum class CodeUse { kDecode, kGemv };
+
 /// Weights a second from codes of so many bits in groups of 64.
-void bench_codes(benchmark::State& state, const KernelSet* k, int bits, CodeKind kind) {
+void bench_codes(benchmark::State& state, const KernelSet* k, int bits, CodeKind kind,
+                 CodeUse use) {
   constexpr std::int64_t kRows = 64;
   constexpr std::int64_t kCols = 1536;
   constexpr std::int64_t kGroup = 64;
@@ -237,15 +241,25 @@ void bench_codes(benchmark::State& state, const KernelSet* k, int bits, CodeKind
                        zero.data(),
                        kind == CodeKind::kLevels ? levels.data() : nullptr,
                        kind == CodeKind::kProducts ? &products : nullptr};
+  const std::vector<float> x = random_floats(rng, kCols);
   std::vector<float> out(size(kRows * kCols + kDecodeRoom));
   for (auto _ : state) {
-    k->decode_codes(w, out.data(), 0, kRows);
+    if (use == CodeUse::kDecode) {
+      k->decode_codes(w, out.data(), 0, kRows);
+    } else {
+      k->gemv_codes(w, x.data(), out.data(), 0, kRows);
+    }
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
   std::vector<float> want(out.size());
   kernels_by_name("scalar").decode_codes(w, want.data(), 0, kRows);
-  if (!std::equal(want.begin(), want.end() - kDecodeRoom, out.begin())) {
+  if (use == CodeUse::kGemv) {
+    const std::vector<float> weights = want;
+    k->gemm_f32(weights.data(), kCols, x.data(), 1, want.data(), kRows, 0, kRows);
+  }
+  const std::int64_t results = use == CodeUse::kDecode ? kRows * kCols : kRows;
+  if (!std::equal(want.begin(), want.begin() + results, out.begin())) {
     state.SkipWithError("differs from the scalar kernel");
   }
   state.SetItemsProcessed(state.iterations() * kRows * kCols);
@@ -277,8 +291,11 @@ void register_all() {
     }
     for (const int bits : {2, 3, 4, 8}) {
       const auto add = [&](const std::string& op, CodeKind kind) {
-        benchmark::RegisterBenchmark((op + "/" + std::string(k->name)).c_str(), bench_codes, k,
-                                     bits, kind);
+        const std::string name = op + "/" + std::string(k->name);
+        benchmark::RegisterBenchmark(name.c_str(), bench_codes, k, bits, kind, CodeUse::kDecode);
+        if (k->gemv_codes == nullptr) return;
+        benchmark::RegisterBenchmark(("gemv_" + name).c_str(), bench_codes, k, bits, kind,
+                                     CodeUse::kGemv);
       };
       const std::string op = "codes" + std::to_string(bits);
       add(op, CodeKind::kGrid);

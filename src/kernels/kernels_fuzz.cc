@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "base/buffer.h"
 #include "kernels/block_matrix.h"
@@ -106,8 +107,8 @@ void fuzz_sign1_i8(Bytes& bytes, const Case& c) {
   }
 }
 
-/// Codes of every width, in groups of any size: weights are equal. Products of three values may
-/// overflow.
+/// Codes of every width, in groups of any size: weights are equal, and so are products with one
+/// token, whichever way they are computed. Products of three values may overflow.
 void fuzz_codes(Bytes& bytes, const Case& c) {
   const int bits = 1 + static_cast<int>(bytes.below(formats::kMaxCodeBits));
   std::vector<std::byte> codes(size(c.rows * formats::codes_row_bytes(c.cols, bits)));
@@ -133,6 +134,7 @@ void fuzz_codes(Bytes& bytes, const Case& c) {
                        zero.data(),
                        levels.empty() ? nullptr : levels.data(),
                        bits == 2 && bytes.below(2) == 0 ? &products : nullptr};
+  const std::vector<float> x = floats(bytes, c.cols);
   const std::int64_t weights = (c.end - c.begin) * c.cols;
   std::vector<float> want;
   for (const KernelSet* k : available_kernels()) {
@@ -140,6 +142,13 @@ void fuzz_codes(Bytes& bytes, const Case& c) {
     k->decode_codes(w, out.data(), c.begin, c.end);
     if (want.empty()) want = out;
     require(std::equal(out.begin(), out.begin() + weights, want.begin(), is_same));
+    if (k->gemv_codes == nullptr) continue;
+    const std::int64_t rows = c.end - c.begin;
+    std::vector<float> y(size(c.end));
+    std::vector<float> y_of_weights(size(rows));
+    k->gemv_codes(w, x.data(), y.data(), c.begin, c.end);
+    k->gemm_f32(out.data(), c.cols, x.data(), 1, y_of_weights.data(), rows, 0, rows);
+    require(std::ranges::equal(std::span(y).subspan(size(c.begin)), y_of_weights, is_same));
   }
 }
 

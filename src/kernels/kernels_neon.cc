@@ -145,6 +145,8 @@ ONEBIT_INLINE V look_up(V levels, V codes) {
 //
 #include "kernels/codes_inl.h"
 //
+constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
+
 #include "kernels/attention_inl.h"
 
 constexpr std::int64_t kSignPanelRows = 16;

@@ -20,6 +20,7 @@ using formats::kQuantBlock;
 
 constexpr const SignLayout* kSigns = nullptr;
 constexpr const BlockLayout* kPanelsQ8_0 = nullptr;
+constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
 constexpr const BlockLayout* kPanelsQ4_0 = nullptr;
 
 formats::Sign1View stored(const PackedSigns& s) noexcept {

@@ -177,7 +177,7 @@ class Verifier {
     const std::vector<float> row_scale = floats(kRows * kGroups * 2);
     const std::vector<float> col_scale = floats(kCols * 2);
     const CodedProducts products = {signs.data(), row_scale.data(), col_scale.data()};
-    for (const int bits : {2, 3}) {
+    for (const int bits : {2, 3, 5}) {
       const std::vector<float> levels = floats(kRows * kGroups << bits);
       std::vector<std::byte> bytes(size(kRows * formats::codes_row_bytes(kCols, bits)));
       for (std::byte& b : bytes) b = static_cast<std::byte>(rng_.below(256));
@@ -188,6 +188,17 @@ class Verifier {
           std::vector<float> decoded(size(kRows * kCols + kDecodeRoom));
           k.decode_codes(w, decoded.data(), 0, kRows);
           std::copy_n(decoded.data(), kRows * kCols, y);
+        });
+        // Weights of at most 2^bits + 1, inputs below 1.
+        const double bound = 2.0 * kCols * 0x1p-23 * kCols * ((1 << bits) + 1);
+        compare("gemv_codes", kRows, bound, [&](const KernelSet& k, float* y) {
+          if (k.gemv_codes != nullptr) {
+            k.gemv_codes(w, x_.data(), y, 0, kRows);
+            return;
+          }
+          std::vector<float> decoded(size(kRows * kCols + kDecodeRoom));
+          k.decode_codes(w, decoded.data(), 0, kRows);
+          k.gemm_f32(decoded.data(), kCols, x_.data(), 1, y, kRows, 0, kRows);
         });
       };
       test();

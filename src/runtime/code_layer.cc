@@ -56,6 +56,10 @@ void CodeLayer::multiply(const kernels::KernelSet& kernels, const float* x, std:
                                    matrix_.zero.data(),
                                    matrix_.levels.empty() ? nullptr : matrix_.levels.data(),
                                    matrix_.products() ? &products : nullptr};
+  if (tokens == 1 && kernels.gemv_codes != nullptr) {
+    kernels.gemv_codes(rows, x, y, begin, end);
+    return;
+  }
   for (std::int64_t r = begin; r < end; r += tile_rows()) {
     const std::int64_t last = std::min(r + tile_rows(), end);
     kernels.decode_codes(rows, decoded, r, last);

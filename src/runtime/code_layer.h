@@ -1,6 +1,6 @@
 // A linear layer stored as integer codes: a few rows at a time are decoded to f32, which the dense
-// kernel then multiplies. What weights take of the memory stays what it is in the file, and
-// activations stay exact; the time is that of decoding where there are few tokens.
+// kernel then multiplies; of one token in registers, where the CPU has a kernel for that. What
+// weights take of the memory stays what it is in the file, and activations stay exact.
 #pragma once
 
 #include <algorithm>
