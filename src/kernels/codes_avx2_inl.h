@@ -35,13 +35,14 @@ class NarrowCodes {
   ONEBIT_INLINE explicit NarrowCodes(int bits) {
     const __m256i begin = _mm256_mullo_epi32(first_codes(), _mm256_set1_epi32(bits));
     const __m256i byte = _mm256_srli_epi32(begin, 3);
-    bytes_ = _mm256_add_epi32(
-        byte, _mm256_slli_epi32(_mm256_add_epi32(byte, _mm256_set1_epi32(1)), 8));
+    bytes_ =
+        _mm256_add_epi32(byte, _mm256_slli_epi32(_mm256_add_epi32(byte, _mm256_set1_epi32(1)), 8));
     shifts_ = low_bits(begin, 3);
   }
 
   ONEBIT_INLINE Codes at(const std::byte* p) const {
-    const __m256i all = _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m256i all =
+        _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
     return _mm256_srlv_epi32(_mm256_shuffle_epi8(all, bytes_), shifts_);
   }
 
@@ -63,9 +64,7 @@ class WideCodes {
   NarrowCodes all_;
 };
 
-ONEBIT_INLINE V look_up(V table, Codes codes) {
-  return _mm256_permutevar8x32_ps(table, codes);
-}
+ONEBIT_INLINE V look_up(V table, Codes codes) { return _mm256_permutevar8x32_ps(table, codes); }
 ONEBIT_INLINE V gather(const float* levels, Codes codes) {
   return _mm256_i32gather_ps(levels, codes, sizeof(float));
 }

@@ -3,8 +3,9 @@
 //
 //   Codes                   kLanes codes of a row
 //   kTableBits              codes of up to so many bits have a table of levels in one V
-//   NarrowCodes, WideCodes  readers, made of a width up to and beyond kTableBits: at(p) the codes in
-//                           kBytes bytes at p, of the narrow one with any bits above kTableBits
+//   NarrowCodes, WideCodes  readers, made of a width up to and beyond kTableBits: at(p) is the
+//                           codes in kBytes bytes at p, the narrow one's with any bits above
+//                           kTableBits
 //   first_codes()           lane i: i
 //   look_up(table, codes)   lane i: the lane codes[i] of a table, of whose low kTableBits bits
 //   gather(levels, codes)   lane i: levels[codes[i]] in memory
