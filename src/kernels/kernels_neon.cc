@@ -145,9 +145,9 @@ ONEBIT_INLINE V look_up(V levels, V codes) {
 //
 #include "kernels/codes_inl.h"
 //
-constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
-
 #include "kernels/attention_inl.h"
+
+constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
 
 constexpr std::int64_t kSignPanelRows = 16;
 /// A vector is one byte of every row.

@@ -20,8 +20,8 @@ using formats::kQuantBlock;
 
 constexpr const SignLayout* kSigns = nullptr;
 constexpr const BlockLayout* kPanelsQ8_0 = nullptr;
-constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
 constexpr const BlockLayout* kPanelsQ4_0 = nullptr;
+constexpr decltype(KernelSet::gemv_codes) kGemvCodes = nullptr;
 
 formats::Sign1View stored(const PackedSigns& s) noexcept {
   return {reinterpret_cast<const std::uint64_t*>(s.data), s.rows, s.cols};
